@@ -151,10 +151,10 @@ def too_long(paths):
     for path in paths:
         lines = path.read_text(encoding="utf-8").splitlines()
         if len(lines) > 600:
-            yield f"{path.name}: {len(lines)} lines"
+            yield f"{path}: {len(lines)} lines"
         for number, line in enumerate(lines, 1):
             if len(line) > 100:
-                yield f"{path.name}:{number}: {len(line)} columns"
+                yield f"{path}:{number}: {len(line)} columns"
 
 
 @pytest.fixture(scope="module")
@@ -238,7 +238,7 @@ def test_the_cycle_check(tmp_path):
 def test_the_length_check(tmp_path):
     path = tmp_path / "a.py"
     path.write_text("x = 1\n" * 601 + "#" * 101 + "\n")
-    assert list(too_long([path])) == ["a.py: 602 lines", "a.py:602: 101 columns"]
+    assert list(too_long([path])) == [f"{path}: 602 lines", f"{path}:602: 101 columns"]
 
 
 def tree(folder, files):
