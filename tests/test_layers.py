@@ -23,7 +23,7 @@ LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
 
 # Optional, or slow to import: these alone may be imported inside a function.
 LATE = {"cupy", "cupyx", "llvmlite", "matplotlib", "ml_dtypes", "mpi4py", "multiprocessing",
-        "onnx", "safetensors", "scipy"}
+        "numpy.random", "onnx", "safetensors", "scipy"}
 # Must not be loaded by `import iskra`.
 NOT_AT_IMPORT = ("cupy", "llvmlite", "matplotlib", "ml_dtypes", "mpi4py", "multiprocessing",
                  "safetensors", "scipy", "torch", "tqdm")
@@ -127,7 +127,7 @@ def hidden_imports(modules):
     """Imports inside functions, and imports by string, outside the few that are allowed."""
     for module in modules.values():
         for name, line, inside in module.imports:
-            if inside and name.split(".")[0] not in LATE:
+            if inside and not LATE & {name.split(".")[0], ".".join(name.split(".")[:2])}:
                 yield f"{module.name}:{line} imports {name} inside a function"
         if module.room in (None, "compat"):
             continue            # the top loads rooms on first use; the script runner loads scripts
