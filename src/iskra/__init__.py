@@ -1,0 +1,70 @@
+"""Iskra: deep learning in pure Python, with PyTorch's API, semantics and numbers.
+
+``import iskra as torch`` runs PyTorch code; ``python -m iskra script.py`` runs a PyTorch script.
+"""
+
+import importlib
+
+from iskra import autograd, ops
+from iskra.autograd import (
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    is_inference_mode_enabled,
+    no_grad,
+    set_grad_enabled,
+)
+from iskra.core import *  # noqa: F403
+from iskra.core import bool_ as bool
+from iskra.core import (
+    complex64 as cfloat,
+)
+from iskra.core import (
+    complex128 as cdouble,
+)
+from iskra.core import (
+    float16 as half,
+)
+from iskra.core import (
+    float32 as float,
+)
+from iskra.core import (
+    float64 as double,
+)
+from iskra.core import (
+    int16 as short,
+)
+from iskra.core import (
+    int32 as int,
+)
+from iskra.core import (
+    int64 as long,
+)
+from iskra.dispatch.namespaces import functions
+from iskra.tensor import Tensor
+
+__version__ = "0.1.0"
+
+globals().update(functions("torch"))
+
+# Loaded when first used, so that `import iskra` stays quick.
+_LAZY = (
+    "accelerator", "amp", "backends", "compat", "cuda", "data", "distributed", "distributions",
+    "fft", "func", "linalg", "nn", "optim", "overrides", "random", "serialization", "special",
+    "testing", "utils",
+)
+_LAZY_NAMES = {"save": "iskra.compat.serialization", "load": "iskra.compat.serialization"}
+
+
+def __getattr__(name):
+    if name in _LAZY:
+        try:
+            return importlib.import_module(f"iskra.{name}")
+        except ModuleNotFoundError as error:
+            if error.name != f"iskra.{name}":
+                raise
+    if name in _LAZY_NAMES:
+        value = getattr(importlib.import_module(_LAZY_NAMES[name]), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'iskra' has no attribute '{name}'")

@@ -1,0 +1,211 @@
+"""The backward pass: run nodes from the roots down, adding up gradients where paths meet.
+
+Nodes are taken in descending order of their sequence number, which is a topological order (a
+node is younger than those its edges lead to). The loop is iterative: graphs may be deep.
+"""
+
+import heapq
+
+from iskra.autograd.node import AccumulateGrad
+from iskra.core.local import local
+from iskra.core.size import format_shape, is_expandable
+
+
+class Pass:
+    """One run of the engine.
+
+    `wanted` maps nodes to lists of ``(output number, position in results)`` to capture;
+    `needed` restricts the walk to nodes that lead there (None: walk everything).
+    """
+
+    def __init__(self, keep_graph, wanted=None, needed=None, results=None):
+        self.keep_graph = keep_graph
+        self.wanted = wanted or {}
+        self.needed = needed
+        self.results = results
+        self.heap = []
+        self.pending = {}  # node -> gradient, or list of gradients for several outputs
+        self.fresh = set()  # nodes whose pending gradient no one else can hold
+        self.callbacks = []
+
+    def deliver(self, edge, gradient, fresh):
+        """Add `gradient` to what waits at the edge's node."""
+        node, number = edge
+        pending = self.pending
+        if node.outputs == 1:
+            if node not in pending:
+                pending[node] = gradient
+                heapq.heappush(self.heap, (-node.sequence, node))
+                if fresh:
+                    self.fresh.add(node)
+            else:
+                pending[node] = pending[node] + gradient
+                self.fresh.add(node)
+            return
+        slots = pending.get(node)
+        if slots is None:
+            slots = pending[node] = [None] * node.outputs
+            heapq.heappush(self.heap, (-node.sequence, node))
+        held = slots[number]
+        slots[number] = gradient if held is None else held + gradient
+
+    def run(self):
+        """Process nodes until none is left."""
+        heap, pending = self.heap, self.pending
+        while heap:
+            node = heapq.heappop(heap)[1]
+            gradients = pending.pop(node)
+            if node.pre_hooks:
+                gradients = self._pre_hooks(node, gradients)
+            if node in self.wanted:
+                self._capture(node, gradients)
+            if self.needed is not None and node not in self.needed:
+                continue
+            if node.__class__ is AccumulateGrad:
+                if self.needed is None:
+                    node.accumulate(gradients, node in self.fresh and not node.pre_hooks)
+                continue
+            self._step(node, gradients)
+        for callback in self.callbacks:
+            callback()
+
+    def _pre_hooks(self, node, gradients):
+        slots = gradients if node.outputs > 1 else [gradients]
+        self.fresh.discard(node)
+        for hook in tuple(node.pre_hooks.values()):
+            hook(slots)
+        return slots if node.outputs > 1 else slots[0]
+
+    def _capture(self, node, gradients):
+        for number, position in self.wanted[node]:
+            self.results[position] = gradients[number] if node.outputs > 1 else gradients
+
+    def _step(self, node, gradients):
+        """Run one node and hand its gradients on."""
+        results = _apply(node, gradients)
+        if node.post_hooks:
+            results = _post_hooks(node, results, gradients)
+        if not self.keep_graph:
+            node.release()
+        fresh = node.returns_fresh and not node.post_hooks
+        for edge, result in zip(node.edges, results, strict=False):
+            if edge is None or result is None:
+                continue
+            target = edge[0]
+            if self.needed is not None and target not in self.needed:
+                if target not in self.wanted:
+                    continue
+            if target.outputs == 1:
+                if result._array.shape != target.shape or result._dtype is not target.dtype:
+                    result = _fit(result, target.shape, target.dtype, node)
+            else:
+                number = edge[1]
+                result = _fit(result, target.shape[number], target.dtype[number], node)
+            self.deliver(edge, result, fresh and result is not gradients)
+
+
+def _apply(node, gradients):
+    if not local.anomaly:
+        return node.apply(gradients)
+    from_forward = "".join(node.trace) if node.trace else "(not recorded)\n"
+    try:
+        results = node.apply(gradients)
+    except Exception as error:
+        error.add_note(f"Error detected in {node.name()}. Traceback of the forward call:\n"
+                       + from_forward)
+        raise
+    if local.check_nan:
+        for number, result in enumerate(results):
+            if result is not None and result.is_floating_point() and result.isnan().any().item():
+                error = RuntimeError(
+                    f"Function '{node.name()}' returned nan values in its {number}th output."
+                )
+                error.add_note("Traceback of the forward call:\n" + from_forward)
+                raise error
+    return results
+
+
+def _post_hooks(node, results, gradients):
+    outgoing = tuple(gradients) if node.outputs > 1 else (gradients,)
+    results = tuple(results)
+    for hook in tuple(node.post_hooks.values()):
+        replaced = hook(results, outgoing)
+        if replaced is not None:
+            results = tuple(replaced) if isinstance(replaced, (tuple, list)) else (replaced,)
+    return results
+
+
+def _fit(gradient, shape, dtype, node):
+    """Sum out broadcast dimensions and convert to what the forward value was."""
+    if shape is None:  # the leaf is gone
+        return gradient
+    found = gradient._array.shape
+    if found != shape:
+        if not is_expandable(shape, found):
+            raise RuntimeError(
+                f"Function {node.name()} returned an invalid gradient - got "
+                f"{format_shape(found)} but expected shape compatible with {format_shape(shape)}"
+            )
+        gradient = gradient.sum_to_size(shape)
+    if gradient._dtype is not dtype and dtype is not None:
+        if gradient._dtype.is_complex and not dtype.is_complex:
+            gradient = gradient.real
+        gradient = gradient.to(dtype)
+    return gradient
+
+
+def nodes_leading_to(roots, targets):
+    """All nodes from which a node in `targets` can be reached."""
+    needed, stack, order, seen = set(targets), list(roots), [], set()
+    while stack:
+        node = stack.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        order.append(node)
+        stack.extend(e[0] for e in node.edges if e is not None)
+    order.sort(key=lambda n: n.sequence)  # oldest first: edges are settled before their owners
+    for node in order:
+        if any(e is not None and e[0] in needed for e in node.edges):
+            needed.add(node)
+    return needed
+
+
+_current = []  # the running passes, innermost last
+
+
+def queue_callback(callback):
+    """Call `callback()` when the running backward pass has finished."""
+    if not _current:
+        raise RuntimeError("queue_callback: no backward pass is running")
+    _current[-1].callbacks.append(callback)
+
+
+def execute(edges, gradients, keep_graph, create_graph, targets=None):
+    """Run a backward pass from `edges` with `gradients`.
+
+    Without `targets` gradients accumulate in the leaves; with them (a list of edges) the
+    gradients arriving there are returned and nothing accumulates.
+    """
+    if targets is None:
+        task = Pass(keep_graph)
+    else:
+        wanted = {}
+        for position, edge in enumerate(targets):
+            if edge is not None:
+                wanted.setdefault(edge[0], []).append((edge[1], position))
+        needed = nodes_leading_to([e[0] for e in edges], wanted)
+        # A captured node itself runs only if another target lies behind it.
+        beyond = {n for n in needed if any(e and e[0] in needed for e in n.edges)}
+        task = Pass(keep_graph, wanted, beyond, [None] * len(targets))
+    before = local.grad_enabled
+    local.grad_enabled = create_graph
+    _current.append(task)
+    try:
+        for edge, gradient in zip(edges, gradients, strict=True):
+            task.deliver(edge, gradient, False)
+        task.run()
+    finally:
+        _current.pop()
+        local.grad_enabled = before
+    return task.results

@@ -1,0 +1,191 @@
+"""Graph nodes: what backward runs. A node knows its edges to the nodes before it.
+
+An edge is ``(node, output number)`` or None where no gradient is wanted. A node is always made
+after the nodes its edges lead to, so descending `sequence` is a topological order.
+"""
+
+import itertools
+import sys
+import weakref
+
+import numpy as np
+
+from iskra.core.local import local
+
+next_sequence = itertools.count().__next__
+
+
+class Node:
+    """One recorded operation.
+
+    Subclasses implement ``apply(gradients) -> sequence of gradients, one per edge``.
+    `shape` and `dtype` describe the output (lists of them for several outputs).
+    """
+
+    __slots__ = (
+        "edges", "sequence", "shape", "dtype", "pre_hooks", "post_hooks", "_metadata", "trace",
+        "__weakref__",
+    )
+
+    outputs = 1
+    returns_fresh = False  # whether no one else can hold the gradients that apply returns
+    op_name = "custom function"
+
+    def __init__(self, edges):
+        self.edges = edges
+        self.pre_hooks = self.post_hooks = self._metadata = self.trace = None
+        self.sequence = next_sequence()
+
+    @property
+    def next_functions(self):
+        """The edges, as PyTorch shows them: ``((node or None, output number), ...)``."""
+        return tuple((None, 0) if e is None else e for e in self.edges)
+
+    @property
+    def metadata(self):
+        """A dict for the user's own notes."""
+        if self._metadata is None:
+            self._metadata = {}
+        return self._metadata
+
+    def name(self):
+        """The name, for example ``AddBackward0``."""
+        return type(self).__name__
+
+    def register_hook(self, hook):
+        """Call ``hook(grad_inputs, grad_outputs)`` after this node; it may replace grad_inputs."""
+        if self.post_hooks is None:
+            self.post_hooks = {}
+        return RemovableHandle(self.post_hooks, hook)
+
+    def register_prehook(self, hook):
+        """Call ``hook(grad_outputs)`` before this node; it may replace grad_outputs."""
+        return self.add_pre_hook(_whole_tuple(hook))
+
+    def add_pre_hook(self, hook):
+        """Register ``hook(list of gradients)``, which changes the list in place."""
+        if self.pre_hooks is None:
+            self.pre_hooks = {}
+        return RemovableHandle(self.pre_hooks, hook)
+
+    def release(self):
+        """Drop saved values after backward. Nodes that save nothing need not act."""
+
+    def __repr__(self):
+        return f"<{type(self).__name__} object at {id(self):#x}>"
+
+
+def _whole_tuple(hook):
+    def pre_hook(gradients):
+        replaced = hook(tuple(gradients))
+        if replaced is not None:
+            gradients[:] = replaced if isinstance(replaced, (tuple, list)) else [replaced]
+
+    return pre_hook
+
+
+class RemovableHandle:
+    """Returned by ``register_*hook``: `remove()` takes the hook out again; also a context."""
+
+    __slots__ = ("id", "_hooks", "__weakref__")
+    next_id = 0
+
+    def __init__(self, hooks, hook, prepend=False):
+        self.id = RemovableHandle.next_id
+        RemovableHandle.next_id += 1
+        self._hooks = hooks
+        if prepend:
+            rest = dict(hooks)
+            hooks.clear()
+            hooks[self.id] = hook
+            hooks.update(rest)
+        else:
+            hooks[self.id] = hook
+
+    def remove(self):
+        """Take the hook out; a second call does nothing."""
+        self._hooks.pop(self.id, None)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.remove()
+
+
+class AccumulateGrad(Node):
+    """The end of the graph: adds what arrives to a leaf's ``.grad``.
+
+    The leaf holds this node and the node holds the leaf weakly, so that neither keeps the other
+    alive in a cycle.
+    """
+
+    __slots__ = ("_leaf", "after_hooks")
+
+    def __init__(self, leaf):
+        super().__init__(())
+        self._leaf = weakref.ref(leaf)
+        self.after_hooks = None
+
+    @property
+    def variable(self):
+        """The leaf tensor, or None if it is gone."""
+        return self._leaf()
+
+    @property
+    def shape(self):
+        leaf = self._leaf()
+        return None if leaf is None else leaf._array.shape
+
+    @property
+    def dtype(self):
+        leaf = self._leaf()
+        return None if leaf is None else leaf._dtype
+
+    def accumulate(self, gradient, may_steal):
+        """Add `gradient` to the leaf's; take its memory over where no one else can hold it."""
+        leaf = self._leaf()
+        if leaf is None:
+            return
+        held = leaf._grad
+        if held is None:
+            leaf._grad = gradient if local.grad_enabled else _own(gradient, may_steal)
+        elif local.grad_enabled:
+            leaf._grad = held + gradient
+        else:
+            held.add_(gradient)
+        if self.after_hooks:
+            for hook in tuple(self.after_hooks.values()):
+                hook(leaf)
+
+
+def _own(gradient, may_steal):
+    """`gradient` if its memory is ours alone and dense, else a copy of it."""
+    array = gradient._array
+    if (
+        may_steal
+        and isinstance(array, np.ndarray)
+        and array.base is None
+        and gradient._storage is None
+        and gradient._grad_fn is None
+        and type(gradient)._plain
+        and sys.getrefcount(array) <= 3  # the tensor's, this function's and the call's
+    ):
+        return gradient
+    return gradient.detach().clone()
+
+
+def gradient_edge(tensor):
+    """The edge along which `tensor`'s gradient flows, or None if it requires none."""
+    if tensor._base is not None:
+        node = tensor.grad_fn  # a view's history follows its base's
+    else:
+        node = tensor._grad_fn
+    if node is not None:
+        return node, tensor._output_nr
+    if tensor._requires_grad is not True:
+        return None
+    node = tensor._accumulate
+    if node is None:
+        node = tensor._accumulate = AccumulateGrad(tensor)
+    return node, 0

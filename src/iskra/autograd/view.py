@@ -1,0 +1,81 @@
+"""Writing in place to views: the history of a view follows that of its base.
+
+A write to a view becomes a `CopySlices` node on the base; the other views of that base take
+their history from it when they are next asked.
+"""
+
+from iskra.autograd.modes import enable_grad
+from iskra.autograd.node import Node, gradient_edge
+
+
+def history_of_view(view):
+    """Bring a view's grad_fn up to date after writes to its base or to other views."""
+    version = view._storage.version
+    if view._view_version == version:
+        return
+    view._view_version = version
+    base = view._base
+    if gradient_edge(base) is None or view._view_kind == "no_grad":
+        return
+    offset = view.storage_offset()
+    with enable_grad():
+        fresh = base.as_strided(view.shape, view.stride(), offset)
+    view._grad_fn = fresh._grad_fn
+    view._output_nr = 0
+    view._requires_grad = True
+
+
+class CopySlices(Node):
+    """The base's node after a write to one of its views.
+
+    The gradient of the base is that of the old base outside the view, and what the written
+    operator makes of it inside.
+    """
+
+    __slots__ = ("inner", "place", "geometry", "layout")
+
+    op_name = "write to a view"
+
+    def __init__(self, base, view, inner, place):
+        edges = list(inner.edges)
+        if place is not None:
+            edges[place] = None  # the gradient there goes on through the base
+        super().__init__((gradient_edge(base), *edges))
+        self.inner = inner
+        self.place = place
+        self.shape = base._array.shape
+        self.dtype = base._dtype
+        self.layout = (base.shape, base.stride())
+        offset = view.storage_offset() - base.storage_offset()
+        self.geometry = (view.shape, view.stride(), offset)
+
+    def apply(self, gradient):
+        shape, strides = self.layout
+        whole = gradient.new_empty_strided(shape, strides).copy_(gradient)
+        part = whole.as_strided(*self.geometry)
+        results = list(self.inner.apply(part.clone()))
+        inside = None
+        if self.place is not None:
+            inside, results[self.place] = results[self.place], None
+        if inside is None:
+            part.zero_()
+        else:
+            part.copy_(inside)
+        return (whole, *results)
+
+    def release(self):
+        self.inner.release()
+
+
+def rebase(view, inner, place):
+    """After a recorded write to `view` by the node `inner`: give the base its new history.
+
+    `place` is where among the inner node's edges the view's own gradient arrives, if it does.
+    """
+    base = view._base
+    node = CopySlices(base, view, inner, place)
+    base._grad_fn = node
+    base._output_nr = 0
+    base._requires_grad = True
+    view._view_version = -1  # ask the base
+    view._requires_grad = True

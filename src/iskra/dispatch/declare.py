@@ -1,0 +1,101 @@
+"""How an operator is declared: a decorator over its body, written in the language of NumPy.
+
+The body runs on arrays. NumPy arrays give the reference answer; anything else that speaks
+NumPy's protocols (CuPy's arrays, the meta device's, a recorder's symbols) gives another.
+The docstring of the body is the public documentation, its signature the public signature.
+"""
+
+from iskra.dispatch.door import binary, general, perform, unary
+from iskra.dispatch.operator import NONE, SAME, Operator, register
+from iskra.dispatch.variants import make_inplace, write_out
+
+
+def pointwise(promote=SAME, **fields):
+    """Each element of the result depends on the operands' elements at its place.
+
+    Operands (parameters without a default, or those named by `operands`) are promoted
+    (`SAME`, or `FLOAT` where integers become the default dtype) and broadcast. Keyword-only
+    parameters are settings. `ufunc` names the NumPy function that the body amounts to when all
+    settings have their defaults; with it the body may be only its docstring.
+    `grad`: see `iskra.dispatch.operator.Formula`; gradients are summed over broadcast
+    dimensions and converted to each operand's dtype by the engine.
+    """
+    fields.setdefault("inplace", True)
+    return _decorator("pointwise", promote=promote, computes=True, **fields)
+
+
+def reduction(promote=NONE, **fields):
+    """A result with fewer dimensions: parameters `dim` and `keepdim` as NumPy's axis, keepdims.
+
+    `dim` arrives resolved: None or a tuple of non-negative ints (an int for one). A `dtype`
+    parameter converts the operand before the body runs.
+    """
+    fields.setdefault("computes", True)
+    return _decorator("reduction", promote=promote, **fields)
+
+
+def view(**fields):
+    """The result shares the operand's memory: the body returns a NumPy view of its array."""
+    fields.setdefault("out", False)
+    return _decorator("view", **fields)
+
+
+def fused(promote=NONE, **fields):
+    """Several maps and reductions that a compiler may run as few kernels: softmax, layer_norm."""
+    fields.setdefault("computes", True)
+    return _decorator("fused", promote=promote, **fields)
+
+
+def operator(promote=NONE, **fields):
+    """Anything else: the body may do what it likes with the arrays.
+
+    Set ``computes=True`` where it does arithmetic, so that float16 and bfloat16 are computed in
+    float32 and NumPy's floating-point warnings stay quiet.
+    """
+    return _decorator("general", promote=promote, **fields)
+
+
+def composite(**fields):
+    """Written in other operators: the body takes and returns tensors, and needs no gradient."""
+    fields.setdefault("out", False)
+    return _decorator("composite", **fields)
+
+
+def _decorator(kind, **fields):
+    def declare(body):
+        op = Operator(body, kind, **fields)
+        register(op)
+        op.perform = _perform_composite if kind == "composite" else perform
+        op.out_variant = lambda bound, out: write_out(op, bound, out)
+        op.public = _public(op, body)
+        if op.inplace:
+            op.inplace_variant = make_inplace(op)
+        return op.public
+
+    return declare
+
+
+def _perform_composite(op, bound):
+    return op.compute(bound)
+
+
+def _public(op, body):
+    """The function that users call: the door's, with the body's name, signature and docs."""
+    function = _template(op)(op)
+    name = op.name
+    function.__name__ = function.__qualname__ = name
+    function.__code__ = function.__code__.replace(co_name=name, co_qualname=name)
+    function.__doc__ = body.__doc__
+    function.__module__ = body.__module__
+    function.__wrapped__ = body  # inspect.signature shows the body's parameters
+    function.operator = op
+    return function
+
+
+def _template(op):
+    """The short path serves pointwise operators of one or two operands with default settings."""
+    signature = op.signature
+    operands = len(op.operands)
+    if op.kind != "pointwise" or not operands == signature.required == signature.positional:
+        return general
+    return {1: unary, 2: binary}.get(operands, general)

@@ -1,0 +1,124 @@
+"""The one door: every operator call passes here.
+
+A call promotes its operands, runs the operator's body on their arrays, wraps what comes out and
+records the call for backward. `unary` and `binary` make the functions of pointwise operators
+with a short path for plain tensors of one dtype; every other call, and every call that this
+path cannot finish, goes through `call`, which is complete.
+"""
+
+import contextvars
+
+import numpy as np
+
+from iskra.core.local import local
+from iskra.dispatch.execute import run
+from iskra.dispatch.operator import bind
+from iskra.dispatch.overrides import has_foreign, intercept
+from iskra.dispatch.tape import record
+from iskra.tensor import Parameter, Tensor
+from iskra.tensor.tensor import _new
+
+ndarray = np.ndarray
+
+# How many interceptors are active in the process. The short paths look at nothing else: only
+# when it is not zero does a call ask whether its own thread has one.
+intercepting = 0
+
+# NumPy's warnings about overflow and the like are switched off in a context of our own, so that
+# the user's settings stay as they are. Entering it costs far less than np.errstate. It cannot be
+# entered twice at once (by two threads): then the short path gives up and `call` takes over.
+_quiet = contextvars.copy_context()
+_quiet.run(np.seterr, all="ignore")
+quiet_run = _quiet.run
+
+
+def call(op, args, kwargs):
+    """Run one operator call, whatever its arguments."""
+    if intercepting or has_foreign(args) or kwargs and has_foreign(kwargs.values()):
+        handled, result = intercept(op, args, kwargs)
+        if handled:
+            return result
+    if kwargs and op.out:
+        kwargs = dict(kwargs)
+        out = kwargs.pop("out", None)
+        if out is not None:
+            return op.out_variant(bind(op, args, kwargs), out)
+    return op.perform(op, bind(op, args, kwargs))
+
+
+def perform(op, bound):
+    """Execute a call that nothing intercepts, and record it."""
+    result = run(op, bound)
+    if local.grad_enabled and op.formulas:
+        record(op, bound, result)
+    elif local.inference:
+        mark_inference(result)
+    return result
+
+
+def mark_inference(result):
+    """Results made in inference mode can never join a graph."""
+    for tensor in result if isinstance(result, (tuple, list)) else (result,):
+        if tensor is not None:
+            tensor._is_inference = True
+
+
+def unary(op):
+    """The public function of a pointwise operator with one operand."""
+    plans = op.plans
+
+    def function(input, **settings):
+        if (input.__class__ is Tensor or input.__class__ is Parameter) and not intercepting:
+            plan = plans.get(input._dtype)
+            if plan is not None and not settings:
+                try:
+                    array = quiet_run(plan[0], input._array)
+                except Exception:
+                    return call(op, (input,), settings)
+                if array.__class__ is not ndarray:
+                    return call(op, (input,), settings)
+                result = _new(Tensor)
+                result._array = array
+                result._dtype = plan[1]
+                if input._requires_grad:
+                    record(op, (input, *op.settings), result)
+                return result
+        return call(op, (input,), settings)
+
+    return function
+
+
+def binary(op):
+    """The public function of a pointwise operator with two operands."""
+    plans = op.plans
+
+    def function(input, other, **settings):
+        if input.__class__ is Tensor and other.__class__ is Tensor and not settings:
+            kind = input._dtype
+            if kind is other._dtype and not intercepting and kind in plans:
+                compute, result_dtype = plans[kind]
+                try:
+                    array = quiet_run(compute, input._array, other._array)
+                except Exception:
+                    return call(op, (input, other), settings)
+                if array.__class__ is not ndarray:
+                    return call(op, (input, other), settings)
+                result = _new(Tensor)
+                result._array = array
+                result._dtype = result_dtype
+                if input._requires_grad or other._requires_grad:
+                    record(op, (input, other, *op.settings), result)
+                return result
+        return call(op, (input, other), settings)
+
+    return function
+
+
+def general(op):
+    """The public function of any other operator."""
+
+    def function(*args, **kwargs):
+        return call(op, args, kwargs)
+
+    return function
+

@@ -1,0 +1,292 @@
+"""Executing one call on the reference tier: arrays in, the operator's body, tensors out."""
+
+from operator import index as operator_index
+from operator import itemgetter
+
+import numpy as np
+
+from iskra.core.dtypes import FLOATING
+from iskra.core.local import local
+from iskra.core.naming import prefix
+from iskra.core.promotion import many, to_float
+from iskra.core.size import broadcast, format_shape, wrap_dim, wrap_dims
+from iskra.dispatch.operator import FLOAT, NONE
+from iskra.tensor import PERHAPS, Tensor, storage_of, wrap
+
+ndarray = np.ndarray
+_NUMBERS = (bool, int, float, complex, np.number, np.bool_)
+
+
+def run(op, bound):
+    """Execute `op` on bound arguments and return its Tensor or tuple of Tensors."""
+    check_operands(op, bound)
+    if op.kind == "view":
+        return _run_view(op, bound)
+    arrays, kind = prepare(op, bound)
+    result = wrap_result(op, compute(op, arrays, bound), kind)
+    if op.kind == "pointwise":
+        _plan(op, bound, kind, result)
+    return result
+
+
+def prepare(op, bound):
+    """The arguments as the body takes them, and the promoted or narrow dtype, if any."""
+    if op.kind == "reduction":
+        bound = _resolve_dims(op, bound)
+    return unwrap_all(op, bound) if op.promote is NONE else promote(op, bound)
+
+
+def _plan(op, bound, kind, result):
+    """Note for the short path what a call on plain tensors of this one dtype amounts to."""
+    if kind.is_narrow or op.outputs != 1:
+        return
+    operands = [bound[i] for i in op.operands]
+    if all(isinstance(v, Tensor) and v._dtype is kind for v in operands):
+        op.plans[kind] = (op.ufunc or op.body, result._dtype)
+
+
+def _resolve_dims(op, bound):
+    """Check `dim` and give it as NumPy wants it; convert the operand where `dtype` says so."""
+    values = list(bound)
+    position = op.signature.position
+    source = values[op.operands[0]]
+    rank = source._array.ndim
+    index = position.get("dim")
+    if index is not None and values[index] is not None:
+        dim = values[index]
+        if isinstance(dim, (tuple, list)):
+            dim = wrap_dims(dim, rank)
+            values[index] = dim if dim and rank else None
+        else:
+            dim = wrap_dim(as_index(dim, op.name), rank)
+            values[index] = dim if rank else None
+    index = position.get("dtype")
+    if index is not None and values[index] is not None and source._dtype is not values[index]:
+        values[op.operands[0]] = source.to(values[index])
+    return values
+
+
+def as_index(value, name):
+    """A Python int from anything that counts as one; TypeError otherwise."""
+    try:
+        return operator_index(value)
+    except TypeError:
+        raise TypeError(
+            f"{name}(): argument 'dim' must be int or tuple of ints, not {type(value).__name__}"
+        ) from None
+
+
+def compute(op, arrays, bound):
+    """Run the body with NumPy's warnings off; turn NumPy's errors into PyTorch's."""
+    try:
+        if op.computes:
+            with np.errstate(all="ignore"):
+                return op.compute(arrays)
+        return op.compute(arrays)
+    except (np.exceptions.AxisError, ValueError, np.linalg.LinAlgError) as error:
+        raise explain(op, bound, error) from None
+
+
+def explain(op, bound, error):
+    """PyTorch's error for what NumPy complained about."""
+    shapes = [v._array.shape for v in bound if isinstance(v, Tensor)]
+    if isinstance(error, np.exceptions.AxisError):
+        span = max(error.ndim or 1, 1)
+        return IndexError(
+            f"{op.name}: Dimension out of range (expected to be in range of [{-span}, "
+            f"{span - 1}], but got {error.axis})"
+        )
+    if op.kind == "pointwise" and len(shapes) > 1:
+        broadcast(*shapes)  # raises the usual message if that is what is wrong
+    seen = ", ".join(format_shape(s) for s in shapes)
+    message = f"{op.name}: {error} (operand shapes: {seen})"
+    return type(error)(message) if type(error) is ValueError else RuntimeError(message)
+
+
+def check_operands(op, bound):
+    """Operands must be tensors (or numbers where promotion takes them), of an accepted dtype."""
+    for index in op.operands:
+        value = bound[index]
+        if isinstance(value, Tensor):
+            if op.accepts is not None and value._dtype.category not in op.accepts:
+                raise NotImplementedError(
+                    f'"{op.name}" not implemented for \'{value._dtype.scalar_name}\''
+                )
+            if value._dtype.is_float8 and op.computes:
+                raise NotImplementedError(
+                    f'"{op.name}" not implemented for \'{value._dtype.scalar_name}\': '
+                    "float8 dtypes only store; convert with .to(dtype) to compute"
+                )
+        elif not _is_operand(op, value, index):
+            raise TypeError(
+                f"{op.name}(): argument '{op.signature.names[index]}' (position {index + 1}) "
+                f"must be Tensor, not {type(value).__name__}"
+            )
+
+
+def _is_operand(op, value, index):
+    if op.promote is not NONE and isinstance(value, _NUMBERS):
+        return index != op.operands[0] or op.signature.names[index] != "input"
+    if isinstance(value, (list, tuple)):
+        return all(isinstance(v, Tensor) for v in value)
+    if op.scalars and isinstance(value, _NUMBERS):
+        return index != op.operands[0]
+    # An optional operand may be left out.
+    return value is None and op.signature.defaults[index] is None
+
+
+def unwrap(value):
+    """The array of a tensor; lists and tuples of tensors become lists of arrays."""
+    if isinstance(value, Tensor):
+        return value._array
+    if isinstance(value, (list, tuple)) and any(isinstance(v, Tensor) for v in value):
+        return [unwrap(v) for v in value]
+    return value
+
+
+def unwrap_all(op, bound):
+    """The arrays of a call; narrow floats are widened where the body computes."""
+    narrow = None
+    arrays = [unwrap(v) for v in bound]
+    if op.computes:
+        for index in op.operands:
+            value = bound[index]
+            if isinstance(value, Tensor) and value._dtype.is_narrow:
+                narrow = value._dtype
+                arrays[index] = arrays[index].astype(np.float32)
+            elif isinstance(value, (list, tuple)) and value and isinstance(value[0], Tensor):
+                if value[0]._dtype.is_narrow:
+                    narrow = value[0]._dtype
+                    arrays[index] = [a.astype(np.float32) for a in arrays[index]]
+    return arrays, narrow
+
+
+def promote(op, bound):
+    """Convert the operands to their common dtype; return the arrays and that dtype."""
+    kind = result_type(op, bound)
+    if kind.is_float8:
+        raise NotImplementedError(f'"{op.name}" not implemented for \'{kind.scalar_name}\'')
+    target = np.dtype(np.float32) if kind.is_narrow else kind.numpy
+    arrays = [unwrap(v) for v in bound]
+    for index in op.operands:
+        value = arrays[index]
+        if value is None:
+            continue
+        if isinstance(value, (list, tuple)):
+            arrays[index] = [v if v.dtype == target else v.astype(target) for v in value]
+        elif hasattr(value, "dtype") and not isinstance(value, np.generic):
+            if value.dtype != target:
+                arrays[index] = value.astype(target)
+        else:
+            arrays[index] = number(value, target)
+    return arrays, kind
+
+
+def number(value, target):
+    """A Python number as a zero-dimensional value of the dtype that the operation computes in."""
+    if target.kind in "iu" and isinstance(value, int) and not isinstance(value, bool):
+        return np.array(value & (2 ** (8 * target.itemsize) - 1), np.uint64).astype(target)
+    return target.type(value)
+
+
+def result_type(op, bound):
+    """The dtype in which the operator computes on these operands."""
+    kinds = []
+    for index in op.operands:
+        value = bound[index]
+        for item in value if isinstance(value, (list, tuple)) else (value,):
+            if isinstance(item, Tensor):
+                kinds.append((item._dtype, item._array.ndim == 0))
+            elif item is not None:
+                kinds.append((_number_class(item), True))
+    kind = many(kinds)
+    rule = op.promote if isinstance(op.promote, str) else op.select(op.promote, bound)
+    return to_float(kind) if rule is FLOAT else kind
+
+
+def _number_class(value):
+    for cls in (bool, int, float, complex):
+        if isinstance(value, cls):
+            return cls
+    return type(value.item())  # a NumPy number
+
+
+def wrap_result(op, result, kind):
+    """Tensors around what the body returned; narrow results are stored narrow again."""
+    if op.outputs == 1:
+        return wrap_array(result, kind)
+    tensors = [None if r is None else wrap_array(r, kind) for r in result]
+    return tuple(tensors) if op.result is None else return_type(op)(tensors)
+
+
+def wrap_array(array, kind):
+    """A tensor around one result; `kind` is the promoted or narrow dtype, if there is one."""
+    if array.__class__ is not ndarray and isinstance(array, (np.generic, ndarray)):
+        array = np.asarray(array)
+    if kind is not None and kind.is_narrow and array.dtype == np.float32:
+        return wrap(array.astype(kind.numpy), kind)
+    return wrap(array)
+
+
+class ReturnType(tuple):
+    """A tuple with named fields, as operators with several results return it."""
+
+    __slots__ = ()
+    _fields = ()
+
+    def __repr__(self):
+        fields = ",\n".join(f"{n}={v!r}" for n, v in zip(self._fields, self, strict=True))
+        return f"{prefix()}.return_types.{type(self).__name__}(\n{fields})"
+
+    def __reduce__(self):
+        return tuple, (tuple(self),)
+
+
+_return_types = {}
+
+
+def return_type(op):
+    """The class of an operator's named results, made on first use."""
+    found = _return_types.get(op.name)
+    if found is None:
+        members = {name: property(itemgetter(i)) for i, name in enumerate(op.result)}
+        members |= {"__slots__": (), "_fields": op.result}
+        name = op.name.removeprefix("linalg_")
+        found = _return_types[op.name] = type(name, (ReturnType,), members)
+    return found
+
+
+def _run_view(op, bound):
+    """A view shares its base's memory; the base of a view of a view is the first tensor."""
+    source = bound[op.operands[0]]
+    arrays = [unwrap(v) for v in bound]
+    if op.storage:
+        memory = storage_of(source).array
+        arrays[op.operands[0]] = (memory, source._array.dtype, source.storage_offset())
+    array = compute(op, arrays, bound)
+    if array is source._array:
+        array = array.view()
+    if op.outputs == 1:
+        return as_view(source, array)
+    views = tuple(as_view(source, a) for a in array)
+    for result in views:
+        result._view_kind = "multiple"
+    return views
+
+
+def as_view(source, array):
+    """A tensor on `array`, which is a view of `source`'s memory."""
+    view = wrap(np.asarray(array) if isinstance(array, np.generic) else array,
+                source._dtype if array.dtype == source._dtype.numpy else None)
+    storage = view._storage = storage_of(source)
+    base = source._base
+    view._base = source if base is None else base
+    view._view_version = storage.version
+    if not local.grad_enabled:
+        view._requires_grad = source._requires_grad
+        view._view_kind = "no_grad"
+    elif view._dtype.category >= FLOATING:
+        # The base may join a graph later, through a write; then its views have joined too.
+        view._requires_grad = PERHAPS
+    return view
+

@@ -1,0 +1,199 @@
+"""`Operator`: everything that is declared about one operator, and the table of all of them."""
+
+from iskra.core.dtypes import BOOL, COMPLEX, FLOATING, INTEGER
+
+# name -> Operator, in the order of declaration. Functions, methods, in-place and out= forms,
+# tests, stubs and docs are all derived from this table.
+OPERATORS = {}
+
+# Promotion kinds.
+SAME = "same"  # the operands' common dtype: add, maximum
+FLOAT = "float"  # the common dtype, integers and bools becoming the default dtype: exp, div
+NONE = "none"  # dtypes are the body's own business
+
+_CATEGORIES = {"bool": BOOL, "int": INTEGER, "float": FLOATING, "complex": COMPLEX}
+MISSING = type("Missing", (), {"__repr__": lambda self: "<required>"})()
+_ALIASES = {"axis": "dim", "keepdims": "keepdim", "x": "input", "x1": "input", "x2": "other"}
+
+
+class Signature:
+    """The parameters of an operator's body, and how call arguments are laid onto them."""
+
+    __slots__ = ("names", "positional", "required", "defaults", "position", "variadic")
+
+    def __init__(self, body, variadic):
+        code = body.__code__
+        self.positional = code.co_argcount
+        count = code.co_argcount + code.co_kwonlyargcount
+        self.names = code.co_varnames[:count]
+        given = body.__defaults__ or ()
+        self.required = self.positional - len(given)
+        named = body.__kwdefaults__ or {}
+        self.defaults = (
+            (MISSING,) * self.required + given
+            + tuple(named.get(n, MISSING) for n in self.names[self.positional:])
+        )
+        self.position = {name: i for i, name in enumerate(self.names)}
+        for alias, name in _ALIASES.items():
+            if name in self.position:
+                self.position.setdefault(alias, self.position[name])
+        self.variadic = None if variadic is None else self.position[variadic]
+
+
+class Operator:
+    """One operator. See `iskra.dispatch.declare` for what the fields mean to who declares one."""
+
+    def __init__(
+        self, body, kind, *, promote=NONE, ufunc=None, grad=None, operands=None, node=None,
+        namespace="torch", method=None, function=True, inplace=False, out=True, aliases=(),
+        samples=None, domain=None, accepts=None, outputs=1, result=None, computes=False,
+        variadic=None, autocast=None, storage=False, casts=False,
+        scalars=False,
+    ):
+        self.name = body.__name__
+        self.body = body
+        self.kind = kind
+        self.promote = promote
+        self.ufunc = ufunc
+        self.signature = Signature(body, variadic)
+        self.operands = self._operands(operands)
+        self.formulas = formulas_of(grad, self)
+        self.node = node or _camel_case(self.name) + "Backward0"
+        self.namespace = namespace
+        self.method = "torch" in namespace.split() if method is None else method
+        self.function = function
+        self.inplace = inplace
+        self.out = out
+        self.aliases = aliases
+        self.samples = samples
+        self.domain = domain
+        self.accepts = None if accepts is None else {_CATEGORIES[a] for a in accepts.split()}
+        self.outputs = outputs
+        self.result = result
+        self.computes = computes
+        self.autocast = autocast
+        self.storage = storage  # the body is given (flat memory, NumPy dtype, offset), no array
+        self.casts = casts  # the in-place form converts the result to any dtype
+        self.scalars = scalars  # operands after the first may be numbers, left to the body
+        self.doc = body.__doc__
+        self.plans = {}  # dtype -> (function, result dtype): see iskra.dispatch.door
+        self.node_classes = {}
+        self.capture_plans = {}
+        self.public = None  # the function users call
+        self.out_variant = None
+        self.inplace_variant = None
+        kwonly = self.signature.names[self.signature.positional:]
+        self.keywords = kwonly or None
+        self.settings = self.signature.defaults[self.signature.positional:]
+
+    def _operands(self, names):
+        """Positions of the parameters that are tensors by nature.
+
+        Unless named (``operands="input weight bias"``): the first, or for pointwise operators
+        all without a default.
+        """
+        signature = self.signature
+        if names is not None:
+            return tuple(signature.position[n] for n in names.split())
+        return tuple(range(signature.required if self.kind == "pointwise" else 1))
+
+    def select(self, function, bound):
+        """Call `function` with those bound arguments that its parameters name."""
+        code = function.__code__
+        position = self.signature.position
+        return function(*[bound[position[n]] for n in code.co_varnames[: code.co_argcount]])
+
+    def compute(self, bound):
+        """Run the body on bound (unwrapped) arguments."""
+        if self.keywords is None:
+            return self.body(*bound)
+        split = self.signature.positional
+        return self.body(*bound[:split], **dict(zip(self.keywords, bound[split:], strict=True)))
+
+    def __repr__(self):
+        return f"<operator {self.name}>"
+
+
+class Formula:
+    """The gradient with respect to some parameters, and the values it needs, told by its names.
+
+    The names of the function's parameters select what it is given: ``g`` is the gradient of the
+    output (a tuple for several outputs), ``result`` the output, ``needs`` a tuple of bools (which
+    of `targets` want a gradient); the name of a parameter of the operator is its argument, and
+    ``<name>_shape``, ``<name>_dtype``, ``<name>_stride``, ``<name>_offset`` describe a tensor
+    argument without keeping it alive. Nothing else is saved for backward.
+    """
+
+    __slots__ = ("targets", "function", "names", "captures")
+
+    def __init__(self, targets, function):
+        self.targets = targets  # positions of parameters
+        self.function = function
+        code = function.__code__
+        self.names = code.co_varnames[: code.co_argcount]
+        self.captures = tuple(n for n in self.names if n not in ("g", "needs"))
+
+
+def formulas_of(grad, operator):
+    """Read a declaration's ``grad``: a function for the first operand, or a dict by parameter."""
+    if grad is None:
+        return ()
+    position = operator.signature.position
+    if callable(grad):
+        return (Formula((operator.operands[0],), grad),)
+    formulas = []
+    for names, function in grad.items():
+        names = (names,) if isinstance(names, str) else names
+        formulas.append(Formula(tuple(position[n] for n in names), function))
+    return tuple(formulas)
+
+
+def _camel_case(name):
+    return "".join(part[:1].upper() + part[1:] for part in name.split("_"))
+
+
+def register(operator):
+    """Enter an operator into the table."""
+    if operator.name in OPERATORS:
+        raise ValueError(f"operator {operator.name} is declared twice")
+    OPERATORS[operator.name] = operator
+
+
+def bind(op, args, kwargs):
+    """Lay call arguments onto the operator's parameters; raise TypeError where they don't fit."""
+    signature = op.signature
+    if signature.variadic is not None:
+        args = _pack(args, signature.variadic)
+    count = len(args)
+    if not kwargs and signature.required <= count <= signature.positional:
+        return args + signature.defaults[count:]
+    if count > signature.positional:
+        raise TypeError(
+            f"{op.name}() takes {signature.required} to {signature.positional} positional "
+            f"arguments but {count} were given"
+        )
+    values = list(args + signature.defaults[count:])
+    for key, value in kwargs.items():
+        index = signature.position.get(key)
+        if index is None:
+            raise TypeError(f"{op.name}() got an unexpected keyword argument '{key}'")
+        if index < count:
+            raise TypeError(f"{op.name}() got multiple values for argument '{key}'")
+        values[index] = value
+    missing = [n for n, v in zip(signature.names, values, strict=True) if v is MISSING]
+    if missing:
+        raise TypeError(
+            f'{op.name}() missing {len(missing)} required positional argument'
+            f'{"s" if len(missing) > 1 else ""}: ' + ", ".join(f'"{n}"' for n in missing)
+        )
+    return tuple(values)
+
+
+def _pack(args, index):
+    """``view(2, 3)`` means ``view((2, 3))``."""
+    rest = args[index:]
+    if len(rest) == 1 and (rest[0] is None or not hasattr(rest[0], "__index__")):
+        return args
+    if not rest or not all(hasattr(r, "__index__") for r in rest):
+        return args
+    return (*args[:index], rest)

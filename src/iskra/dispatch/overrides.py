@@ -1,0 +1,71 @@
+"""What may take an operator call over: interceptors and ``__torch_function__``.
+
+Source: https://docs.pytorch.org/docs/stable/notes/extending.html#extending-torch
+"""
+
+from iskra.core.local import local
+from iskra.tensor import Parameter, Tensor
+
+_PLAIN = frozenset({Tensor, Parameter, int, float, bool, str, type(None), complex})
+
+
+def has_foreign(values):
+    """Whether an argument's class brings its own ``__torch_function__``."""
+    for value in values:
+        cls = value.__class__
+        if cls in _PLAIN:
+            continue
+        if cls is tuple or cls is list:
+            if has_foreign(value):
+                return True
+        elif _overrides(cls):
+            return not local.torch_function_disabled
+    return False
+
+
+def _overrides(cls):
+    if issubclass(cls, Tensor):
+        return not cls._plain
+    return hasattr(cls, "__torch_function__")
+
+
+def intercept(op, args, kwargs):
+    """Let the innermost interceptor, or else an argument's class, handle the call.
+
+    Returns ``(True, result)``, or ``(False, None)`` where nothing takes the call.
+    """
+    stack = local.interceptors
+    if stack:
+        local.interceptors = stack[:-1]
+        try:
+            return True, stack[-1].intercept(op, args, kwargs)
+        finally:
+            local.interceptors = stack
+    foreign = _foreign(list(args) + list(kwargs.values()))
+    if not foreign or local.torch_function_disabled:
+        return False, None
+    types = tuple(dict.fromkeys(type(value) for value in foreign))
+    for value in foreign:
+        result = type(value).__torch_function__(op.public, types, args, kwargs)
+        if result is not NotImplemented:
+            return True, result
+    names = ", ".join(t.__name__ for t in types)
+    raise TypeError(
+        f"no implementation found for 'iskra.{op.name}' on types that implement "
+        f"__torch_function__: [{names}]"
+    )
+
+
+def _foreign(values):
+    """Arguments with ``__torch_function__``, subclasses before their bases."""
+    found = []
+    for value in values:
+        if isinstance(value, (list, tuple)):
+            found += [v for v in _foreign(value) if v not in found]
+        elif value.__class__ not in _PLAIN and _overrides(value.__class__):
+            if not any(type(value) is type(f) for f in found):
+                place = next(
+                    (i for i, f in enumerate(found) if isinstance(value, type(f))), len(found)
+                )
+                found.insert(place, value)
+    return found

@@ -1,0 +1,241 @@
+"""The derived forms of operators: in place (``add_``) and into a given tensor (``out=``).
+
+Both compute the result whole before they write, so that an error leaves every tensor as it was.
+"""
+
+import warnings
+
+import numpy as np
+
+from iskra.autograd.node import gradient_edge
+from iskra.autograd.view import rebase
+from iskra.core.local import local
+from iskra.core.promotion import can_cast
+from iskra.core.size import contiguous_strides, format_shape
+from iskra.dispatch import execute
+from iskra.dispatch.operator import bind
+from iskra.dispatch.overrides import has_foreign, intercept
+from iskra.dispatch.tape import describe, edges_of, make_node
+from iskra.tensor import Tensor, storage_of, wrap
+
+
+def check_writable(tensor, name):
+    """Raise RuntimeError where writing to `tensor` in place would break autograd or memory."""
+    if local.grad_enabled and tensor._requires_grad:
+        _check_history(tensor, name)
+    if tensor._is_inference and not local.inference:
+        raise RuntimeError(
+            f"{name}: Inplace update to inference tensor outside InferenceMode is not allowed. "
+            "You can make a clone to get a normal tensor before doing inplace update."
+        )
+    array = tensor._array
+    if 0 in array.strides and any(
+        s == 0 and n > 1 for s, n in zip(array.strides, array.shape, strict=True)
+    ):
+        raise RuntimeError(
+            f"{name}: unsupported operation: more than one element of the written-to tensor "
+            "refers to a single memory location. Please clone() the tensor before performing the "
+            "operation."
+        )
+
+
+def _check_history(tensor, name):
+    if tensor._base is None:
+        if tensor._grad_fn is None:
+            raise RuntimeError(
+                f"{name}: a leaf Variable that requires grad is being used in an in-place "
+                "operation. Write under no_grad(), or to a clone()."
+            )
+        return
+    base = tensor._base
+    if base._grad_fn is None and base._requires_grad is True:
+        if tensor._view_kind == "no_grad":
+            raise RuntimeError(
+                f"{name}: A view was created in no_grad mode and is being modified inplace with "
+                "grad mode enabled. Move both the view and the in-place operation either inside "
+                "the no_grad block or outside it."
+            )
+        raise RuntimeError(
+            f"{name}: a view of a leaf Variable that requires grad is being used in an in-place "
+            "operation. Write under no_grad(), or to a clone()."
+        )
+    if tensor._view_kind == "multiple" and tensor.requires_grad:
+        raise RuntimeError(
+            f"{name}: Output of {tensor.grad_fn.name()} is a view and is being modified inplace. "
+            "This view is the output of a function that returns multiple views. Such functions do "
+            "not allow the output views to be modified inplace. You should replace the inplace "
+            "operation by an out-of-place one."
+        )
+
+
+def make_inplace(op):
+    """The function ``<name>_``: computes as `op` does and writes into its first operand."""
+    name = op.name + "_"
+
+    def inplace(*args, **kwargs):
+        if has_foreign(args) or local.interceptors:
+            handled, result = intercept(inplace.operator, args, kwargs)
+            if handled:
+                return result
+        return write_result(op, name, bind(op, args, kwargs))
+
+    inplace.__name__ = inplace.__qualname__ = name
+    inplace.__doc__ = f"Write the result of `{op.name}` into the first operand; return it."
+    inplace.__wrapped__ = op.body
+    inplace.operator = _InplaceForm(name, inplace, op)
+    return inplace
+
+
+class _InplaceForm:
+    """What interceptors see of an in-place call: enough of an `Operator`."""
+
+    def __init__(self, name, public, op):
+        self.name = name
+        self.public = public
+        self.base = op
+        self.out = False
+        self.autocast = None
+
+
+def write_result(op, name, bound):
+    """Compute `op` and write the result into the first operand, recording the write."""
+    target = bound[op.operands[0]]
+    if not isinstance(target, Tensor):
+        raise TypeError(
+            f"{name}(): the operand written to must be a Tensor, not {type(target).__name__}"
+        )
+    check_writable(target, name)
+    execute.check_operands(op, bound)
+    array, kind = _result_array(op, bound)
+    _check_fits(target, array, kind, name, op.casts)
+    edges, places, needed = edges_of(op, bound) if local.grad_enabled else ((), {}, ())
+    if needed:
+        node = _node_of_write(op, bound, target, edges, places, needed)
+    np.copyto(target._array, array, casting="unsafe")
+    bump(target)
+    if needed:
+        _finish_node(node, op, bound, target)
+    return target
+
+
+def _result_array(op, bound):
+    """The array of the result, and its dtype."""
+    arrays, kind = execute.prepare(op, bound)
+    result = execute.wrap_array(execute.compute(op, arrays, bound), kind)
+    return result._array, result._dtype
+
+
+def _check_fits(target, array, kind, name, casts):
+    if array.shape != target._array.shape:
+        raise RuntimeError(
+            f"{name}: output with shape {format_shape(target._array.shape)} doesn't match the "
+            f"broadcast shape {format_shape(array.shape)}"
+        )
+    if not (casts or can_cast(kind, target._dtype)):
+        raise RuntimeError(
+            f"{name}: result type {kind.scalar_name} can't be cast to the desired output type "
+            f"{target._dtype.scalar_name}"
+        )
+
+
+def bump(tensor):
+    """Note that the tensor's memory has been written."""
+    storage_of(tensor).version += 1
+
+
+def _node_of_write(op, bound, target, edges, places, needed):
+    """The node, made before the write: formulas that name the operand get a copy of it."""
+    first = op.operands[0]
+    name = op.signature.names[first]
+    if any(name in f.captures for f in needed):
+        original = wrap(target._array.copy(), target._dtype)
+        if first in places and edges[places[first][0]] is not None:
+            original._requires_grad = True
+            original._grad_fn, original._output_nr = gradient_edge(target)
+        bound = tuple(original if i == first else v for i, v in enumerate(bound))
+    return make_node(op, bound, edges, places, needed, None)
+
+
+def _finish_node(node, op, bound, target):
+    """Save the result where a formula names it, and hang the node onto the target."""
+    describe(node, (target,))
+    if target._base is not None:
+        place = node.places.get(op.operands[0])
+        rebase(target, node, None if place is None else place[0])
+    else:
+        target._requires_grad = True
+        target._grad_fn = node
+        target._output_nr = 0
+    node.save_result(target)
+
+
+def write_out(op, bound, out):
+    """The ``out=`` form: compute, then write into `out`, resizing it where need be."""
+    outs = out if isinstance(out, (tuple, list)) else (out,)
+    _check_out(op, bound, outs)
+    result = op.perform(op, bound)
+    results = result if isinstance(result, tuple) else (result,)
+    if len(outs) != len(results):
+        raise TypeError(
+            f"{op.name}(): argument 'out' must be {len(results)} tensors, got {len(outs)}"
+        )
+    for target, value in zip(outs, results, strict=True):
+        if not can_cast(value._dtype, target._dtype):
+            raise RuntimeError(
+                f"{op.name}: result type {value._dtype.scalar_name} can't be cast to the desired "
+                f"output type {target._dtype.scalar_name}"
+            )
+    for target, value in zip(outs, results, strict=True):
+        store(op.name, target, value)
+    if not isinstance(result, tuple):
+        return outs[0]
+    return type(result)(outs)
+
+
+def _check_out(op, bound, outs):
+    for target in outs:
+        if not isinstance(target, Tensor):
+            raise TypeError(
+                f"{op.name}(): argument 'out' must be Tensor, not {type(target).__name__}"
+            )
+    if local.grad_enabled:
+        tensors = [v for v in bound if isinstance(v, Tensor)]
+        if any(t.requires_grad for t in tensors) or any(t.requires_grad for t in outs):
+            raise RuntimeError(
+                f"{op.name}(): functions with out=... arguments don't support automatic "
+                "differentiation, but one of the arguments requires grad."
+            )
+
+
+def store(name, target, value):
+    """Write `value` into `target`, which takes its shape."""
+    shape = value._array.shape
+    if target._array.shape != shape:
+        if target._array.size:
+            warnings.warn(
+                "An output with one or more elements was resized since it had shape "
+                f"{format_shape(target._array.shape)}, which does not match the required output "
+                f"shape {format_shape(shape)}. ({name})",
+                stacklevel=4,
+            )
+        resize(target, shape)
+    check_writable(target, name)
+    np.copyto(target._array, value._array, casting="unsafe")
+    bump(target)
+
+
+def resize(tensor, shape):
+    """Give `tensor` another shape on its own storage, which grows where it is too small."""
+    array = tensor._array
+    count = int(np.prod(shape, dtype=np.int64))
+    storage = storage_of(tensor)
+    offset = tensor.storage_offset()
+    if (offset + count) * array.itemsize > storage.array.nbytes:
+        grown = np.empty(offset + count, array.dtype)
+        held = storage.array.view(np.uint8) if storage.array.size else storage.array
+        grown.view(np.uint8)[: held.nbytes] = held.view(np.uint8)
+        storage.array = grown
+    itemsize = array.itemsize
+    strides = tuple(s * itemsize for s in contiguous_strides(shape))
+    tensor._array = np.ndarray(shape, array.dtype, storage.array, offset * itemsize, strides)
+

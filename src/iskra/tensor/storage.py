@@ -1,0 +1,83 @@
+"""`Storage`: the memory that views share, and the count of writes to it."""
+
+import numpy as np
+
+
+class Storage:
+    """A flat block of memory and its version, shared by a tensor and all its views.
+
+    `array` is one-dimensional and contiguous; its element type does not bind the views.
+    `version` grows with every in-place write, so that autograd can tell that a value which it
+    saved has been overwritten.
+    """
+
+    __slots__ = ("array", "version", "__weakref__")
+
+    def __init__(self, array):
+        self.array = flat(array)
+        self.version = 0
+
+    def unversioned(self):
+        """The same memory with a version count of its own, as ``tensor.data`` has it."""
+        return Storage(self.array)
+
+    def data_ptr(self):
+        """The address of the first byte."""
+        return address(self.array)
+
+    def nbytes(self):
+        """The size of the block in bytes."""
+        return self.array.nbytes
+
+    def size(self):
+        """The size of the block in bytes (an untyped storage counts bytes)."""
+        return self.array.nbytes
+
+    __len__ = size
+
+    def tolist(self):
+        """The bytes as a list of ints."""
+        return self.array.view(np.uint8).tolist()
+
+    def __eq__(self, other):
+        if not isinstance(other, Storage):
+            return NotImplemented
+        return self.data_ptr() == other.data_ptr() and self.nbytes() == other.nbytes()
+
+    def __hash__(self):
+        return hash((self.data_ptr(), self.nbytes()))
+
+
+def flat(array):
+    """The memory that `array` spans, as a one-dimensional array without a copy."""
+    if array.flags.c_contiguous:
+        return array.reshape(-1)
+    if array.size == 0:
+        return np.empty(0, array.dtype)
+    last = sum((n - 1) * s for n, s in zip(array.shape, array.strides, strict=True))
+    count = last // array.itemsize + 1
+    return np.lib.stride_tricks.as_strided(array, (count,), (array.itemsize,))
+
+
+def address(array):
+    """The address of an array's first element."""
+    return array.__array_interface__["data"][0]
+
+
+def strided_view(memory, dtype, shape, strides, offset):
+    """A view on flat `memory`; `strides` and `offset` count elements of `dtype`.
+
+    Raises RuntimeError where the view would reach outside the memory.
+    """
+    size = dtype.itemsize
+    if 0 not in shape:
+        last = offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
+        if last * size + size > memory.nbytes or offset < 0:
+            raise RuntimeError(
+                f"setStorage: sizes {list(shape)}, strides {list(strides)}, storage offset "
+                f"{offset}, and itemsize {size} requiring a storage size of "
+                f"{last * size + size} are out of bounds for storage of size {memory.nbytes}"
+            )
+    else:
+        return np.ndarray(shape, dtype)
+    return np.ndarray(shape, dtype, memory, offset * size, tuple(s * size for s in strides))
