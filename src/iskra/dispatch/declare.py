@@ -7,7 +7,7 @@ The docstring of the body is the public documentation, its signature the public 
 
 from iskra.dispatch.door import binary, general, perform, unary
 from iskra.dispatch.operator import NONE, SAME, Operator, register
-from iskra.dispatch.variants import make_inplace, write_out
+from iskra.dispatch.variants import make_inplace, write_out, write_result
 
 
 def pointwise(promote=SAME, **fields):
@@ -67,6 +67,7 @@ def _decorator(kind, **fields):
         register(op)
         op.perform = _perform_composite if kind == "composite" else perform
         op.out_variant = lambda bound, out: write_out(op, bound, out)
+        op.write = lambda bound: write_result(op, op.name + "_", bound)
         op.public = _public(op, body)
         if op.inplace:
             op.inplace_variant = make_inplace(op)

@@ -43,7 +43,10 @@ def call(op, args, kwargs):
         out = kwargs.pop("out", None)
         if out is not None:
             return op.out_variant(bind(op, args, kwargs), out)
-    return op.perform(op, bind(op, args, kwargs))
+    bound = bind(op, args, kwargs)
+    if op.inplace_flag is not None and bound[op.inplace_flag]:
+        return op.write(bound)
+    return op.perform(op, bound)
 
 
 def perform(op, bound):

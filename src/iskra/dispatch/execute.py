@@ -126,7 +126,7 @@ def check_operands(op, bound):
 
 def _is_operand(op, value, index):
     if op.promote is not NONE and isinstance(value, _NUMBERS):
-        return index != op.operands[0] or op.signature.names[index] != "input"
+        return op.scalars or index != op.operands[0]
     if isinstance(value, (list, tuple)):
         return all(isinstance(v, Tensor) for v in value)
     if op.scalars and isinstance(value, _NUMBERS):

@@ -84,6 +84,9 @@ class Operator:
         self.inplace_variant = None
         kwonly = self.signature.names[self.signature.positional:]
         self.keywords = kwonly or None
+        # The position of an `inplace=` parameter, which the door acts on.
+        flagged = kind != "composite"
+        self.inplace_flag = self.signature.position.get("inplace") if flagged else None
         self.settings = self.signature.defaults[self.signature.positional:]
 
     def _operands(self, names):

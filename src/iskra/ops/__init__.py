@@ -1,6 +1,14 @@
 """The operators, a file per family. Importing this package binds them onto `Tensor`."""
 
-from iskra.ops import arithmetic, conversion, dunders, reduction, view  # noqa: F401
-from iskra.ops.attach import attach
+import importlib
+
+# Order matters only where a family builds on names of another at import time.
+_FAMILIES = (
+    "comparison", "arithmetic", "mathematics", "conversion", "reduction", "view", "dunders",
+)
+for _family in _FAMILIES:
+    importlib.import_module(f"iskra.ops.{_family}")
+
+from iskra.ops.attach import attach  # noqa: E402
 
 globals().update(attach())

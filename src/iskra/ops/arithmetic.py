@@ -5,7 +5,8 @@ Source of every operator here: https://docs.pytorch.org/docs/stable/torch.html#p
 
 import numpy as np
 
-from iskra.dispatch import FLOAT, SAME, pointwise
+from iskra.dispatch import FLOAT, SAME, composite, pointwise
+from iskra.ops.comparison import where
 from iskra.tensor import Tensor
 
 
@@ -162,7 +163,136 @@ def div(input, other, *, rounding_mode=None):
     )
 
 
-@pointwise(SAME, grad=lambda g: -g)
+@pointwise(SAME, accepts="bool int float", grad=lambda g: g * 0)
+def floor_divide(input, other):
+    """Return the quotient rounded down. Raises RuntimeError for integers divided by zero.
+
+    >>> import iskra as torch
+    >>> torch.floor_divide(torch.tensor([7, -7]), 2)
+    tensor([ 3, -4])
+    """
+    return floor_quotient(input, other)
+
+
+@pointwise(SAME, accepts="int float", grad={
+    "input": lambda g: g,
+    "other": lambda g, input, other: -g * div(input, other, rounding_mode="floor"),
+})
+def remainder(input, other):
+    """Return the remainder with the sign of the divisor, as Python's ``%``.
+
+    Raises RuntimeError for integers divided by zero.
+
+    >>> import iskra as torch
+    >>> torch.remainder(torch.tensor([-3.0, 3.0]), 2)
+    tensor([1., 1.])
+    """
+    if input.dtype.kind != "f":
+        _refuse_zero("remainder", other)
+    return np.remainder(input, other)
+
+
+@pointwise(SAME, accepts="int float", grad={
+    "input": lambda g: g,
+    "other": lambda g, input, other: -g * div(input, other, rounding_mode="trunc"),
+})
+def fmod(input, other):
+    """Return the remainder with the sign of the dividend, as C's ``fmod``.
+
+    Raises RuntimeError for integers divided by zero.
+
+    >>> import iskra as torch
+    >>> torch.fmod(torch.tensor([-3.0, 3.0]), 2)
+    tensor([-1.,  1.])
+    """
+    if input.dtype.kind != "f":
+        _refuse_zero("fmod", other)
+    return np.fmod(input, other)
+
+
+def _power_gradient_base(g, input, exponent):
+    if not isinstance(exponent, Tensor):
+        return g * 0 if exponent == 0 else g * conj_of(exponent * input ** (exponent - 1))
+    slope = conj_of(exponent * input ** (exponent - 1))
+    return where(exponent == 0, slope.new_zeros(()), g * slope)
+
+
+def _power_gradient_exponent(g, input, exponent, result):
+    logarithm = input.log() if isinstance(input, Tensor) else scalar_log(input)
+    slope = g * conj_of(result * logarithm)
+    # 0 ** exponent is flat: log(0) must not make it NaN.
+    flat = (input == 0) & (exponent >= 0) if not result._dtype.is_complex else input == 0
+    if not isinstance(flat, Tensor):
+        return slope * 0 if flat else slope
+    return where(flat, slope.new_zeros(()), slope)
+
+
+def scalar_log(x):
+    """The logarithm of a Python number; -inf for 0, NaN below."""
+    with np.errstate(all="ignore"):
+        return complex(np.log(x)) if isinstance(x, complex) else float(np.log(float(x)))
+
+
+def _power_node(input, exponent):
+    if not isinstance(exponent, Tensor):
+        return "PowBackward0"
+    return "PowBackward1" if isinstance(input, Tensor) else "PowBackward2"
+
+
+@pointwise(SAME, node=_power_node, scalars=True, grad={
+    "input": _power_gradient_base, "exponent": _power_gradient_exponent,
+})
+def pow(input, exponent):
+    """Return `input` to the power of `exponent`; either may be a number.
+
+    Raises RuntimeError for integers to a negative integer power.
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.pow.html
+
+    >>> import iskra as torch
+    >>> torch.pow(torch.tensor([1.0, 2.0, 3.0]), 2)
+    tensor([1., 4., 9.])
+    """
+    if exponent.dtype.kind in "iub" and exponent.ndim == 0 and input.dtype.kind in "iu":
+        if exponent < 0:
+            raise RuntimeError("Integers to negative integer powers are not allowed.")
+    if input.dtype.kind == "i":
+        return _integer_power(input, exponent)
+    if exponent.ndim == 0 and input.dtype.kind in "fc":
+        if exponent == 2:
+            return np.multiply(input, input)
+        if exponent == 0.5:
+            return np.sqrt(input)
+        if exponent == 3:
+            return np.multiply(np.multiply(input, input), input)
+    return np.power(input, exponent)
+
+
+def _integer_power(base, exponent):
+    """Integer power; a negative exponent gives 0, except for bases 1 and -1."""
+    negative = np.less(exponent, 0)
+    if not np.any(negative):
+        return np.power(base, exponent)
+    result = np.power(base, np.where(negative, 0, exponent))
+    odd = np.equal(np.remainder(exponent, 2), 1)
+    inverse = np.where(base == 1, 1, np.where(base == -1, np.where(odd, -1, 1), 0))
+    return np.where(negative, inverse, result).astype(base.dtype)
+
+
+@pointwise(SAME, inplace=True, scalars=True, grad={
+    "input": _power_gradient_base, "exponent": _power_gradient_exponent,
+})
+def float_power(input, exponent):
+    """Return the power computed in float64 (complex128 for complex operands).
+
+    >>> import iskra as torch
+    >>> torch.float_power(torch.tensor([2]), 3)
+    tensor([8.], dtype=iskra.float64)
+    """
+    wide = np.complex128 if "c" in (input.dtype.kind, exponent.dtype.kind) else np.float64
+    return np.power(np.asarray(input, wide), np.asarray(exponent, wide))
+
+
+@pointwise(SAME, grad=lambda g: -g, aliases=("negative",))
 def neg(input):
     """Return the negative of each element. Raises RuntimeError for bools.
 
@@ -178,12 +308,260 @@ def neg(input):
     return np.negative(input)
 
 
-@pointwise(FLOAT, ufunc=np.exp, grad=lambda g, result: g * conj_of(result))
-def exp(input):
-    """Return e to the power of each element.
+@pointwise(SAME, inplace=False, out=False, grad=lambda g: g)
+def positive(input):
+    """Return the tensor unchanged. Raises RuntimeError for bools.
 
     >>> import iskra as torch
-    >>> torch.exp(torch.tensor([0.0, 1.0]))
-    tensor([1.0000, 2.7183])
+    >>> torch.positive(torch.tensor([1]))
+    tensor([1])
     """
-    return np.exp(input)
+    if input.dtype == np.bool_:
+        raise RuntimeError("The `+` operator, on a bool tensor is not supported.")
+    return np.positive(input)
+
+
+def _half_of_ties(g, input, other, chosen):
+    """The gradient of an extremum: all of it where chosen, half where both are equal."""
+    tie = input == other
+    return where(tie, g / 2, where(chosen, g, g * 0))
+
+
+@pointwise(SAME, ufunc=np.maximum, inplace=False, accepts="bool int float", grad={
+    "input": lambda g, input, other: _half_of_ties(g, input, other, input > other),
+    "other": lambda g, input, other: _half_of_ties(g, input, other, other > input),
+})
+def maximum(input, other):
+    """Return the larger of each pair of elements; NaN wins.
+
+    >>> import iskra as torch
+    >>> torch.maximum(torch.tensor([1, 5]), torch.tensor([3, 2]))
+    tensor([3, 5])
+    """
+    return np.maximum(input, other)
+
+
+@pointwise(SAME, ufunc=np.minimum, inplace=False, accepts="bool int float", grad={
+    "input": lambda g, input, other: _half_of_ties(g, input, other, input < other),
+    "other": lambda g, input, other: _half_of_ties(g, input, other, other < input),
+})
+def minimum(input, other):
+    """Return the smaller of each pair of elements; NaN wins.
+
+    >>> import iskra as torch
+    >>> torch.minimum(torch.tensor([1, 5]), torch.tensor([3, 2]))
+    tensor([1, 2])
+    """
+    return np.minimum(input, other)
+
+
+@pointwise(SAME, ufunc=np.fmax, inplace=False, accepts="bool int float", grad={
+    "input": lambda g, input, other: where((input >= other) | other.isnan(), g, g * 0),
+    "other": lambda g, input, other: where((input >= other) | other.isnan(), g * 0, g),
+})
+def fmax(input, other):
+    """Return the larger of each pair of elements; a number wins over NaN.
+
+    >>> import iskra as torch
+    >>> torch.fmax(torch.tensor([1.0, float("nan")]), torch.tensor([3.0, 2.0]))
+    tensor([3., 2.])
+    """
+    return np.fmax(input, other)
+
+
+@pointwise(SAME, ufunc=np.fmin, inplace=False, accepts="bool int float", grad={
+    "input": lambda g, input, other: where((input <= other) | other.isnan(), g, g * 0),
+    "other": lambda g, input, other: where((input <= other) | other.isnan(), g * 0, g),
+})
+def fmin(input, other):
+    """Return the smaller of each pair of elements; a number wins over NaN.
+
+    >>> import iskra as torch
+    >>> torch.fmin(torch.tensor([1.0, float("nan")]), torch.tensor([3.0, 2.0]))
+    tensor([1., 2.])
+    """
+    return np.fmin(input, other)
+
+
+@pointwise(SAME, grad={
+    "input": lambda g: g,
+    "tensor1": lambda g, tensor2, value: g * conj_of(tensor2 * value),
+    "tensor2": lambda g, tensor1, value: g * conj_of(tensor1 * value),
+})
+def addcmul(input, tensor1, tensor2, *, value=1):
+    """Return ``input + value * tensor1 * tensor2``.
+
+    >>> import iskra as torch
+    >>> torch.addcmul(torch.tensor([1.0]), torch.tensor([2.0]), torch.tensor([3.0]), value=2)
+    tensor([13.])
+    """
+    return np.add(input, np.multiply(scaled(tensor1, value), tensor2))
+
+
+@pointwise(SAME, grad={
+    "input": lambda g: g,
+    "tensor1": lambda g, tensor2, value: g * conj_of(value / tensor2),
+    "tensor2": lambda g, tensor1, tensor2, value: (
+        -g * conj_of(value * tensor1 / (tensor2 * tensor2))
+    ),
+})
+def addcdiv(input, tensor1, tensor2, *, value=1):
+    """Return ``input + value * tensor1 / tensor2``. Raises RuntimeError for integers only.
+
+    >>> import iskra as torch
+    >>> torch.addcdiv(torch.tensor([1.0]), torch.tensor([3.0]), torch.tensor([2.0]), value=2)
+    tensor([4.])
+    """
+    if input.dtype.kind in "iub":
+        raise RuntimeError(
+            "addcdiv: Integer division with addcdiv is no longer supported. Use (input + value * "
+            "torch.trunc(tensor1 / tensor2)).to(input.dtype) or float tensors instead."
+        )
+    return np.add(input, np.multiply(np.divide(tensor1, tensor2), input.dtype.type(value)))
+
+
+@pointwise(SAME, scalars=True, accepts="float complex", grad={
+    "input": lambda g, weight: g * conj_of(1 - weight),
+    "end": lambda g, weight: g * conj_of(weight),
+    "weight": lambda g, input, end: g * conj_of(end - input),
+})
+def lerp(input, end, weight):
+    """Return ``input + weight * (end - input)``; `weight` is a number or a tensor.
+
+    Raises RuntimeError where the dtypes differ.
+
+    >>> import iskra as torch
+    >>> torch.lerp(torch.tensor([1.0]), torch.tensor([3.0]), 0.25)
+    tensor([1.5000])
+    """
+    span = np.subtract(end, input)
+    # The second form is exact at weight 1; PyTorch changes over at one half.
+    near = np.add(input, np.multiply(weight, span))
+    far = np.subtract(end, np.multiply(span, np.subtract(input.dtype.type(1), weight)))
+    return np.where(np.less(np.abs(weight), 0.5), near, far)
+
+
+@pointwise(SAME, accepts="int")
+def gcd(input, other):
+    """Return the greatest common divisor of each pair of integers.
+
+    >>> import iskra as torch
+    >>> torch.gcd(torch.tensor([12, 7]), torch.tensor([18, 21]))
+    tensor([6, 7])
+    """
+    return np.gcd(input, other)
+
+
+@pointwise(SAME, accepts="int")
+def lcm(input, other):
+    """Return the least common multiple of each pair of integers.
+
+    >>> import iskra as torch
+    >>> torch.lcm(torch.tensor([4, 7]), torch.tensor([6, 2]))
+    tensor([12, 14])
+    """
+    return np.lcm(input, other)
+
+
+@pointwise(FLOAT, accepts="bool int float", grad={
+    "input": lambda g, input, other: g * other / (input * input + other * other),
+    "other": lambda g, input, other: -g * input / (input * input + other * other),
+}, aliases=("arctan2",))
+def atan2(input, other):
+    """Return the angle of the point ``(other, input)``, in radians between -pi and pi.
+
+    >>> import iskra as torch
+    >>> torch.atan2(torch.tensor([1.0]), torch.tensor([1.0]))
+    tensor([0.7854])
+    """
+    return np.arctan2(input, other)
+
+
+@pointwise(SAME, accepts="float", grad={
+    "input": lambda g, input, result: g * (input / result),
+    "other": lambda g, other, result: g * (other / result),
+})
+def hypot(input, other):
+    """Return the length of the hypotenuse with these legs.
+
+    >>> import iskra as torch
+    >>> torch.hypot(torch.tensor([3.0]), torch.tensor([4.0]))
+    tensor([5.])
+    """
+    return np.hypot(input, other)
+
+
+@pointwise(FLOAT, accepts="bool int float", grad={
+    "input": lambda g, input, result: where(input == 0, g * 0, g * result / input),
+})
+def copysign(input, other):
+    """Return the magnitude of `input` with the sign of `other`.
+
+    >>> import iskra as torch
+    >>> torch.copysign(torch.tensor([1.0, 2.0]), torch.tensor([-0.0, 5.0]))
+    tensor([-1.,  2.])
+    """
+    return np.copysign(input, other)
+
+
+@pointwise(SAME, accepts="float")
+def nextafter(input, other):
+    """Return the next floating-point number after `input` in the direction of `other`.
+
+    >>> import iskra as torch
+    >>> torch.nextafter(torch.tensor([1.0]), torch.tensor([2.0])) - 1
+    tensor([1.1921e-07])
+    """
+    return np.nextafter(input, other)
+
+
+@pointwise(SAME, inplace=False, accepts="float", grad={
+    "input": lambda g, input, other: g * (input - other).sigmoid(),
+    "other": lambda g, input, other: g * (other - input).sigmoid(),
+})
+def logaddexp(input, other):
+    """Return ``log(exp(input) + exp(other))`` without overflow.
+
+    >>> import iskra as torch
+    >>> torch.logaddexp(torch.tensor([-1000.0]), torch.tensor([-1000.0]))
+    tensor([-999.3069])
+    """
+    return np.logaddexp(input, other)
+
+
+@pointwise(SAME, inplace=False, accepts="float", grad={
+    "input": lambda g, input, result: g * (input - result).exp2(),
+    "other": lambda g, other, result: g * (other - result).exp2(),
+})
+def logaddexp2(input, other):
+    """Return ``log2(2 ** input + 2 ** other)`` without overflow.
+
+    >>> import iskra as torch
+    >>> torch.logaddexp2(torch.tensor([3.0]), torch.tensor([3.0]))
+    tensor([4.])
+    """
+    return np.logaddexp2(input, other)
+
+
+@composite(inplace=True)
+def ldexp(input, other):
+    """Return ``input * 2 ** other``.
+
+    >>> import iskra as torch
+    >>> torch.ldexp(torch.tensor([1.0, 2.0]), torch.tensor([3, 4]))
+    tensor([ 8., 32.])
+    """
+    return mul(input, pow(2.0, other))
+
+
+@pointwise(SAME, accepts="bool int float")
+def heaviside(input, values):
+    """Return 0 below zero, 1 above, and `values` at zero.
+
+    Raises RuntimeError where the dtypes differ.
+
+    >>> import iskra as torch
+    >>> torch.heaviside(torch.tensor([-1.0, 0.0, 2.0]), torch.tensor([0.5]))
+    tensor([0.0000, 0.5000, 1.0000])
+    """
+    return np.heaviside(input, values).astype(input.dtype, copy=False)
