@@ -1,5 +1,7 @@
 """`Operator`: everything that is declared about one operator, and the table of all of them."""
 
+import inspect
+
 from iskra.core.dtypes import BOOL, COMPLEX, FLOATING, INTEGER
 
 # name -> Operator, in the order of declaration. Functions, methods, in-place and out= forms,
@@ -19,19 +21,30 @@ _ALIASES = {"axis": "dim", "keepdims": "keepdim", "x": "input", "x1": "input", "
 class Signature:
     """The parameters of an operator's body, and how call arguments are laid onto them."""
 
-    __slots__ = ("names", "positional", "required", "defaults", "position", "variadic")
+    __slots__ = (
+        "names", "positional", "required", "defaults", "position", "variadic", "rest", "extra",
+    )
 
     def __init__(self, body, variadic):
         code = body.__code__
-        self.positional = code.co_argcount
-        count = code.co_argcount + code.co_kwonlyargcount
-        self.names = code.co_varnames[:count]
+        plain, count = code.co_argcount, code.co_argcount + code.co_kwonlyargcount
+        # ``*rest`` counts as one more positional parameter, whose value is a tuple;
+        # ``**extra`` as a last keyword parameter, whose value is a dict.
+        starred = code.co_varnames[count:]
+        rest = starred[:1] if code.co_flags & inspect.CO_VARARGS else ()
+        starred = starred[len(rest):]
+        extra = starred[:1] if code.co_flags & inspect.CO_VARKEYWORDS else ()
+        named = code.co_varnames[plain:count]
+        self.names = code.co_varnames[:plain] + rest + named + extra
+        self.positional = plain + len(rest)
+        self.rest = plain if rest else None
+        self.extra = len(self.names) - 1 if extra else None
         given = body.__defaults__ or ()
-        self.required = self.positional - len(given)
-        named = body.__kwdefaults__ or {}
+        self.required = plain - len(given)
+        values = body.__kwdefaults__ or {}
         self.defaults = (
-            (MISSING,) * self.required + given
-            + tuple(named.get(n, MISSING) for n in self.names[self.positional:])
+            (MISSING,) * self.required + given + ((),) * len(rest)
+            + tuple(values.get(n, MISSING) for n in named) + (MISSING,) * len(extra)
         )
         self.position = {name: i for i, name in enumerate(self.names)}
         for alias, name in _ALIASES.items():
@@ -78,12 +91,14 @@ class Operator:
         self.doc = body.__doc__
         self.plans = {}  # dtype -> (function, result dtype): see iskra.dispatch.door
         self.node_classes = {}
-        self.capture_plans = {}
+        self.tape_plans = {}  # which targets want a gradient -> how to record the call
+        self.targets = tuple(dict.fromkeys(t for f in self.formulas for t in f.targets))
         self.public = None  # the function users call
         self.out_variant = None
         self.inplace_variant = None
         kwonly = self.signature.names[self.signature.positional:]
         self.keywords = kwonly or None
+        self.starred = self.signature.rest is not None or self.signature.extra is not None
         # The position of an `inplace=` parameter, which the door acts on.
         flagged = kind != "composite"
         self.inplace_flag = self.signature.position.get("inplace") if flagged else None
@@ -108,10 +123,23 @@ class Operator:
 
     def compute(self, bound):
         """Run the body on bound (unwrapped) arguments."""
+        if self.starred:
+            return self._compute_starred(bound)
         if self.keywords is None:
             return self.body(*bound)
         split = self.signature.positional
         return self.body(*bound[:split], **dict(zip(self.keywords, bound[split:], strict=True)))
+
+    def _compute_starred(self, bound):
+        """Run a body with ``*args`` or ``**kwargs``."""
+        signature = self.signature
+        args = bound[: signature.positional]
+        named = dict(zip(self.keywords or (), bound[signature.positional:], strict=True))
+        if signature.rest is not None:
+            args = (*args[:-1], *args[-1])
+        if signature.extra is not None:
+            named.update(named.pop(signature.names[-1]))
+        return self.body(*args, **named)
 
     def __repr__(self):
         return f"<operator {self.name}>"
@@ -167,7 +195,11 @@ def bind(op, args, kwargs):
     signature = op.signature
     if signature.variadic is not None:
         args = _pack(args, signature.variadic)
+    if signature.rest is not None and len(args) >= signature.rest:
+        args = (*args[: signature.rest], args[signature.rest:])
     count = len(args)
+    if signature.extra is not None:
+        kwargs = _gather(signature, kwargs)
     if not kwargs and signature.required <= count <= signature.positional:
         return args + signature.defaults[count:]
     if count > signature.positional:
@@ -190,6 +222,13 @@ def bind(op, args, kwargs):
             f'{"s" if len(missing) > 1 else ""}: ' + ", ".join(f'"{n}"' for n in missing)
         )
     return tuple(values)
+
+
+def _gather(signature, kwargs):
+    """Keyword arguments, those without a parameter of their own inside ``**extra``."""
+    extra = {k: v for k, v in kwargs.items() if k not in signature.position}
+    named = {k: v for k, v in kwargs.items() if k in signature.position}
+    return named | {signature.names[signature.extra]: extra}
 
 
 def _pack(args, index):
