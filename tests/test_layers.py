@@ -23,7 +23,7 @@ LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
 
 # Optional, or slow to import: these alone may be imported inside a function.
 LATE = {"cupy", "cupyx", "llvmlite", "matplotlib", "ml_dtypes", "mpi4py", "multiprocessing",
-        "numpy.random", "onnx", "safetensors", "scipy"}
+        "numpy.random", "onnx", "safetensors", "scipy", "traceback"}
 # Must not be loaded by `import iskra`.
 NOT_AT_IMPORT = ("cupy", "llvmlite", "matplotlib", "ml_dtypes", "mpi4py", "multiprocessing",
                  "safetensors", "scipy", "torch", "tqdm")
