@@ -7,8 +7,12 @@ classes and modules themselves. Types follow from what an operator declares (ope
 defaults) and, where that says nothing, from the parameter's name.
 """
 
+import contextlib
+import doctest
+import functools
 import importlib
 import inspect
+import io
 import sys
 import types
 from pathlib import Path
@@ -204,12 +208,47 @@ def result_type(op, inplace):
     if inplace:
         return "Tensor"
     if op.kind == "composite":
-        return "_Any"
+        return shown_type(op)
     if op.outputs == 1:
         return "Tensor"
     if op.outputs is None:
         return "tuple[Tensor, ...]"
     return f"tuple[{', '.join(['Tensor'] * op.outputs)}]"
+
+
+@functools.cache
+def shown_type(op):
+    """What a composite returns where the example in its docstring calls it; `_Any` if unclear."""
+    seen, perform = set(), op.perform
+
+    def watch(*call):
+        result = perform(*call)
+        seen.add(type_of(result))
+        return result
+
+    op.perform = watch
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            run_example(op)
+    finally:
+        op.perform = perform
+    return seen.pop() if len(seen) == 1 else "_Any"
+
+
+def run_example(op):
+    names = {}
+    for example in doctest.DocTestParser().get_examples(op.doc or ""):
+        with contextlib.suppress(Exception):        # some examples show errors
+            exec(compile(example.source, op.name, "single"), names)
+
+
+def type_of(result):
+    """A result's type as the stubs write it."""
+    if isinstance(result, iskra.Tensor):
+        return "Tensor"
+    if isinstance(result, (list, tuple)) and {type_of(r) for r in result} == {"Tensor"}:
+        return "tuple[Tensor, ...]" if isinstance(result, tuple) else "list[Tensor]"
+    return constant_type(result)
 
 
 def definition(name, parameters, result, doc, indent=""):
