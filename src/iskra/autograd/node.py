@@ -22,18 +22,15 @@ class Node:
     `shape` and `dtype` describe the output (lists of them for several outputs).
     """
 
-    __slots__ = (
-        "edges", "sequence", "shape", "dtype", "pre_hooks", "post_hooks", "_metadata", "trace",
-        "__weakref__",
-    )
-
     outputs = 1
     returns_fresh = False  # whether no one else can hold the gradients that apply returns
     op_name = "custom function"
+    pre_hooks = post_hooks = None  # dicts once there are hooks
+    trace = None  # the forward call's stack, under anomaly mode
+    _metadata = None
 
     def __init__(self, edges):
         self.edges = edges
-        self.pre_hooks = self.post_hooks = self._metadata = self.trace = None
         self.sequence = next_sequence()
 
     @property
@@ -119,8 +116,6 @@ class AccumulateGrad(Node):
     The leaf holds this node and the node holds the leaf weakly, so that neither keeps the other
     alive in a cycle.
     """
-
-    __slots__ = ("_leaf", "after_hooks")
 
     def __init__(self, leaf):
         super().__init__(())

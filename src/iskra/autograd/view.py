@@ -32,8 +32,6 @@ class CopySlices(Node):
     operator makes of it inside.
     """
 
-    __slots__ = ("inner", "place", "geometry", "layout")
-
     op_name = "write to a view"
 
     def __init__(self, base, view, inner, place):

@@ -6,6 +6,7 @@ The docstring of the body is the public documentation, its signature the public 
 """
 
 from iskra.dispatch.door import binary, general, perform, unary
+from iskra.dispatch.execute import RUNNERS, run_general
 from iskra.dispatch.operator import NONE, SAME, Operator, register
 from iskra.dispatch.variants import make_inplace, write_out, write_result
 
@@ -65,6 +66,7 @@ def _decorator(kind, **fields):
     def declare(body):
         op = Operator(body, kind, **fields)
         register(op)
+        op.run = RUNNERS.get(kind, run_general)
         op.perform = _perform_composite if kind == "composite" else perform
         op.out_variant = lambda bound, out: write_out(op, bound, out)
         op.write = lambda bound: write_result(op, op.name + "_", bound)

@@ -6,12 +6,10 @@ with a short path for plain tensors of one dtype; every other call, and every ca
 path cannot finish, goes through `call`, which is complete.
 """
 
-import contextvars
-
 import numpy as np
 
 from iskra.core.local import local
-from iskra.dispatch.execute import run
+from iskra.dispatch.execute import quiet_run
 from iskra.dispatch.operator import bind
 from iskra.dispatch.overrides import has_foreign, intercept
 from iskra.dispatch.tape import record
@@ -23,14 +21,6 @@ ndarray = np.ndarray
 # How many interceptors are active in the process. The short paths look at nothing else: only
 # when it is not zero does a call ask whether its own thread has one.
 intercepting = 0
-
-# NumPy's warnings about overflow and the like are switched off in a context of our own, so that
-# the user's settings stay as they are. Entering it costs far less than np.errstate. It cannot be
-# entered twice at once (by two threads): then the short path gives up and `call` takes over.
-_quiet = contextvars.copy_context()
-_quiet.run(np.seterr, all="ignore")
-quiet_run = _quiet.run
-
 
 def call(op, args, kwargs):
     """Run one operator call, whatever its arguments."""
@@ -51,7 +41,7 @@ def call(op, args, kwargs):
 
 def perform(op, bound):
     """Execute a call that nothing intercepts, and record it."""
-    result = run(op, bound)
+    result = op.run(op, bound)
     if local.grad_enabled and op.formulas:
         record(op, bound, result)
     elif local.inference:
@@ -91,17 +81,45 @@ def unary(op):
     return function
 
 
+# Numbers as zero-dimensional arrays: NumPy takes those in half the time.
+_constants = {}
+
+
+def constant(value, kind):
+    """The Python number `value` as a zero-dimensional array of the dtype `kind`."""
+    key = (value, kind)
+    found = _constants.get(key)
+    if found is None:
+        found = np.array(value, kind.numpy)
+        if value:  # 0.0 and -0.0 are one key
+            if len(_constants) > 1000:
+                _constants.clear()
+            _constants[key] = found
+    return found
+
+
 def binary(op):
     """The public function of a pointwise operator with two operands."""
     plans = op.plans
 
     def function(input, other, **settings):
-        if input.__class__ is Tensor and other.__class__ is Tensor and not settings:
+        if (input.__class__ is Tensor or input.__class__ is Parameter) and not settings:
             kind = input._dtype
-            if kind is other._dtype and not intercepting and kind in plans:
+            if kind in plans and not intercepting:
                 compute, result_dtype = plans[kind]
+                cls = other.__class__
+                if cls is Tensor or cls is Parameter:
+                    if other._dtype is not kind:
+                        return call(op, (input, other), settings)
+                    operand = other._array
+                    taped = input._requires_grad or other._requires_grad
+                elif (cls is float or cls is int) and kind.is_floating_point:
+                    operand = constant(other, kind)
+                    taped = input._requires_grad
+                else:
+                    return call(op, (input, other), settings)
                 try:
-                    array = quiet_run(compute, input._array, other._array)
+                    array = quiet_run(compute, input._array, operand)
                 except Exception:
                     return call(op, (input, other), settings)
                 if array.__class__ is not ndarray:
@@ -109,7 +127,7 @@ def binary(op):
                 result = _new(Tensor)
                 result._array = array
                 result._dtype = result_dtype
-                if input._requires_grad or other._requires_grad:
+                if taped:
                     record(op, (input, other, *op.settings), result)
                 return result
         return call(op, (input, other), settings)

@@ -1,5 +1,6 @@
 """Executing one call on the reference tier: arrays in, the operator's body, tensors out."""
 
+import contextvars
 from operator import index as operator_index
 from operator import itemgetter
 
@@ -14,19 +15,35 @@ from iskra.dispatch.operator import FLOAT, NONE
 from iskra.tensor import PERHAPS, Tensor, storage_of, wrap
 
 ndarray = np.ndarray
+_PASSED = frozenset({int, float, bool, str, type(None), complex})
 _NUMBERS = (bool, int, float, complex, np.number, np.bool_)
 
 
-def run(op, bound):
-    """Execute `op` on bound arguments and return its Tensor or tuple of Tensors."""
+# NumPy's warnings about overflow and the like are switched off in a context of our own, so that
+# the user's settings stay as they are. Entering it costs far less than np.errstate does.
+_quiet = contextvars.copy_context()
+_quiet.run(np.seterr, all="ignore")
+quiet_run = _quiet.run
+
+
+def run_pointwise(op, bound):
+    """Promote, compute, wrap; and note what the short path may do next time."""
     check_operands(op, bound)
-    if op.kind == "view":
-        return _run_view(op, bound)
-    arrays, kind = prepare(op, bound)
-    result = wrap_result(op, compute(op, arrays, bound), kind)
-    if op.kind == "pointwise":
-        _plan(op, bound, kind, result)
+    arrays, kind = promote(op, bound)
+    result = wrap_array(compute(op, arrays, bound), kind)
+    _plan(op, bound, kind, result)
     return result
+
+
+def run_general(op, bound):
+    """Compute on the arrays as they are, and wrap what comes out."""
+    check_operands(op, bound)
+    arrays, kind = prepare(op, bound)
+    result = compute(op, arrays, bound)
+    if op.outputs == 1:
+        return wrap_array(result, kind)
+    tensors = [None if r is None else wrap_array(r, kind) for r in result]
+    return tuple(tensors) if op.result is None else return_type(op)(tensors)
 
 
 def prepare(op, bound):
@@ -80,11 +97,21 @@ def compute(op, arrays, bound):
     """Run the body with NumPy's warnings off; turn NumPy's errors into PyTorch's."""
     try:
         if op.computes:
-            with np.errstate(all="ignore"):
-                return op.compute(arrays)
+            return quietly(op.compute, arrays)
         return op.compute(arrays)
     except (np.exceptions.AxisError, ValueError, np.linalg.LinAlgError) as error:
         raise explain(op, bound, error) from None
+
+
+def quietly(function, *args):
+    """Call `function` with NumPy's warnings off."""
+    try:
+        return quiet_run(function, *args)
+    except RuntimeError as error:
+        if not str(error).startswith("cannot enter context"):
+            raise
+    with np.errstate(all="ignore"):  # another thread is inside the context
+        return function(*args)
 
 
 def explain(op, bound, error):
@@ -105,17 +132,19 @@ def explain(op, bound, error):
 
 def check_operands(op, bound):
     """Operands must be tensors (or numbers where promotion takes them), of an accepted dtype."""
+    accepts = op.accepts
     for index in op.operands:
         value = bound[index]
         if isinstance(value, Tensor):
-            if op.accepts is not None and value._dtype.category not in op.accepts:
+            dtype = value._dtype
+            if accepts is not None and dtype.category not in accepts:
                 raise NotImplementedError(
-                    f'"{op.name}" not implemented for \'{value._dtype.scalar_name}\''
+                    f'"{op.name}" not implemented for \'{dtype.scalar_name}\''
                 )
-            if value._dtype.is_float8 and op.computes:
+            if dtype.is_float8 and op.computes:
                 raise NotImplementedError(
-                    f'"{op.name}" not implemented for \'{value._dtype.scalar_name}\': '
-                    "float8 dtypes only store; convert with .to(dtype) to compute"
+                    f'"{op.name}" not implemented for \'{dtype.scalar_name}\': float8 dtypes '
+                    "only store; convert with .to(dtype) to compute"
                 )
         elif not _is_operand(op, value, index):
             raise TypeError(
@@ -147,18 +176,30 @@ def unwrap(value):
 def unwrap_all(op, bound):
     """The arrays of a call; narrow floats are widened where the body computes."""
     narrow = None
-    arrays = [unwrap(v) for v in bound]
-    if op.computes:
-        for index in op.operands:
-            value = bound[index]
-            if isinstance(value, Tensor) and value._dtype.is_narrow:
-                narrow = value._dtype
-                arrays[index] = arrays[index].astype(np.float32)
-            elif isinstance(value, (list, tuple)) and value and isinstance(value[0], Tensor):
-                if value[0]._dtype.is_narrow:
-                    narrow = value[0]._dtype
-                    arrays[index] = [a.astype(np.float32) for a in arrays[index]]
+    arrays = list(bound)
+    for index, value in enumerate(bound):
+        cls = value.__class__
+        if cls in _PASSED:
+            continue
+        array = arrays[index] = unwrap(value)
+        if op.computes and array is not value:
+            kind = _narrow_of(value)
+            if kind is not None:
+                narrow = kind
+                arrays[index] = _widen(array)
     return arrays, narrow
+
+
+def _narrow_of(value):
+    """The narrow float dtype of a tensor, or of the first of a list of them."""
+    kind = value._dtype if isinstance(value, Tensor) else getattr(value[0], "_dtype", None)
+    return kind if kind is not None and kind.is_narrow else None
+
+
+def _widen(array):
+    if isinstance(array, list):
+        return [_widen(a) for a in array]
+    return array.astype(np.float32)
 
 
 def promote(op, bound):
@@ -211,14 +252,6 @@ def _number_class(value):
     return type(value.item())  # a NumPy number
 
 
-def wrap_result(op, result, kind):
-    """Tensors around what the body returned; narrow results are stored narrow again."""
-    if op.outputs == 1:
-        return wrap_array(result, kind)
-    tensors = [None if r is None else wrap_array(r, kind) for r in result]
-    return tuple(tensors) if op.result is None else return_type(op)(tensors)
-
-
 def wrap_array(array, kind):
     """A tensor around one result; `kind` is the promoted or narrow dtype, if there is one."""
     if array.__class__ is not ndarray and isinstance(array, (np.generic, ndarray)):
@@ -256,8 +289,9 @@ def return_type(op):
     return found
 
 
-def _run_view(op, bound):
+def run_view(op, bound):
     """A view shares its base's memory; the base of a view of a view is the first tensor."""
+    check_operands(op, bound)
     source = bound[op.operands[0]]
     arrays = [unwrap(v) for v in bound]
     if op.storage:
@@ -290,3 +324,5 @@ def as_view(source, array):
         view._requires_grad = PERHAPS
     return view
 
+
+RUNNERS = {"pointwise": run_pointwise, "view": run_view}

@@ -1,16 +1,22 @@
-"""Recording a call for backward: the node, its edges, and the values that its formulas name."""
+"""Recording a call for backward: the node, its edges, and the values that its formulas name.
+
+What must be saved depends only on which parameters want a gradient, so it is worked out once per
+operator and such choice (`Plan`); recording a call then only picks the values up.
+"""
+
+from operator import attrgetter
 
 from iskra.autograd.node import Node, gradient_edge, next_sequence
+from iskra.core.dtypes import FLOATING
 from iskra.core.local import local
-from iskra.tensor import Tensor, storage_of, wrap
+from iskra.tensor import Parameter, Tensor, storage_of, wrap
 
+_new = object.__new__
 FREED = object()
 
 
 class OperatorNode(Node):
     """A recorded operator call. One subclass per printed name is made on first use."""
-
-    __slots__ = ("saved", "formulas", "places")
 
     operator = None
     returns_fresh = True
@@ -20,15 +26,16 @@ class OperatorNode(Node):
         return self.operator.name
 
     def apply(self, g):
-        values = {name: _restore(v, self) for name, v in self._held().items()}
-        values["g"] = g
+        values = self._values()
         results = [None] * len(self.edges)
-        for formula in self.formulas:
-            self._evaluate(formula, values, results)
+        for step in self.plan.steps:
+            step.run(self, g, values, results)
         return results
 
-    def _held(self):
-        if self.saved is FREED:
+    def _values(self):
+        """What was saved, checked against the versions it had."""
+        saved = self.saved
+        if saved is FREED:
             raise RuntimeError(
                 "Trying to backward through the graph a second time (or directly access saved "
                 "tensors after they have already been freed). Saved intermediate values of the "
@@ -37,31 +44,15 @@ class OperatorNode(Node):
                 "you need to access saved tensors after calling backward. The operator was "
                 f"'{self.operator.name}'."
             )
-        return self.saved
-
-    def _evaluate(self, formula, values, results):
-        """Run one formula and lay its results onto the edges."""
-        places = self.places
-        if "needs" in formula.names:
-            values["needs"] = tuple(
-                any(self.edges[i] is not None for i in range(*places[t])) for t in formula.targets
-            )
-        found = formula.function(*[values[n] for n in formula.names])
-        if len(formula.targets) == 1:
-            found = (found,)
-        for target, gradient in zip(formula.targets, found, strict=True):
-            if gradient is None:
-                continue
-            start, stop = places[target]
-            if isinstance(gradient, (tuple, list)):
-                results[start:stop] = gradient
-            else:
-                results[start] = gradient
+        return [v.restore(self) if v.__class__ in _SAVED else v for v in saved]
 
     def save_result(self, tensor):
         """Save the output, if a formula names it, once it has been written."""
-        if any("result" in f.captures for f in self.formulas):
-            self.saved["result"] = Saved(tensor, "result", True)
+        names = self.plan.names
+        if "result" in names:
+            saved = list(self.saved)
+            saved[names.index("result")] = _save_output(tensor, 0)
+            self.saved = tuple(saved)
 
     def release(self):
         if self.saved:
@@ -69,188 +60,72 @@ class OperatorNode(Node):
 
     def __getattr__(self, name):
         """``node._saved_other`` shows a value saved for backward, as in PyTorch."""
-        if name.startswith("_saved_") and name[7:] in self._held():
-            return _restore(self.saved[name[7:]], self)
+        names = self.plan.names if name.startswith("_saved_") else ()
+        if name[7:] in names:
+            return self._values()[names.index(name[7:])]
         raise AttributeError(f"{type(self).__name__} has no attribute '{name}'")
 
 
-class Saved:
-    """A tensor kept for backward, with the version it had.
+class Plan:
+    """How to record a call of `op` in which the parameters in `wanted` want a gradient."""
 
-    An output is kept as its bare array (it holds the node, so holding it would be a cycle).
-    """
+    __slots__ = ("names", "captures", "steps", "node_class")
 
-    __slots__ = ("tensor", "version", "name", "packed", "unpack", "array", "number")
-
-    def __init__(self, tensor, name, is_output, number=0):
-        self.name = name
-        self.number = number
-        self.unpack = None
-        if local.saved_tensors_hooks:
-            pack, self.unpack = local.saved_tensors_hooks[-1]
-            self.packed = pack(tensor.detach() if is_output else tensor)
-            self.tensor = None
-            self.version = -1
-        elif is_output:
-            self.tensor = None
-            self.array = (tensor._array, tensor._dtype, storage_of(tensor))
-            self.version = tensor._storage.version
-        else:
-            self.tensor = tensor
-            storage = tensor._storage
-            self.version = 0 if storage is None else storage.version
+    def __init__(self, op, wanted, places):
+        formulas = [f for f in op.formulas if any(t in wanted for t in f.targets)]
+        self.names = list(dict.fromkeys(n for f in formulas for n in f.captures))
+        self.captures = [_capture(op, name) for name in self.names]
+        self.steps = [_Step(f, self.names, places) for f in formulas]
+        fixed = isinstance(op.node, str) and op.outputs is not None
+        self.node_class = node_class(op, op.node, op.outputs) if fixed else None
 
 
-def _restore(value, node):
-    """The value that was captured, checked against its version where it is a tensor."""
-    if value.__class__ is Saved:
-        return _unpack(value, node)
-    if value.__class__ is SavedSequence:
-        return tuple(_restore(v, node) for v in value)
-    return value
+class _Step:
+    """One formula: where its arguments come from and where its results go."""
+
+    __slots__ = ("function", "slots", "places")
+
+    def __init__(self, formula, names, places):
+        special = {"g": -1, "needs": -2}
+        self.function = formula.function
+        self.slots = [special[n] if n in special else names.index(n) for n in formula.names]
+        self.places = [places[t] for t in formula.targets]
+
+    def run(self, node, g, values, results):
+        found = self.function(*[
+            values[s] if s >= 0 else g if s == -1 else self._needs(node) for s in self.slots
+        ])
+        places = self.places
+        if len(places) == 1:
+            found = (found,)
+        for (start, stop), gradient in zip(places, found, strict=True):
+            if gradient.__class__ is list or gradient.__class__ is tuple:
+                results[start:stop] = gradient
+            else:
+                results[start] = gradient
+
+    def _needs(self, node):
+        return tuple(any(node.edges[i] is not None for i in range(*p)) for p in self.places)
 
 
-class SavedSequence(tuple):
-    """Several saved values that belong to one name."""
-
-    __slots__ = ()
-
-
-def _unpack(saved, node):
-    if saved.unpack is not None:
-        return saved.unpack(saved.packed)
-    tensor = saved.tensor
-    if tensor is None:
-        array, dtype, storage = saved.array
-        tensor = wrap(array, dtype)
-        tensor._storage = storage
-        tensor._requires_grad = True
-        tensor._grad_fn = node
-        tensor._output_nr = saved.number
-    storage = tensor._storage
-    version = 0 if storage is None else storage.version
-    if version != saved.version:
-        raise RuntimeError(_overwritten(saved, tensor, version, node))
-    return tensor
-
-
-def _overwritten(saved, tensor, version, node):
-    maker = "" if tensor._grad_fn is None else (
-        f", which is output {tensor._output_nr} of {type(tensor._grad_fn).__name__},"
-    )
-    shape = list(tensor.shape)
-    return (
-        "one of the variables needed for gradient computation has been modified by an inplace "
-        f"operation: [{tensor._dtype} {shape}]{maker} is at version {version}; expected version "
-        f"{saved.version} instead. It was saved as '{saved.name}' by the operator "
-        f"'{node.operator.name}'. Hint: write out of place (x = x + 1 instead of x += 1) or clone "
-        "it before; with autograd.set_detect_anomaly(True) the error also shows the forward line."
-    )
-
-
-def record(op, bound, outputs):
-    """Attach the call to the graph if any of its tensors requires a gradient."""
-    if not local.grad_enabled:
-        return
-    edges, places, needed = edges_of(op, bound)
-    if not needed:
-        return
-    results = outputs if op.outputs != 1 else (outputs,)
-    node = make_node(op, bound, edges, places, needed, outputs)
-    describe(node, results)
-    for number, tensor in enumerate(results):
-        if tensor is None or tensor._dtype.category < 2:
-            continue
-        tensor._requires_grad = True
-        tensor._grad_fn = node
-        if number:
-            tensor._output_nr = number
-
-
-def edges_of(op, bound):
-    """The edges of a call, where each parameter's lie among them, and the formulas needed."""
-    edges, places, needed = [], {}, []
-    for formula in op.formulas:
-        wanted = False
-        for target in formula.targets:
-            value = bound[target]
-            start = len(edges)
-            if isinstance(value, Tensor):
-                edge = gradient_edge(value) if value._requires_grad else None
-                edges.append(edge)
-                wanted = wanted or edge is not None
-            elif isinstance(value, (list, tuple)):
-                for item in value:
-                    wants = isinstance(item, Tensor) and item._requires_grad
-                    edge = gradient_edge(item) if wants else None
-                    edges.append(edge)
-                    wanted = wanted or edge is not None
-            places[target] = (start, len(edges))
-        if wanted:
-            needed.append(formula)
-    return tuple(edges), places, needed
-
-
-def make_node(op, bound, edges, places, needed, outputs):
-    """The node of a call, holding what its formulas name.
-
-    `outputs` is None where the result does not exist yet (see `OperatorNode.save_result`).
-    """
-    count = 1 if op.outputs == 1 else len(outputs)
-    node = object.__new__(node_class(op, bound, count))
-    node.edges = edges
-    node.pre_hooks = node.post_hooks = node._metadata = None
-    node.trace = _trace() if local.anomaly else None
-    node.sequence = next_sequence()
-    node.formulas = needed
-    node.places = places
-    saved = node.saved = {}
-    for formula in needed:
-        for name in formula.captures:
-            if name not in saved and (outputs is not None or name != "result"):
-                saved[name] = capture(op, name, bound, outputs)
-    return node
-
-
-def _trace():
-    import traceback
-
-    return traceback.format_stack()[:-3]
-
-
-def node_class(op, bound, count):
-    """The class of the call's node: named as PyTorch's, made on first use."""
-    name = op.node
-    if not isinstance(name, str):
-        name = op.select(name, bound)
+def node_class(op, name, count):
+    """The class of a call's node: named as PyTorch's, made on first use."""
     found = op.node_classes.get((name, count))
     if found is None:
-        members = {"__slots__": (), "operator": op, "outputs": count}
+        members = {"operator": op, "outputs": count}
         found = op.node_classes[name, count] = type(name, (OperatorNode,), members)
     return found
 
 
-def capture(op, name, bound, outputs):
-    """The value that a formula's parameter `name` stands for."""
+# What a formula's parameter stands for: a parameter, the result, or a fact about a parameter.
+def _capture(op, name):
     if name == "result":
-        if op.outputs == 1:
-            return Saved(outputs, name, True)
-        return SavedSequence(
-            None if o is None else Saved(o, name, True, i) for i, o in enumerate(outputs)
-        )
+        return None
     index = op.signature.position.get(name)
     if index is not None:
-        return _keep(bound[index], name)
-    owner, _, property_ = name.rpartition("_")
-    return _DESCRIBE[property_](bound[op.signature.position[owner]])
-
-
-def _keep(value, name):
-    if isinstance(value, Tensor):
-        return Saved(value, name, False)
-    if isinstance(value, (list, tuple)) and any(isinstance(v, Tensor) for v in value):
-        return SavedSequence(_keep(v, name) for v in value)
-    return value
+        return index
+    owner, _, fact = name.rpartition("_")
+    return op.signature.position[owner], _FACTS[fact]
 
 
 def _each(describe):
@@ -262,19 +137,229 @@ def _each(describe):
     return described
 
 
-_DESCRIBE = {
-    "shape": _each(lambda t: t._array.shape),
-    "dtype": _each(lambda t: t._dtype),
-    "stride": _each(lambda t: t.stride()),
-    "offset": _each(lambda t: t.storage_offset()),
+_FACTS = {
+    "shape": _each(attrgetter("_array.shape")),
+    "dtype": _each(attrgetter("_dtype")),
+    "stride": _each(Tensor.stride),
+    "offset": _each(Tensor.storage_offset),
 }
 
 
-def describe(node, results):
-    """Note the outputs' shapes and dtypes, to which gradients will be fitted."""
-    if node.outputs == 1:
-        node.shape = results[0]._array.shape
-        node.dtype = results[0]._dtype
+class SavedTensor:
+    """A tensor kept for backward, with the version that it had."""
+
+    __slots__ = ("tensor", "version")
+
+    def __init__(self, tensor):
+        self.tensor = tensor
+        storage = tensor._storage
+        self.version = 0 if storage is None else storage.version
+
+    def restore(self, node):
+        tensor = self.tensor
+        storage = tensor._storage
+        if storage is not None and storage.version != self.version:
+            raise RuntimeError(_overwritten(self, tensor, node))
+        return tensor
+
+
+class SavedOutput:
+    """An output kept for backward, as its bare array: it holds the node, so holding it whole
+    would make a cycle."""
+
+    __slots__ = ("array", "dtype", "storage", "version", "number")
+
+    def __init__(self, tensor, number):
+        self.array = tensor._array
+        self.dtype = tensor._dtype
+        self.storage = storage_of(tensor)
+        self.version = self.storage.version
+        self.number = number
+
+    def restore(self, node):
+        tensor = wrap(self.array, self.dtype)
+        tensor._storage = self.storage
+        tensor._requires_grad = True
+        tensor._grad_fn = node
+        tensor._output_nr = self.number
+        if self.storage.version != self.version:
+            raise RuntimeError(_overwritten(self, tensor, node))
+        return tensor
+
+
+class Packed:
+    """A tensor handed to the user's saved-tensors hooks."""
+
+    __slots__ = ("packed", "unpack")
+
+    def __init__(self, tensor):
+        pack, self.unpack = local.saved_tensors_hooks[-1]
+        self.packed = pack(tensor)
+
+    def restore(self, node):
+        return self.unpack(self.packed)
+
+
+class SavedSequence:
+    """Several saved values that belong to one name."""
+
+    __slots__ = ("items",)
+
+    def __init__(self, items):
+        self.items = items
+
+    def restore(self, node):
+        return tuple(
+            v.restore(node) if v.__class__ in _SAVED else v for v in self.items
+        )
+
+
+_SAVED = frozenset({SavedTensor, SavedOutput, Packed, SavedSequence})
+
+
+def _save_input(value):
+    if isinstance(value, Tensor):
+        return Packed(value) if local.saved_tensors_hooks else SavedTensor(value)
+    if isinstance(value, (list, tuple)) and any(isinstance(v, Tensor) for v in value):
+        return SavedSequence([_save_input(v) for v in value])
+    return value
+
+
+def _save_output(tensor, number):
+    if local.saved_tensors_hooks:
+        return Packed(tensor.detach())
+    return SavedOutput(tensor, number)
+
+
+def _overwritten(saved, tensor, node):
+    maker = "" if tensor._grad_fn is None else (
+        f", which is output {tensor._output_nr} of {type(tensor._grad_fn).__name__},"
+    )
+    shape = list(tensor.shape)
+    return (
+        "one of the variables needed for gradient computation has been modified by an inplace "
+        f"operation: [{tensor._dtype} {shape}]{maker} is at version {tensor._version}; expected "
+        f"version {saved.version} instead. It was saved by the operator '{node.operator.name}'. "
+        "Hint: write out of place (x = x + 1 instead of x += 1) or clone it before; with "
+        "autograd.set_detect_anomaly(True) the error also shows the forward line."
+    )
+
+
+def record(op, bound, outputs):
+    """Attach the call to the graph if any of its tensors requires a gradient."""
+    if not local.grad_enabled:
+        return
+    edges = []
+    wanted = 0
+    bit = 1
+    for target in op.targets:
+        value = bound[target]
+        cls = value.__class__
+        edge = None
+        if cls is Tensor or cls is Parameter:
+            if value._requires_grad:
+                node = value._grad_fn
+                if node is None or value._base is not None:
+                    edge = gradient_edge(value)
+                else:
+                    edge = (node, value._output_nr)
+                if edge is not None:
+                    wanted |= bit
+        elif cls is list or cls is tuple or isinstance(value, Tensor):
+            record_lists(op, bound, outputs)
+            return
+        edges.append(edge)
+        bit <<= 1
+    if not wanted:
+        return
+    plan = op.tape_plans.get(wanted)
+    if plan is None:
+        places = {target: (i, i + 1) for i, target in enumerate(op.targets)}
+        targets = [t for i, t in enumerate(op.targets) if wanted >> i & 1]
+        plan = op.tape_plans[wanted] = Plan(op, targets, places)
+    attach(make_node(op, plan, bound, edges, outputs), outputs)
+
+
+def record_lists(op, bound, outputs):
+    """`record` for calls with lists of tensors, or tensors of unusual classes."""
+    edges, plan = edges_of(op, bound)
+    if plan is not None:
+        attach(make_node(op, plan, bound, edges, outputs), outputs)
+
+
+def edges_of(op, bound):
+    """The edges of a call, and its plan (None where nothing requires a gradient)."""
+    edges, places, wanted = [], {}, []
+    for target in op.targets:
+        value = bound[target]
+        start = len(edges)
+        for item in value if isinstance(value, (list, tuple)) else (value,):
+            wants = isinstance(item, Tensor) and item._requires_grad
+            edges.append(gradient_edge(item) if wants else None)
+        places[target] = (start, len(edges))
+        if any(e is not None for e in edges[start:]):
+            wanted.append(target)
+    return edges, Plan(op, wanted, places) if wanted else None
+
+
+def make_node(op, plan, bound, edges, outputs):
+    """The node of a call, holding what its formulas name.
+
+    `outputs` is None where the result does not exist yet (see `OperatorNode.save_result`).
+    """
+    cls = plan.node_class
+    if cls is None:
+        name = op.node if isinstance(op.node, str) else op.select(op.node, bound)
+        count = op.outputs if op.outputs == 1 else len(outputs)
+        cls = node_class(op, name, count)
+    node = _new(cls)
+    node.edges = edges
+    node.plan = plan
+    captures = plan.captures
+    node.saved = [_pick(c, bound, outputs) for c in captures] if captures else ()
+    node.sequence = next_sequence()
+    if local.anomaly:
+        node.trace = _trace()
+    return node
+
+
+def _pick(capture, bound, outputs):
+    if capture.__class__ is int:
+        return _save_input(bound[capture])
+    if capture is not None:
+        index, describe = capture
+        return describe(bound[index])
+    if outputs is None:
+        return None
+    if isinstance(outputs, (tuple, list)):
+        return SavedSequence(
+            [None if o is None else _save_output(o, i) for i, o in enumerate(outputs)]
+        )
+    return _save_output(outputs, 0)
+
+
+def _trace():
+    import traceback
+
+    return traceback.format_stack()[:-3]
+
+
+def attach(node, outputs):
+    """Make `node` the history of the outputs, to whose shapes gradients will be fitted."""
+    if node.outputs == 1 and outputs.__class__ is Tensor:
+        node.shape = outputs._array.shape
+        node.dtype = outputs._dtype
+        if outputs._dtype.category >= FLOATING:
+            outputs._requires_grad = True
+            outputs._grad_fn = node
+        return
+    if node.outputs == 1 and isinstance(outputs, (tuple, list)):
+        node.shape, node.dtype = outputs[0]._array.shape, outputs[0]._dtype
     else:
-        node.shape = [None if t is None else t._array.shape for t in results]
-        node.dtype = [None if t is None else t._dtype for t in results]
+        node.shape = [None if t is None else t._array.shape for t in outputs]
+        node.dtype = [None if t is None else t._dtype for t in outputs]
+    for number, tensor in enumerate(outputs):
+        if tensor is not None and tensor._dtype.category >= FLOATING:
+            tensor._requires_grad = True
+            tensor._grad_fn = node
+            tensor._output_nr = number

@@ -15,7 +15,7 @@ from iskra.core.size import contiguous_strides, format_shape
 from iskra.dispatch import execute
 from iskra.dispatch.operator import bind
 from iskra.dispatch.overrides import has_foreign, intercept
-from iskra.dispatch.tape import describe, edges_of, make_node
+from iskra.dispatch.tape import attach, edges_of, make_node
 from iskra.tensor import Tensor, storage_of, wrap
 
 
@@ -108,12 +108,12 @@ def write_result(op, name, bound):
     execute.check_operands(op, bound)
     array, kind = _result_array(op, bound)
     _check_fits(target, array, kind, name, op.casts)
-    edges, places, needed = edges_of(op, bound) if local.grad_enabled else ((), {}, ())
-    if needed:
-        node = _node_of_write(op, bound, target, edges, places, needed)
+    edges, plan = edges_of(op, bound) if local.grad_enabled else ((), None)
+    if plan is not None:
+        node = _node_of_write(op, bound, target, edges, plan)
     np.copyto(target._array, array, casting="unsafe")
     bump(target)
-    if needed:
+    if plan is not None:
         _finish_node(node, op, bound, target)
     return target
 
@@ -143,29 +143,28 @@ def bump(tensor):
     storage_of(tensor).version += 1
 
 
-def _node_of_write(op, bound, target, edges, places, needed):
+def _node_of_write(op, bound, target, edges, plan):
     """The node, made before the write: formulas that name the operand get a copy of it."""
     first = op.operands[0]
-    name = op.signature.names[first]
-    if any(name in f.captures for f in needed):
+    if op.signature.names[first] in plan.names:
         original = wrap(target._array.copy(), target._dtype)
-        if first in places and edges[places[first][0]] is not None:
-            original._requires_grad = True
-            original._grad_fn, original._output_nr = gradient_edge(target)
+        if target._requires_grad:
+            original._grad_fn, original._output_nr = gradient_edge(target) or (None, 0)
+            original._requires_grad = original._grad_fn is not None
         bound = tuple(original if i == first else v for i, v in enumerate(bound))
-    return make_node(op, bound, edges, places, needed, None)
+    return make_node(op, plan, bound, edges, None)
 
 
 def _finish_node(node, op, bound, target):
     """Save the result where a formula names it, and hang the node onto the target."""
-    describe(node, (target,))
-    if target._base is not None:
-        place = node.places.get(op.operands[0])
-        rebase(target, node, None if place is None else place[0])
+    if target._base is None:
+        attach(node, (target,))
     else:
-        target._requires_grad = True
-        target._grad_fn = node
-        target._output_nr = 0
+        first = op.operands[0]
+        # The view's own gradient arrives at the edge of the operand written to, if it has one.
+        place = list(op.targets).index(first) if first in op.targets else None
+        node.shape, node.dtype = target._array.shape, target._dtype
+        rebase(target, node, place)
     node.save_result(target)
 
 

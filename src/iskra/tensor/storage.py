@@ -11,11 +11,23 @@ class Storage:
     saved has been overwritten.
     """
 
-    __slots__ = ("array", "version", "__weakref__")
+    __slots__ = ("version", "_source", "_array", "__weakref__")
 
     def __init__(self, array):
-        self.array = flat(array)
         self.version = 0
+        self._source = array
+        self._array = None  # made when it is asked for
+
+    @property
+    def array(self):
+        """The memory, as a one-dimensional array."""
+        if self._array is None:
+            self._array = flat(self._source)
+        return self._array
+
+    @array.setter
+    def array(self, array):
+        self._array = self._source = array
 
     def unversioned(self):
         """The same memory with a version count of its own, as ``tensor.data`` has it."""
