@@ -52,7 +52,9 @@ class Generator:
     def __init__(self, device="cpu"):
         self.device = Device(device)
         if self.device.type != "cpu":
-            raise RuntimeError(f"Generator: no random generator for device '{self.device}'; use 'cpu'")
+            raise RuntimeError(
+                f"Generator: there is no random generator for device '{self.device}'; use 'cpu'"
+            )
         self.lock = threading.RLock()
         self.next_normal = None  # the second of a pair of normal samples, kept for the next call
         self.next_float_normal = None  # its float twin: never made here, only carried in the state
@@ -150,6 +152,16 @@ class Generator:
         wide <<= np.uint64(32)
         wide |= halves[1::2]
         return wide
+
+    def mark(self):
+        """The place in the stream, to return to with `rewind`."""
+        if self._numpy is None:
+            self._start()
+        return self._bits.state
+
+    def rewind(self, mark):
+        """Go back (or forth) to a place that `mark` returned."""
+        self._bits.state = mark
 
     # State
 

@@ -1,0 +1,1 @@
+"""Services below tensors: random streams on arrays."""

@@ -1,0 +1,354 @@
+"""From random bits to distributions, as arrays: PyTorch's CPU streams, bit for bit.
+
+Every function takes a `Generator` first, then the shape and the dtype of the ndarray it returns,
+and draws in C order of the result. Arguments are taken to be right: operators check them.
+
+What must not be changed, for the streams depend on it: which distribution uses 32-bit and which
+64-bit draws (a float32 uniform number takes one 32-bit draw, but an exponential or a Bernoulli
+one takes a 64-bit draw whatever its dtype), which of the bits count (the low 24 or 53), and in
+which precision the formula is evaluated (float64, where the draw has 64 bits).
+
+Sources: https://docs.pytorch.org/docs/stable/random.html, and the behaviour of PyTorch 2.13.
+"""
+
+import math
+
+import numpy as np
+
+from iskra.core import dtypes as d
+from iskra.runtime.exact import fma32, fma64, libm, settle
+from iskra.runtime.normal import narrow, normal, normal_by_pairs, standard_pairs, units53
+
+__all__ = [
+    "bernoulli", "bernoulli_each", "cauchy", "exponential", "geometric", "integers",
+    "integers_default", "integers_full", "log_normal", "multinomial", "normal",
+    "normal_by_pairs", "permutation", "representable_bounds", "uniform", "units24", "units53",
+]
+
+_F4, _F8, _U4, _U8 = np.float32, np.float64, np.uint32, np.uint64
+_MASK24, _UNIT24 = _U4((1 << 24) - 1), _F4(2.0 ** -24)
+_HIGH21 = _U4((1 << 21) - 1)
+_CHUNK = 1 << 15  # samples at a time where temporaries are larger than the result
+_WIDE_RANGE = 1 << 28  # from here on, integers take 64-bit draws: else % would skew too much
+_WIDE_PERMUTATION = 0xFFFFFFFF // 20
+# Up to here a plain loop shuffles faster than whole-array operations.
+_SMALL_SHUFFLE = 2000
+
+# How many bits of precision floats have: random_() without bounds fills the integers they hold.
+DIGITS = {d.float16: 11, d.bfloat16: 8, d.float32: 24, d.float64: 53}
+
+
+# Uniform
+
+def uniform(generator, shape, dtype, low=0.0, high=1.0):
+    """Uniform samples from ``[low, high)`` of a floating or complex `dtype`."""
+    if dtype.is_complex:
+        parts = uniform(generator, (*shape, 2), dtype.to_real(), low, high)
+        return parts.view(dtype.numpy)[..., 0]
+    size = math.prod(shape)
+    if dtype is d.float64:
+        with generator.lock:
+            units = units53(generator, size)
+        if low != 0.0 or high != 1.0:
+            units = _below(fma64(units, _F8(high) - _F8(low), low), _F8(low), _F8(high))
+        return units.reshape(shape)
+    units = units24(generator, size)
+    if low != 0.0 or high != 1.0:
+        units = fma32(units, _F4(high) - _F4(low), _F4(low))
+    units = narrow(units, dtype)
+    if dtype.is_narrow or low != 0.0 or high != 1.0:  # else nothing is rounded up to 1
+        ends = np.array([low, high], _F8)
+        units = _below(units, *narrow(ends, dtype).astype(units.dtype))
+    return units.reshape(shape)
+
+
+def units24(generator, size):
+    """`size` float32 numbers, uniform in [0, 1)."""
+    with generator.lock:
+        bits = generator.draw32(size)
+    bits &= _MASK24
+    units = bits.view(np.int32).astype(_F4)
+    units *= _UNIT24
+    return units
+
+
+def _below(samples, low, high):
+    """Move to `low` what was rounded up to `high`, as the interval is open above."""
+    at_end = samples == high
+    if at_end.any():
+        samples[at_end] = low
+    return samples
+
+
+# Bernoulli
+
+def bernoulli(generator, shape, dtype, p):
+    """1 with probability `p`, a Python float, else 0. With dtype ``bool_``: a mask."""
+    out = np.empty(math.prod(shape), np.bool_)
+    # The sample is (draw mod 2**53) / 2**53 < p; compare integers, first their high 21 bits.
+    threshold = math.ceil(p * 2.0 ** 53)
+    high, low = _U4(threshold >> 32), _U4(threshold & 0xFFFFFFFF)
+    with generator.lock:
+        for start in range(0, out.size, _CHUNK):
+            part = out[start:start + _CHUNK]
+            halves = generator.draw32(2 * part.size)
+            upper = halves[0::2] & _HIGH21
+            np.less(upper, high, out=part)
+            if low:
+                ties = np.flatnonzero(upper == high)
+                part[ties] = halves[1::2][ties] < low
+    return out.astype(dtype.numpy, copy=False).reshape(shape)
+
+
+def bernoulli_each(generator, p, dtype):
+    """1 with the probabilities in the ndarray `p`, else 0; float64 ones take 64-bit draws."""
+    with generator.lock:
+        draw = units53 if p.dtype == _F8 else units24
+        units = draw(generator, p.size).reshape(p.shape)
+    return (units < p.astype(units.dtype, copy=False)).astype(dtype.numpy)
+
+
+# Integers
+
+def integers(generator, shape, dtype, low, high):
+    """Integers from ``low`` to ``high - 1`` (Python ints that fit 64 bits), in any real dtype."""
+    size, span = math.prod(shape), high - low
+    with generator.lock:
+        if span < _WIDE_RANGE:
+            values = generator.draw32(size)
+            values %= _U4(span)
+            values = values.astype(np.int64)
+        else:
+            values = generator.draw64(size)
+            values %= _U8(span)
+            values = values.view(np.int64)
+    if low:
+        values += np.int64(low)
+    return _integers_to(values, dtype).reshape(shape)
+
+
+def integers_full(generator, shape, dtype):
+    """All 64-bit integers, equally likely, rounded to `dtype`."""
+    with generator.lock:
+        values = generator.draw64(math.prod(shape)).view(np.int64)
+    return _integers_to(values, dtype).reshape(shape)
+
+
+def integers_default(generator, shape, dtype):
+    """``0 ... max`` of an integer dtype; of a float one, the integers it holds without gaps."""
+    size = math.prod(shape)
+    with generator.lock:
+        wide = dtype is d.int64 or dtype is d.float64
+        values = generator.draw64(size) if wide else generator.draw32(size)
+    if dtype is d.bool_:
+        values &= _U4(1)
+    else:
+        count = (1 << DIGITS[dtype]) + 1 if dtype in DIGITS else d.iinfo(dtype).max + 1
+        values %= values.dtype.type(count)
+    return _integers_to(values.astype(np.int64, copy=False), dtype).reshape(shape)
+
+
+def _integers_to(values, dtype):
+    if dtype.is_narrow:
+        values = values.astype(_F4)
+    return values.astype(dtype.numpy, copy=False)
+
+
+def representable_bounds(dtype, low, high):
+    """Tighten ``[low, high)`` so that rounding to a float `dtype` cannot leave it.
+
+    `high` may be None: no upper bound.
+    """
+    digits = DIGITS[dtype]
+    after = _through(dtype, low + 1)
+    if after < low:
+        low = after + (1 << max(abs(low + 1).bit_length() - digits, 0))
+    if high is not None:
+        before = _through(dtype, high - 1)
+        if before >= high:
+            high = before - (1 << max(abs(high - 1).bit_length() - digits, 0))
+    return low, high
+
+
+def _through(dtype, number):
+    """The int that `number` becomes in `dtype`; the least int64 for infinity, as in C."""
+    value = float(_integers_to(np.array([number], np.int64), dtype)[0])
+    return int(value) if abs(value) < 2.0 ** 63 else -(1 << 63)
+
+
+# Permutations
+
+def permutation(generator, size, dtype):
+    """A random order of ``0 ... size - 1``: every element is exchanged with a later one."""
+    if size < 2:
+        return np.arange(size).astype(dtype.numpy)
+    with generator.lock:
+        if size >= _WIDE_PERMUTATION:
+            return _integers_to(_inside_out(generator, size), dtype)
+        ahead = generator.draw32(size - 1)
+    ahead %= np.arange(size, 1, -1, dtype=_U4)
+    shuffle = _shuffle_by_loop if size <= _SMALL_SHUFFLE else _shuffle_at_once
+    return _integers_to(shuffle(ahead.astype(np.int64), size), dtype)
+
+
+def _inside_out(generator, size):
+    """For huge sizes PyTorch goes another way: each new element takes the place of an earlier."""
+    order = np.empty(size, np.int64)
+    view = memoryview(order)
+    for start in range(0, size, _CHUNK):
+        counts = np.arange(start + 1, min(start + _CHUNK, size) + 1, dtype=_U8)
+        others = generator.draw64(counts.size) % counts
+        for place, other in enumerate(others.tolist(), start):
+            view[place] = view[other]
+            view[other] = place
+    return order
+
+
+def _shuffle_by_loop(ahead, size):
+    order = list(range(size))
+    for place, step in enumerate(ahead.tolist()):
+        other = place + step
+        order[place], order[other] = order[other], order[place]
+    return np.array(order)
+
+
+def _shuffle_at_once(ahead, size):
+    """The same exchanges, not one by one.
+
+    Step i exchanges the places i and target[i] >= i. What lies at place j when its turn comes is
+    what step k moved there, k being the last earlier step with target j: thus what lay at place k
+    when *its* turn came. Following these links to their ends gives `found`. Step i then leaves at
+    place i what the last earlier step with the same target had found, or the target itself.
+    """
+    steps = np.arange(size)
+    target = steps.copy()
+    target[:-1] += ahead
+    found = _follow(steps, target)
+    order = target.copy()
+    # Peel off the last step of each target, then the last but one, and so on.
+    last = np.empty(size, np.int64)
+    last[target] = steps
+    is_last = last[target] == steps
+    while not is_last.all():
+        peeled, their_target = steps[is_last], target[is_last]
+        steps, target = steps[~is_last], target[~is_last]
+        last[their_target] = -1
+        last[target] = steps  # of equal targets, the last assignment stays
+        previous = last[their_target]
+        has_previous = previous >= 0
+        order[peeled[has_previous]] = found[previous[has_previous]]
+        is_last = last[target] == steps
+    return order
+
+
+def _follow(steps, target):
+    found = steps.copy()
+    moved = np.flatnonzero(target != steps)
+    found[target[moved]] = moved
+    while True:
+        further = found[found]
+        if np.array_equal(further, found):
+            return found
+        found = further
+
+
+# Continuous distributions; all of them evaluate their formula in float64.
+
+def exponential(generator, shape, dtype, rate=1.0):
+    """Exponential samples: ``-log(1 - u) / rate``."""
+    units = _units(generator, shape)
+    factor = -1.0 / rate if rate else -math.inf
+    np.negative(units, out=units)
+
+    def exact(indices):
+        return libm(math.log1p, units[indices])
+
+    def finish(logarithms):
+        return narrow(logarithms * factor, dtype)
+
+    return _settled(np.log1p, units, finish, exact, dtype).reshape(shape)
+
+
+def geometric(generator, shape, dtype, p):
+    """The number of trials up to the first success, of probability `p` each."""
+    units = _units(generator, shape)
+    units[units == 0] = 2.0 ** -1074  # the logarithm of 0 is no number; this one is as unlikely
+    scale = math.log1p(-p)
+
+    def exact(indices):
+        return libm(math.log, units[indices])
+
+    def finish(logarithms):
+        trials = np.ceil(logarithms / scale)
+        return _integers_to(trials.astype(np.int64), dtype) if dtype.category < d.FLOATING else (
+            narrow(trials, dtype)
+        )
+
+    return settle(np.log(units), finish, exact).reshape(shape)
+
+
+def cauchy(generator, shape, dtype, median=0.0, sigma=1.0):
+    """Cauchy samples: ``median + sigma * tan(pi * (u - 1/2))``."""
+    angles = (_units(generator, shape) - 0.5) * math.pi
+
+    def exact(indices):
+        return libm(math.tan, angles[indices])
+
+    def finish(tangents):
+        return narrow(fma64(tangents, sigma, median), dtype)
+
+    return _settled(np.tan, angles, finish, exact, dtype).reshape(shape)
+
+
+def log_normal(generator, shape, dtype, mean=1.0, std=2.0):
+    """``exp`` of normal samples, which are made pair by pair at any size."""
+    with generator.lock:
+        values = standard_pairs(generator, math.prod(shape))
+    return narrow(libm(_exp, fma64(values, std, mean)), dtype).reshape(shape)
+
+
+def _exp(x):
+    return math.exp(x) if x < 709.78 else math.inf
+
+
+def _units(generator, shape):
+    with generator.lock:
+        return units53(generator, math.prod(shape))
+
+
+def _settled(estimate, arguments, finish, exact, dtype):
+    if dtype is d.float64:  # every bit shows: no estimate will do
+        return finish(exact(slice(None)))
+    return settle(estimate(arguments), finish, exact)
+
+
+# Multinomial
+
+def multinomial(generator, weights, dtype, count, replacement):
+    """Draw `count` indices from each row of `weights`, an ndarray of one or two dimensions.
+
+    The rows need not sum to 1. Returns int64 of shape ``(..., count)``.
+    """
+    if not replacement or count == 1:
+        return _race(generator, weights, dtype, count)
+    rows = weights.reshape(-1, weights.shape[-1])
+    rows = rows.astype(_F4) if dtype.is_narrow else rows
+    with generator.lock:
+        units = units53(generator, len(rows) * count).reshape(len(rows), count)
+    picked = np.empty((len(rows), count), np.int64)
+    for row, sample, out in zip(rows, units, picked, strict=True):
+        steps = np.add.accumulate(row)
+        steps /= steps[-1]
+        steps[-1] = 1
+        out[:] = np.searchsorted(steps.astype(_F8), sample)
+    return picked.reshape(*weights.shape[:-1], count)
+
+
+def _race(generator, weights, dtype, count):
+    """Without replacement: exponential clocks of these rates; the first `count` that ring."""
+    times = exponential(generator, weights.shape, dtype)
+    with np.errstate(all="ignore"):  # infinity and NaN are as fast as they should be
+        speed = weights / times
+    if count == 1:
+        return speed.argmax(-1)[..., None]
+    return np.argsort(-speed, axis=-1, kind="stable")[..., :count]
