@@ -158,7 +158,7 @@ def _initial(tensor, gradient):
 
 def _ones_like(array):
     ones = array.copy()
-    ones[...] = 1
+    ones.fill(1)
     return ones
 
 

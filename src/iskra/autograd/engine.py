@@ -82,31 +82,38 @@ class Pass:
 
     def _step(self, node, gradients):
         """Run one node and hand its gradients on."""
-        results = _apply(node, gradients)
+        results = _apply(node, gradients) if local.anomaly else node.apply(gradients)
         if node.post_hooks:
             results = _post_hooks(node, results, gradients)
         if not self.keep_graph:
             node.release()
         fresh = node.returns_fresh and not node.post_hooks
-        for edge, result in zip(node.edges, results, strict=False):
+        needed = self.needed
+        for edge, result in zip(node.edges, results):  # noqa: B905 (a node may return fewer)
             if edge is None or result is None:
                 continue
             target = edge[0]
-            if self.needed is not None and target not in self.needed:
-                if target not in self.wanted:
-                    continue
+            if needed is not None and target not in needed and target not in self.wanted:
+                continue
             if target.outputs == 1:
                 if result._array.shape != target.shape or result._dtype is not target.dtype:
                     result = _fit(result, target.shape, target.dtype, node)
             else:
                 number = edge[1]
                 result = _fit(result, target.shape[number], target.dtype[number], node)
-            self.deliver(edge, result, fresh and result is not gradients)
+            own = fresh
+            if result is gradients:
+                # What came in goes out again: still nobody else's, if it goes one way only.
+                own = fresh and node in self.fresh and _once(results, result)
+            self.deliver(edge, result, own)
+
+
+def _once(results, result):
+    return sum(r is result for r in results) == 1
 
 
 def _apply(node, gradients):
-    if not local.anomaly:
-        return node.apply(gradients)
+    """Run a node under anomaly mode: errors and NaNs tell where the forward call was."""
     from_forward = "".join(node.trace) if node.trace else "(not recorded)\n"
     try:
         results = node.apply(gradients)

@@ -11,6 +11,7 @@ import weakref
 import numpy as np
 
 from iskra.core.local import local
+from iskra.tensor.tensor import wrap
 
 next_sequence = itertools.count().__next__
 
@@ -167,6 +168,8 @@ def _own(gradient, may_steal):
         and sys.getrefcount(array) <= 3  # the tensor's, this function's and the call's
     ):
         return gradient
+    if isinstance(array, np.ndarray) and type(gradient)._plain:
+        return wrap(np.copy(array, order="K"), gradient._dtype)
     return gradient.detach().clone()
 
 

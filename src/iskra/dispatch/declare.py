@@ -78,7 +78,7 @@ def _decorator(kind, **fields):
     return declare
 
 
-def _perform_composite(op, bound):
+def _perform_composite(op, bound, flags):
     return op.compute(bound)
 
 

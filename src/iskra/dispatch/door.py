@@ -9,9 +9,9 @@ path cannot finish, goes through `call`, which is complete.
 import numpy as np
 
 from iskra.core.local import local
-from iskra.dispatch.execute import quiet_run
+from iskra.dispatch.execute import constant, quiet_run
 from iskra.dispatch.operator import bind
-from iskra.dispatch.overrides import has_foreign, intercept
+from iskra.dispatch.overrides import FOREIGN, intercept, scan
 from iskra.dispatch.tape import record
 from iskra.tensor import Parameter, Tensor
 from iskra.tensor.tensor import _new
@@ -22,27 +22,31 @@ ndarray = np.ndarray
 # when it is not zero does a call ask whether its own thread has one.
 intercepting = 0
 
+
 def call(op, args, kwargs):
     """Run one operator call, whatever its arguments."""
-    if intercepting or has_foreign(args) or kwargs and has_foreign(kwargs.values()):
+    flags = scan(args)
+    if kwargs:
+        flags |= scan(kwargs.values())
+    if intercepting or flags & FOREIGN:
         handled, result = intercept(op, args, kwargs)
         if handled:
             return result
-    if kwargs and op.out:
+    if kwargs and op.out and "out" in kwargs:
         kwargs = dict(kwargs)
-        out = kwargs.pop("out", None)
+        out = kwargs.pop("out")
         if out is not None:
             return op.out_variant(bind(op, args, kwargs), out)
     bound = bind(op, args, kwargs)
     if op.inplace_flag is not None and bound[op.inplace_flag]:
         return op.write(bound)
-    return op.perform(op, bound)
+    return op.perform(op, bound, flags)
 
 
-def perform(op, bound):
-    """Execute a call that nothing intercepts, and record it."""
+def perform(op, bound, flags):
+    """Execute a call that nothing intercepts, and record it if its tensors ask for it."""
     result = op.run(op, bound)
-    if local.grad_enabled and op.formulas:
+    if flags and op.formulas:
         record(op, bound, result)
     elif local.inference:
         mark_inference(result)
@@ -79,23 +83,6 @@ def unary(op):
         return call(op, (input,), settings)
 
     return function
-
-
-# Numbers as zero-dimensional arrays: NumPy takes those in half the time.
-_constants = {}
-
-
-def constant(value, kind):
-    """The Python number `value` as a zero-dimensional array of the dtype `kind`."""
-    key = (value, kind)
-    found = _constants.get(key)
-    if found is None:
-        found = np.array(value, kind.numpy)
-        if value:  # 0.0 and -0.0 are one key
-            if len(_constants) > 1000:
-                _constants.clear()
-            _constants[key] = found
-    return found
 
 
 def binary(op):

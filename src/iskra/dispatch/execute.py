@@ -6,13 +6,14 @@ from operator import itemgetter
 
 import numpy as np
 
-from iskra.core.dtypes import FLOATING
+from iskra.core.dtypes import FLOATING, of_numpy
 from iskra.core.local import local
 from iskra.core.naming import prefix
 from iskra.core.promotion import many, to_float
 from iskra.core.size import broadcast, format_shape, wrap_dim, wrap_dims
 from iskra.dispatch.operator import FLOAT, NONE
-from iskra.tensor import PERHAPS, Tensor, storage_of, wrap
+from iskra.tensor import PERHAPS, Parameter, Tensor, storage_of, wrap
+from iskra.tensor.tensor import _new
 
 ndarray = np.ndarray
 _PASSED = frozenset({int, float, bool, str, type(None), complex})
@@ -24,6 +25,23 @@ _NUMBERS = (bool, int, float, complex, np.number, np.bool_)
 _quiet = contextvars.copy_context()
 _quiet.run(np.seterr, all="ignore")
 quiet_run = _quiet.run
+
+
+# Numbers as zero-dimensional arrays: NumPy takes those in half the time.
+_constants = {}
+
+
+def constant(value, kind):
+    """The Python number `value` as a zero-dimensional array of the dtype `kind`."""
+    key = (value, kind)
+    found = _constants.get(key)
+    if found is None:
+        found = np.array(value, kind.numpy)
+        if value:  # 0.0 and -0.0 are one key
+            if len(_constants) > 1000:
+                _constants.clear()
+            _constants[key] = found
+    return found
 
 
 def run_pointwise(op, bound):
@@ -57,19 +75,23 @@ def _plan(op, bound, kind, result):
     """Note for the short path what a call on plain tensors of this one dtype amounts to."""
     if kind.is_narrow or op.outputs != 1:
         return
-    operands = [bound[i] for i in op.operands]
-    if all(isinstance(v, Tensor) and v._dtype is kind for v in operands):
-        op.plans[kind] = (op.ufunc or op.body, result._dtype)
+    for index in op.operands:
+        value = bound[index]
+        if isinstance(value, Tensor):
+            if value._dtype is not kind:
+                return
+        elif not kind.is_floating_point:
+            return
+    op.plans[kind] = (op.ufunc or op.body, result._dtype)
 
 
 def _resolve_dims(op, bound):
     """Check `dim` and give it as NumPy wants it; convert the operand where `dtype` says so."""
     values = list(bound)
-    position = op.signature.position
     source = values[op.operands[0]]
-    rank = source._array.ndim
-    index = position.get("dim")
+    index = op.dim_index
     if index is not None and values[index] is not None:
+        rank = source._array.ndim
         dim = values[index]
         if isinstance(dim, (tuple, list)):
             dim = wrap_dims(dim, rank)
@@ -77,7 +99,7 @@ def _resolve_dims(op, bound):
         else:
             dim = wrap_dim(as_index(dim, op.name), rank)
             values[index] = dim if rank else None
-    index = position.get("dtype")
+    index = op.dtype_index
     if index is not None and values[index] is not None and source._dtype is not values[index]:
         values[op.operands[0]] = source.to(values[index])
     return values
@@ -179,21 +201,22 @@ def unwrap_all(op, bound):
     arrays = list(bound)
     for index, value in enumerate(bound):
         cls = value.__class__
-        if cls in _PASSED:
+        if cls is Tensor or cls is Parameter:
+            arrays[index] = value._array
+            kind = value._dtype
+        elif cls in _PASSED:
             continue
-        array = arrays[index] = unwrap(value)
-        if op.computes and array is not value:
-            kind = _narrow_of(value)
-            if kind is not None:
-                narrow = kind
-                arrays[index] = _widen(array)
+        else:
+            arrays[index] = unwrap(value)
+            if arrays[index] is value:
+                continue
+            kind = getattr(value[0], "_dtype", None) if arrays[index].__class__ is list else (
+                value._dtype
+            )
+        if op.computes and kind is not None and kind.is_narrow:
+            narrow = kind
+            arrays[index] = _widen(arrays[index])
     return arrays, narrow
-
-
-def _narrow_of(value):
-    """The narrow float dtype of a tensor, or of the first of a list of them."""
-    kind = value._dtype if isinstance(value, Tensor) else getattr(value[0], "_dtype", None)
-    return kind if kind is not None and kind.is_narrow else None
 
 
 def _widen(array):
@@ -292,14 +315,14 @@ def return_type(op):
 def run_view(op, bound):
     """A view shares its base's memory; the base of a view of a view is the first tensor."""
     check_operands(op, bound)
-    source = bound[op.operands[0]]
-    arrays = [unwrap(v) for v in bound]
+    index = op.operands[0]
+    source = bound[index]
+    arrays = list(bound)
+    arrays[index] = source._array
     if op.storage:
         memory = storage_of(source).array
-        arrays[op.operands[0]] = (memory, source._array.dtype, source.storage_offset())
-    array = compute(op, arrays, bound)
-    if array is source._array:
-        array = array.view()
+        arrays[index] = (memory, source._array.dtype, source.storage_offset())
+    array = compute(op, tuple(arrays), bound)
     if op.outputs == 1:
         return as_view(source, array)
     views = tuple(as_view(source, a) for a in array)
@@ -310,18 +333,25 @@ def run_view(op, bound):
 
 def as_view(source, array):
     """A tensor on `array`, which is a view of `source`'s memory."""
-    view = wrap(np.asarray(array) if isinstance(array, np.generic) else array,
-                source._dtype if array.dtype == source._dtype.numpy else None)
-    storage = view._storage = storage_of(source)
+    held = source._array
+    if array is held:
+        array = array.view()
+    elif array.__class__ is not held.__class__:
+        array = np.asarray(array)
+    view = _new(Tensor)
+    view._array = array
+    view._dtype = source._dtype if array.dtype is held.dtype else of_numpy(array.dtype)
+    storage = view._storage = source._storage or storage_of(source)
     base = source._base
     view._base = source if base is None else base
     view._view_version = storage.version
-    if not local.grad_enabled:
-        view._requires_grad = source._requires_grad
-        view._view_kind = "no_grad"
-    elif view._dtype.category >= FLOATING:
-        # The base may join a graph later, through a write; then its views have joined too.
-        view._requires_grad = PERHAPS
+    if view._dtype.category >= FLOATING:
+        if local.grad_enabled:
+            # The base may join a graph later, through a write; then its views have joined too.
+            view._requires_grad = PERHAPS
+        else:
+            view._requires_grad = source._requires_grad
+            view._view_kind = "no_grad"
     return view
 
 

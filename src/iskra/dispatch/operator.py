@@ -103,6 +103,8 @@ class Operator:
         flagged = kind != "composite"
         self.inplace_flag = self.signature.position.get("inplace") if flagged else None
         self.settings = self.signature.defaults[self.signature.positional:]
+        self.dim_index = self.signature.position.get("dim") if kind == "reduction" else None
+        self.dtype_index = self.signature.position.get("dtype") if kind == "reduction" else None
 
     def _operands(self, names):
         """Positions of the parameters that are tensors by nature.
@@ -128,7 +130,11 @@ class Operator:
         if self.keywords is None:
             return self.body(*bound)
         split = self.signature.positional
-        return self.body(*bound[:split], **dict(zip(self.keywords, bound[split:], strict=True)))
+        settings = bound[split:]
+        for given, default in zip(settings, self.settings, strict=True):
+            if given is not default:
+                return self.body(*bound[:split], **dict(zip(self.keywords, settings, strict=True)))
+        return self.body(*bound[:split])
 
     def _compute_starred(self, bound):
         """Run a body with ``*args`` or ``**kwargs``."""

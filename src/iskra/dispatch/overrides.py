@@ -9,18 +9,27 @@ from iskra.tensor import Parameter, Tensor
 _PLAIN = frozenset({Tensor, Parameter, int, float, bool, str, type(None), complex})
 
 
-def has_foreign(values):
-    """Whether an argument's class brings its own ``__torch_function__``."""
+TAPED, FOREIGN = 1, 2
+
+
+def scan(values):
+    """What is among the arguments: tensors that (perhaps) require a gradient, foreign classes.
+
+    Returns the sum of `TAPED` and `FOREIGN`, whichever applies.
+    """
+    flags = 0
     for value in values:
         cls = value.__class__
-        if cls in _PLAIN:
+        if cls is Tensor or cls is Parameter:
+            if value._requires_grad:
+                flags |= TAPED
+        elif cls in _PLAIN:
             continue
-        if cls is tuple or cls is list:
-            if has_foreign(value):
-                return True
+        elif cls is tuple or cls is list:
+            flags |= scan(value)
         elif _overrides(cls):
-            return not local.torch_function_disabled
-    return False
+            flags |= TAPED if local.torch_function_disabled else TAPED | FOREIGN
+    return flags
 
 
 def _overrides(cls):

@@ -14,9 +14,9 @@ from iskra.core.promotion import can_cast
 from iskra.core.size import contiguous_strides, format_shape
 from iskra.dispatch import execute
 from iskra.dispatch.operator import bind
-from iskra.dispatch.overrides import has_foreign, intercept
+from iskra.dispatch.overrides import FOREIGN, intercept, scan
 from iskra.dispatch.tape import attach, edges_of, make_node
-from iskra.tensor import Tensor, storage_of, wrap
+from iskra.tensor import Parameter, Tensor, storage_of, wrap
 
 
 def check_writable(tensor, name):
@@ -71,9 +71,12 @@ def _check_history(tensor, name):
 def make_inplace(op):
     """The function ``<name>_``: computes as `op` does and writes into its first operand."""
     name = op.name + "_"
+    short = op.ufunc is not None and len(op.operands) == 2
 
     def inplace(*args, **kwargs):
-        if has_foreign(args) or local.interceptors:
+        if short and not kwargs and len(args) == 2 and _wrote(op, *args):
+            return args[0]
+        if local.interceptors or scan(args) & FOREIGN:
             handled, result = intercept(inplace.operator, args, kwargs)
             if handled:
                 return result
@@ -84,6 +87,38 @@ def make_inplace(op):
     inplace.__wrapped__ = op.body
     inplace.operator = _InplaceForm(name, inplace, op)
     return inplace
+
+
+def _wrote(op, target, other):
+    """The short path: one NumPy call on plain tensors of one dtype outside any graph."""
+    cls, other_cls = target.__class__, other.__class__
+    if not (cls is Tensor or cls is Parameter) or target._base is not None or local.interceptors:
+        return False
+    kind = target._dtype
+    if op.plans.get(kind, _NO_PLAN)[1] is not kind or target._is_inference:
+        return False
+    if other_cls is Tensor or other_cls is Parameter:
+        if other._dtype is not kind:
+            return False
+        operand = other._array
+        taped = target._requires_grad or other._requires_grad
+    elif (other_cls is float or other_cls is int) and kind.is_floating_point:
+        operand = execute.constant(other, kind)
+        taped = target._requires_grad
+    else:
+        return False
+    if taped and local.grad_enabled:
+        return False
+    array = target._array
+    try:
+        execute.quiet_run(op.ufunc, array, operand, array)
+    except Exception:  # the whole path does it again and says what is wrong
+        return False
+    bump(target)
+    return True
+
+
+_NO_PLAN = (None, None)
 
 
 class _InplaceForm:
@@ -172,7 +207,7 @@ def write_out(op, bound, out):
     """The ``out=`` form: compute, then write into `out`, resizing it where need be."""
     outs = out if isinstance(out, (tuple, list)) else (out,)
     _check_out(op, bound, outs)
-    result = op.perform(op, bound)
+    result = op.perform(op, bound, 0)
     results = result if isinstance(result, tuple) else (result,)
     if len(outs) != len(results):
         raise TypeError(
