@@ -323,7 +323,7 @@ def bitwise_right_shift(input, other):
         "other": lambda g, condition: where(condition, g.new_zeros(()), g),
     },
 )
-def select(condition, input, other):
+def choose(condition, input, other):
     """The operator behind `where`: `input` where the condition holds, else `other`."""
     return np.where(condition, input, other)
 
@@ -356,10 +356,10 @@ def where(condition, input=None, other=None):
         )
     if condition._dtype is uint8:
         condition = condition != 0
-    return _select(condition, input, other)
+    return _choose(condition, input, other)
 
 
-_select = OPERATORS["select"].public
+_choose = OPERATORS["choose"].public
 
 
 def _where_method(self, condition, other):
