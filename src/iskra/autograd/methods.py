@@ -3,7 +3,7 @@
 import weakref
 
 from iskra.autograd.api import backward as _backward
-from iskra.autograd.node import RemovableHandle, gradient_edge
+from iskra.autograd.node import AccumulateGrad, RemovableHandle, gradient_edge
 from iskra.autograd.view import history_of_view
 from iskra.core.size import format_shape
 from iskra.tensor import PERHAPS, Tensor, storage_of, wrap
@@ -15,9 +15,12 @@ class _Methods:
     @property
     def grad_fn(self):
         """The graph node that made this tensor; None for leaves."""
-        if self._base is not None:
-            history_of_view(self)
-        return self._grad_fn
+        edge = self._edge if self._base is None else history_of_view(self)
+        if edge is None or edge[0].__class__ is AccumulateGrad:
+            return None
+        return edge[0]
+
+    history_of_view = history_of_view
 
     @property
     def is_leaf(self):
@@ -27,7 +30,8 @@ class _Methods:
     @property
     def output_nr(self):
         """Which output of its node this tensor is."""
-        return self._output_nr
+        edge = gradient_edge(self)
+        return 0 if edge is None else edge[1]
 
     @property
     def requires_grad(self):
@@ -55,12 +59,14 @@ class _Methods:
                     "Setting requires_grad=True on inference tensor outside InferenceMode is not "
                     "allowed; clone() it first."
                 )
-        elif self._grad_fn is not None:
+        elif self.grad_fn is not None:
             raise RuntimeError(
                 "you can only change requires_grad flags of leaf variables. If you want to use a "
                 "computed variable in a subgraph that doesn't require differentiation use "
                 "var_no_grad = var.detach()."
             )
+        else:
+            self._edge = None
         self._requires_grad = bool(requires_grad)
         return self
 
@@ -126,14 +132,14 @@ class _Methods:
             return
         self._retains_grad = True
         reference = weakref.ref(self)
-        number = self._output_nr
+        node, number = gradient_edge(self)
 
         def keep(slots):
             tensor = reference()
             if tensor is not None and slots[number] is not None:
                 tensor._grad = slots[number]
 
-        self._grad_fn.add_pre_hook(keep)
+        node.add_pre_hook(keep)
 
     @property
     def retains_grad(self):
@@ -146,9 +152,8 @@ class _Methods:
             raise RuntimeError(
                 "Can't detach views in-place. Use detach() instead."
             )
-        self._grad_fn = None
+        self._edge = None
         self._requires_grad = False
-        self._output_nr = 0
         return self
 
     @property

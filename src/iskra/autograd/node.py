@@ -163,7 +163,7 @@ def _own(gradient, may_steal):
         and isinstance(array, np.ndarray)
         and array.base is None
         and gradient._storage is None
-        and gradient._grad_fn is None
+        and gradient._edge is None
         and type(gradient)._plain
         and sys.getrefcount(array) <= 3  # the tensor's, this function's and the call's
     ):
@@ -176,14 +176,15 @@ def _own(gradient, may_steal):
 def gradient_edge(tensor):
     """The edge along which `tensor`'s gradient flows, or None if it requires none."""
     if tensor._base is not None:
-        node = tensor.grad_fn  # a view's history follows its base's
-    else:
-        node = tensor._grad_fn
-    if node is not None:
-        return node, tensor._output_nr
-    if tensor._requires_grad is not True:
-        return None
-    node = tensor._accumulate
-    if node is None:
-        node = tensor._accumulate = AccumulateGrad(tensor)
-    return node, 0
+        return tensor.history_of_view()
+    edge = tensor._edge
+    if edge is None and tensor._requires_grad is True:
+        edge = tensor._edge = (AccumulateGrad(tensor), 0)
+    return edge
+
+
+def leaf_edge(view):
+    """The edge of a view that stands at the graph's end, as one made under no_grad does."""
+    if view._view_edge is None and view._requires_grad is True:
+        view._view_edge = (AccumulateGrad(view), 0)
+    return view._view_edge

@@ -5,24 +5,21 @@ their history from it when they are next asked.
 """
 
 from iskra.autograd.modes import enable_grad
-from iskra.autograd.node import Node, gradient_edge
+from iskra.autograd.node import Node, gradient_edge, leaf_edge
 
 
 def history_of_view(view):
-    """Bring a view's grad_fn up to date after writes to its base or to other views."""
+    """The edge of a view, brought up to date after writes to its base or to other views."""
     version = view._storage.version
-    if view._view_version == version:
-        return
-    view._view_version = version
-    base = view._base
-    if gradient_edge(base) is None or view._view_kind == "no_grad":
-        return
-    offset = view.storage_offset()
-    with enable_grad():
-        fresh = base.as_strided(view.shape, view.stride(), offset)
-    view._grad_fn = fresh._grad_fn
-    view._output_nr = 0
-    view._requires_grad = True
+    if view._view_version != version:
+        view._view_version = version
+        if view._view_kind != "no_grad" and gradient_edge(view._base) is not None:
+            offset = view.storage_offset()
+            with enable_grad():
+                fresh = view._base.as_strided(view.shape, view.stride(), offset)
+            view._view_edge = fresh._view_edge
+            view._requires_grad = True
+    return leaf_edge(view)
 
 
 class CopySlices(Node):
@@ -72,8 +69,7 @@ def rebase(view, inner, place):
     """
     base = view._base
     node = CopySlices(base, view, inner, place)
-    base._grad_fn = node
-    base._output_nr = 0
+    base._edge = (node, 0)
     base._requires_grad = True
     view._view_version = -1  # ask the base
     view._requires_grad = True

@@ -1,10 +1,11 @@
 """The one door: declaring operators, and every call's way to its body and onto the tape."""
 
+from iskra.dispatch.creation import creation
 from iskra.dispatch.declare import composite, fused, operator, pointwise, reduction, view
 from iskra.dispatch.interception import Interceptor, TorchFunctionMode
 from iskra.dispatch.operator import FLOAT, NONE, OPERATORS, SAME, Operator
 
 __all__ = [
     "FLOAT", "NONE", "OPERATORS", "SAME", "Interceptor", "Operator", "TorchFunctionMode",
-    "composite", "fused", "operator", "pointwise", "reduction", "view",
+    "composite", "creation", "fused", "operator", "pointwise", "reduction", "view",
 ]

@@ -5,7 +5,7 @@ NumPy's protocols (CuPy's arrays, the meta device's, a recorder's symbols) gives
 The docstring of the body is the public documentation, its signature the public signature.
 """
 
-from iskra.dispatch.door import binary, general, perform, unary
+from iskra.dispatch.door import binary, general, perform, unary, unary_with_settings
 from iskra.dispatch.execute import RUNNERS, run_general
 from iskra.dispatch.operator import NONE, SAME, Operator, register
 from iskra.dispatch.variants import make_inplace, write_out, write_result
@@ -99,6 +99,8 @@ def _template(op):
     """The short path serves pointwise operators of one or two operands with default settings."""
     signature = op.signature
     operands = len(op.operands)
+    if op.kind == "pointwise" and operands == signature.required == 1 < signature.positional:
+        return unary_with_settings
     if op.kind != "pointwise" or not operands == signature.required == signature.positional:
         return general
     return {1: unary, 2: binary}.get(operands, general)

@@ -63,6 +63,7 @@ def mark_inference(result):
 def unary(op):
     """The public function of a pointwise operator with one operand."""
     plans = op.plans
+    defaults = op.settings
 
     def function(input, **settings):
         if (input.__class__ is Tensor or input.__class__ is Parameter) and not intercepting:
@@ -78,9 +79,38 @@ def unary(op):
                 result._array = array
                 result._dtype = plan[1]
                 if input._requires_grad:
-                    record(op, (input, *op.settings), result)
+                    record(op, (input,) + defaults, result)
                 return result
         return call(op, (input,), settings)
+
+    return function
+
+
+_not_inplace = {"inplace": False}
+
+
+def unary_with_settings(op):
+    """The same where positional settings follow, as in `relu(input, inplace=False)`."""
+    plans = op.plans
+    defaults = op.signature.defaults[1:]
+
+    def function(input, *rest, **settings):
+        if (input.__class__ is Tensor or input.__class__ is Parameter) and not intercepting:
+            plan = plans.get(input._dtype)
+            if plan is not None and not rest and (not settings or settings == _not_inplace):
+                try:
+                    array = quiet_run(plan[0], input._array)
+                except Exception:
+                    return call(op, (input,), settings)
+                if array.__class__ is not ndarray:
+                    return call(op, (input,), settings)
+                result = _new(Tensor)
+                result._array = array
+                result._dtype = plan[1]
+                if input._requires_grad:
+                    record(op, (input,) + defaults, result)
+                return result
+        return call(op, (input, *rest), settings)
 
     return function
 
@@ -88,6 +118,7 @@ def unary(op):
 def binary(op):
     """The public function of a pointwise operator with two operands."""
     plans = op.plans
+    defaults = op.settings
 
     def function(input, other, **settings):
         if (input.__class__ is Tensor or input.__class__ is Parameter) and not settings:
@@ -115,7 +146,7 @@ def binary(op):
                 result._array = array
                 result._dtype = result_dtype
                 if taped:
-                    record(op, (input, other, *op.settings), result)
+                    record(op, (input, other) + defaults, result)
                 return result
         return call(op, (input, other), settings)
 

@@ -6,7 +6,7 @@ from operator import itemgetter
 
 import numpy as np
 
-from iskra.core.dtypes import FLOATING, of_numpy
+from iskra.core.dtypes import FLOATING, dtype, of_numpy
 from iskra.core.local import local
 from iskra.core.naming import prefix
 from iskra.core.promotion import many, to_float
@@ -16,7 +16,7 @@ from iskra.tensor import PERHAPS, Parameter, Tensor, storage_of, wrap
 from iskra.tensor.tensor import _new
 
 ndarray = np.ndarray
-_PASSED = frozenset({int, float, bool, str, type(None), complex})
+_PASSED = frozenset({int, float, bool, str, type(None), complex, dtype})
 _NUMBERS = (bool, int, float, complex, np.number, np.bool_)
 
 
@@ -55,9 +55,56 @@ def run_pointwise(op, bound):
 
 def run_general(op, bound):
     """Compute on the arrays as they are, and wrap what comes out."""
+    arrays = _plain_arrays(op, bound)
+    if arrays is not None:
+        try:
+            if op.computes:
+                result = quiet_run(op.compute, arrays)
+            else:
+                result = op.compute(arrays)
+        except Exception:  # the whole path does it again and says what is wrong
+            result = None
+        if isinstance(result, np.generic):  # NumPy's answer for zero dimensions
+            result = np.asarray(result)
+        if result.__class__ is ndarray and op.outputs == 1:
+            tensor = _new(Tensor)
+            tensor._array = result
+            tensor._dtype = of_numpy(result.dtype)
+            return tensor
+        if result is not None:
+            return _wrap_all(op, result, None)
     check_operands(op, bound)
     arrays, kind = prepare(op, bound)
-    result = compute(op, arrays, bound)
+    return _wrap_all(op, compute(op, arrays, bound), kind)
+
+
+def _plain_arrays(op, bound):
+    """The body's arguments, if the call is an ordinary one; None if it needs a closer look."""
+    if op.dim_index is not None or op.dtype_index is not None:
+        dim = op.dim_index
+        if dim is not None and bound[dim] is not None:
+            bound = _resolve_dims(op, bound)
+        elif op.dtype_index is not None and bound[op.dtype_index] is not None:
+            return None
+    elif op.promote is not NONE:
+        return None
+    arrays = list(bound)
+    accepts = op.accepts
+    for index, value in enumerate(bound):
+        cls = value.__class__
+        if cls is Tensor or cls is Parameter:
+            kind = value._dtype
+            if kind.is_narrow or accepts is not None and kind.category not in accepts:
+                return None
+            arrays[index] = value._array
+        elif cls not in _PASSED and not (cls is tuple and value and value[0].__class__ is int):
+            return None
+        elif index in op.operands and value is not None:
+            return None
+    return arrays if bound[op.operands[0]] is not None else None
+
+
+def _wrap_all(op, result, kind):
     if op.outputs == 1:
         return wrap_array(result, kind)
     tensors = [None if r is None else wrap_array(r, kind) for r in result]
@@ -66,7 +113,7 @@ def run_general(op, bound):
 
 def prepare(op, bound):
     """The arguments as the body takes them, and the promoted or narrow dtype, if any."""
-    if op.kind == "reduction":
+    if op.dim_index is not None or op.dtype_index is not None:
         bound = _resolve_dims(op, bound)
     return unwrap_all(op, bound) if op.promote is NONE else promote(op, bound)
 
@@ -158,14 +205,14 @@ def check_operands(op, bound):
     for index in op.operands:
         value = bound[index]
         if isinstance(value, Tensor):
-            dtype = value._dtype
-            if accepts is not None and dtype.category not in accepts:
+            kind = value._dtype
+            if accepts is not None and kind.category not in accepts:
                 raise NotImplementedError(
-                    f'"{op.name}" not implemented for \'{dtype.scalar_name}\''
+                    f'"{op.name}" not implemented for \'{kind.scalar_name}\''
                 )
-            if dtype.is_float8 and op.computes:
+            if kind.is_float8 and op.computes:
                 raise NotImplementedError(
-                    f'"{op.name}" not implemented for \'{dtype.scalar_name}\': float8 dtypes '
+                    f'"{op.name}" not implemented for \'{kind.scalar_name}\': float8 dtypes '
                     "only store; convert with .to(dtype) to compute"
                 )
         elif not _is_operand(op, value, index):
@@ -341,7 +388,7 @@ def as_view(source, array):
     view = _new(Tensor)
     view._array = array
     view._dtype = source._dtype if array.dtype is held.dtype else of_numpy(array.dtype)
-    storage = view._storage = source._storage or storage_of(source)
+    storage = view._storage = storage_of(source)
     base = source._base
     view._base = source if base is None else base
     view._view_version = storage.version

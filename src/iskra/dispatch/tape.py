@@ -150,11 +150,6 @@ class SavedTensor:
 
     __slots__ = ("tensor", "version")
 
-    def __init__(self, tensor):
-        self.tensor = tensor
-        storage = tensor._storage
-        self.version = 0 if storage is None else storage.version
-
     def restore(self, node):
         tensor = self.tensor
         storage = tensor._storage
@@ -169,19 +164,11 @@ class SavedOutput:
 
     __slots__ = ("array", "dtype", "storage", "version", "number")
 
-    def __init__(self, tensor, number):
-        self.array = tensor._array
-        self.dtype = tensor._dtype
-        self.storage = storage_of(tensor)
-        self.version = self.storage.version
-        self.number = number
-
     def restore(self, node):
         tensor = wrap(self.array, self.dtype)
         tensor._storage = self.storage
         tensor._requires_grad = True
-        tensor._grad_fn = node
-        tensor._output_nr = self.number
+        tensor._edge = (node, self.number)
         if self.storage.version != self.version:
             raise RuntimeError(_overwritten(self, tensor, node))
         return tensor
@@ -219,7 +206,13 @@ _SAVED = frozenset({SavedTensor, SavedOutput, Packed, SavedSequence})
 
 def _save_input(value):
     if isinstance(value, Tensor):
-        return Packed(value) if local.saved_tensors_hooks else SavedTensor(value)
+        if local.saved_tensors_hooks:
+            return Packed(value)
+        saved = _new(SavedTensor)
+        saved.tensor = value
+        storage = value._storage
+        saved.version = 0 if storage is None else storage.version
+        return saved
     if isinstance(value, (list, tuple)) and any(isinstance(v, Tensor) for v in value):
         return SavedSequence([_save_input(v) for v in value])
     return value
@@ -228,12 +221,18 @@ def _save_input(value):
 def _save_output(tensor, number):
     if local.saved_tensors_hooks:
         return Packed(tensor.detach())
-    return SavedOutput(tensor, number)
+    saved = _new(SavedOutput)
+    saved.array = tensor._array
+    saved.dtype = tensor._dtype
+    storage = saved.storage = storage_of(tensor)
+    saved.version = storage.version
+    saved.number = number
+    return saved
 
 
 def _overwritten(saved, tensor, node):
-    maker = "" if tensor._grad_fn is None else (
-        f", which is output {tensor._output_nr} of {type(tensor._grad_fn).__name__},"
+    maker = "" if tensor.grad_fn is None else (
+        f", which is output {tensor.output_nr} of {tensor.grad_fn.name()},"
     )
     shape = list(tensor.shape)
     return (
@@ -245,8 +244,8 @@ def _overwritten(saved, tensor, node):
     )
 
 
-def record(op, bound, outputs):
-    """Attach the call to the graph if any of its tensors requires a gradient."""
+def record(op, bound, output):
+    """Attach a call to the graph if any of its tensors requires a gradient."""
     if not local.grad_enabled:
         return
     edges = []
@@ -258,26 +257,40 @@ def record(op, bound, outputs):
         edge = None
         if cls is Tensor or cls is Parameter:
             if value._requires_grad:
-                node = value._grad_fn
-                if node is None or value._base is not None:
-                    edge = gradient_edge(value)
-                else:
-                    edge = (node, value._output_nr)
+                edge = value._edge or gradient_edge(value)
                 if edge is not None:
                     wanted |= bit
         elif cls is list or cls is tuple or isinstance(value, Tensor):
-            record_lists(op, bound, outputs)
+            record_lists(op, bound, output)
             return
         edges.append(edge)
         bit <<= 1
     if not wanted:
         return
-    plan = op.tape_plans.get(wanted)
-    if plan is None:
-        places = {target: (i, i + 1) for i, target in enumerate(op.targets)}
-        targets = [t for i, t in enumerate(op.targets) if wanted >> i & 1]
-        plan = op.tape_plans[wanted] = Plan(op, targets, places)
-    attach(make_node(op, plan, bound, edges, outputs), outputs)
+    plan = op.tape_plans.get(wanted) or _plan(op, wanted)
+    node = _new(plan.node_class or _class_of(op, bound, output))
+    node.edges = edges
+    node.plan = plan
+    captures = plan.captures
+    node.saved = [_pick(c, bound, output) for c in captures] if captures else ()
+    node.sequence = next_sequence()
+    if local.anomaly:
+        node.trace = _trace()
+    if op.kind == "pointwise":
+        node.shape = output._array.shape
+        node.dtype = output._dtype
+        output._requires_grad = True
+        output._edge = (node, 0)
+    else:
+        attach(node, output)
+
+
+def _plan(op, wanted):
+    """The plan for calls in which these targets (a bit each) want a gradient."""
+    places = {target: (i, i + 1) for i, target in enumerate(op.targets)}
+    targets = [t for i, t in enumerate(op.targets) if wanted >> i & 1]
+    plan = op.tape_plans[wanted] = Plan(op, targets, places)
+    return plan
 
 
 def record_lists(op, bound, outputs):
@@ -307,20 +320,20 @@ def make_node(op, plan, bound, edges, outputs):
 
     `outputs` is None where the result does not exist yet (see `OperatorNode.save_result`).
     """
-    cls = plan.node_class
-    if cls is None:
-        name = op.node if isinstance(op.node, str) else op.select(op.node, bound)
-        count = op.outputs if op.outputs == 1 else len(outputs)
-        cls = node_class(op, name, count)
-    node = _new(cls)
+    node = _new(plan.node_class or _class_of(op, bound, outputs))
     node.edges = edges
     node.plan = plan
-    captures = plan.captures
-    node.saved = [_pick(c, bound, outputs) for c in captures] if captures else ()
+    node.saved = [_pick(c, bound, outputs) for c in plan.captures]
     node.sequence = next_sequence()
     if local.anomaly:
         node.trace = _trace()
     return node
+
+
+def _class_of(op, bound, outputs):
+    """The node's class where it depends on the arguments."""
+    name = op.node if isinstance(op.node, str) else op.select(op.node, bound)
+    return node_class(op, name, op.outputs if op.outputs == 1 else len(outputs))
 
 
 def _pick(capture, bound, outputs):
@@ -346,20 +359,23 @@ def _trace():
 
 def attach(node, outputs):
     """Make `node` the history of the outputs, to whose shapes gradients will be fitted."""
-    if node.outputs == 1 and outputs.__class__ is Tensor:
-        node.shape = outputs._array.shape
-        node.dtype = outputs._dtype
-        if outputs._dtype.category >= FLOATING:
-            outputs._requires_grad = True
-            outputs._grad_fn = node
+    if node.outputs == 1:
+        output = outputs if isinstance(outputs, Tensor) else outputs[0]
+        node.shape = output._array.shape
+        node.dtype = output._dtype
+        _give_edge(output, (node, 0))
         return
-    if node.outputs == 1 and isinstance(outputs, (tuple, list)):
-        node.shape, node.dtype = outputs[0]._array.shape, outputs[0]._dtype
-    else:
-        node.shape = [None if t is None else t._array.shape for t in outputs]
-        node.dtype = [None if t is None else t._dtype for t in outputs]
+    node.shape = [None if t is None else t._array.shape for t in outputs]
+    node.dtype = [None if t is None else t._dtype for t in outputs]
     for number, tensor in enumerate(outputs):
-        if tensor is not None and tensor._dtype.category >= FLOATING:
-            tensor._requires_grad = True
-            tensor._grad_fn = node
-            tensor._output_nr = number
+        if tensor is not None:
+            _give_edge(tensor, (node, number))
+
+
+def _give_edge(tensor, edge):
+    if tensor._dtype.category >= FLOATING:
+        tensor._requires_grad = True
+        if tensor._base is None:
+            tensor._edge = edge
+        else:
+            tensor._view_edge = edge

@@ -41,14 +41,14 @@ def check_writable(tensor, name):
 
 def _check_history(tensor, name):
     if tensor._base is None:
-        if tensor._grad_fn is None:
+        if tensor.grad_fn is None:
             raise RuntimeError(
                 f"{name}: a leaf Variable that requires grad is being used in an in-place "
                 "operation. Write under no_grad(), or to a clone()."
             )
         return
     base = tensor._base
-    if base._grad_fn is None and base._requires_grad is True:
+    if base.grad_fn is None and base._requires_grad is True:
         if tensor._view_kind == "no_grad":
             raise RuntimeError(
                 f"{name}: A view was created in no_grad mode and is being modified inplace with "
@@ -184,8 +184,8 @@ def _node_of_write(op, bound, target, edges, plan):
     if op.signature.names[first] in plan.names:
         original = wrap(target._array.copy(), target._dtype)
         if target._requires_grad:
-            original._grad_fn, original._output_nr = gradient_edge(target) or (None, 0)
-            original._requires_grad = original._grad_fn is not None
+            original._edge = gradient_edge(target)
+            original._requires_grad = original._edge is not None
         bound = tuple(original if i == first else v for i, v in enumerate(bound))
     return make_node(op, plan, bound, edges, None)
 

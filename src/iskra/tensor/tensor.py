@@ -36,10 +36,9 @@ class Tensor:
     _storage = None  # made when a view, a write or a question needs it
     _base = None  # the tensor of which this one is a view
     _requires_grad = False
-    _grad_fn = None
-    _output_nr = 0
+    _edge = None  # (node, output number) of the graph, once there is one; None for views
+    _view_edge = None  # the same for views, valid at `_view_version`
     _grad = None
-    _accumulate = None  # the leaf's AccumulateGrad node
     _view_version = 0  # of the storage, when a view's grad_fn was last known to be right
     _view_kind = None  # "no_grad" or "multiple": views that must not be written in place
     _is_inference = False
