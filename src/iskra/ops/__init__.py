@@ -5,6 +5,7 @@ import importlib
 # Order matters only where a family builds on names of another at import time.
 _FAMILIES = (
     "comparison", "arithmetic", "mathematics", "conversion", "reduction", "view", "dunders",
+    "activation", "softmax",
     "axes", "slicing", "joining", "rearranging", "view_writes",
 )
 for _family in _FAMILIES:

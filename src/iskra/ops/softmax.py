@@ -1,0 +1,226 @@
+"""softmax and its relatives, glu and normalize: activations along a dimension.
+
+Source: https://docs.pytorch.org/docs/stable/nn.functional.html#non-linear-activation-functions
+"""
+
+import warnings
+
+import numpy as np
+
+from iskra.core import dtypes
+from iskra.core.size import wrap_dim
+from iskra.dispatch import composite, fused
+from iskra.ops.arithmetic import neg
+from iskra.ops.mathematics import exp, sigmoid
+
+F = "nn.functional"
+_internal = dict(method=False, function=False, out=False)
+
+
+def softmax_axis(name, dim, ndim):
+    """The dimension meant: a missing one warns, and is 1 for matrices and batches of images."""
+    if dim is None:
+        if ndim:
+            warnings.warn(
+                f"Implicit dimension choice for {name} has been deprecated. Change the call to "
+                "include dim=X as an argument.",
+                stacklevel=7,
+            )
+        return 0 if ndim in (0, 1, 3) else 1
+    return dim
+
+
+def _check_floats(name, x):
+    if x.dtype.kind not in "f":
+        kind = dtypes.of_numpy(x.dtype).scalar_name
+        raise NotImplementedError(
+            f"\"{name}\" not implemented for '{kind}'; convert the input, or pass dtype="
+        )
+
+
+def _exponentials(x, axis):
+    """``exp(x - max)`` and its sum, along `axis`, and the shifted elements."""
+    if x.ndim == 0:
+        axis = None
+    top = np.maximum.reduce(x, axis=axis, keepdims=True)
+    shifted = np.subtract(x, top)
+    powers = np.exp(shifted)
+    return shifted, powers, np.add.reduce(powers, axis=axis, keepdims=True)
+
+
+@fused(**_internal, operands="grad result", grad={
+    "grad": lambda g, result, dim: softmax_backward(g, result, dim),
+    "result": lambda g, grad, result, dim: (
+        g * (grad - (grad * result).sum(dim, keepdim=True))
+        - grad * (g * result).sum(dim, keepdim=True)
+    ),
+})
+def softmax_backward(grad, result, dim):
+    """The gradient of `softmax`, told by its result."""
+    product = np.multiply(grad, result)
+    total = np.add.reduce(product, axis=dim if result.ndim else None, keepdims=True)
+    return np.subtract(product, np.multiply(result, total))
+
+
+def _gradient_axis(dim, result):
+    if dim is None:
+        return 0 if result.ndim in (0, 1, 3) else 1
+    return dim
+
+
+@fused(
+    namespace=f"torch {F}",
+    grad=lambda g, result, dim: softmax_backward(g, result, _gradient_axis(dim, result)),
+)
+def softmax(input, dim=None, _stacklevel=3, dtype=None):
+    """Return exponentials of the elements, scaled so that they sum to 1 along `dim`.
+
+    `dtype` converts the elements first. Without `dim` one is chosen, with a warning.
+    Raises IndexError for a dimension that is not there, NotImplementedError for integers.
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.softmax.html
+
+    >>> import iskra as torch
+    >>> torch.softmax(torch.tensor([[0.0, 0.0], [1.0, 3.0]]), dim=1)
+    tensor([[0.5000, 0.5000],
+            [0.1192, 0.8808]])
+    """
+    dim = softmax_axis("softmax", dim, input.ndim)
+    _check_floats("softmax", input)
+    if input.size == 0:
+        return np.copy(input)
+    powers, total = _exponentials(input, dim)[1:]
+    return np.divide(powers, total, out=powers)
+
+
+@fused(**_internal, operands="grad result", grad={
+    "grad": lambda g, result, dim: g - (g * exp(result)).sum(dim, keepdim=True),
+    "result": lambda g, grad, result, dim: -g * exp(result) * grad.sum(dim, keepdim=True),
+})
+def log_softmax_backward(grad, result, dim):
+    """The gradient of `log_softmax`, told by its result."""
+    total = np.add.reduce(grad, axis=dim if result.ndim else None, keepdims=True)
+    return np.subtract(grad, np.multiply(np.exp(result), total))
+
+
+@fused(
+    namespace=f"torch {F}",
+    grad=lambda g, result, dim: log_softmax_backward(g, result, _gradient_axis(dim, result)),
+)
+def log_softmax(input, dim=None, _stacklevel=3, dtype=None):
+    """Return the logarithm of `softmax`, computed without loss where that is near 0.
+
+    Takes `dim` and `dtype` as `softmax` does.
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.log_softmax.html
+
+    >>> import iskra as torch
+    >>> torch.log_softmax(torch.tensor([0.0, 1000.0]), dim=0)
+    tensor([-1000.,     0.])
+    """
+    dim = softmax_axis("log_softmax", dim, input.ndim)
+    _check_floats("log_softmax", input)
+    if input.size == 0:
+        return np.copy(input)
+    shifted, _, total = _exponentials(input, dim)
+    return np.subtract(shifted, np.log(total), out=shifted)
+
+
+@composite(namespace=F, method=False)
+def softmin(input, dim=None, _stacklevel=3, dtype=None):
+    """Return the softmax of the negated elements.
+
+    Takes `dim` and `dtype` as `softmax` does.
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.softmin.html
+
+    >>> import iskra as torch
+    >>> torch.nn.functional.softmin(torch.tensor([1.0, 1.0]), dim=0)
+    tensor([0.5000, 0.5000])
+    """
+    if dim is None:
+        dim = softmax_axis("softmin", dim, input.ndim)
+    return softmax(neg(input), dim, dtype=dtype)
+
+
+def _glu_halves(name, input, dim):
+    """The axis and the halves of an array along it."""
+    if input.ndim == 0:
+        raise RuntimeError("glu does not support 0-dimensional tensors")
+    axis = wrap_dim(dim, input.ndim)
+    size = input.shape[axis]
+    if size % 2:
+        raise RuntimeError(f"Halving dimension must be even, but dimension {axis} is size {size}")
+    before = (slice(None),) * axis
+    return axis, input[(*before, slice(size // 2))], input[(*before, slice(size // 2, None))]
+
+
+def _sigmoid(x):
+    return np.reciprocal(np.add(np.exp(np.negative(x)), 1))
+
+
+def _glu_curvature(g, grad, input, dim):
+    """The gradient of `glu_backward` with respect to the input."""
+    first, second = input.chunk(2, dim)
+    g_first, g_second = g.chunk(2, dim)
+    gate = sigmoid(second)
+    slope = gate * (1 - gate)
+    bend = slope * (1 - 2 * gate)
+    return join(grad * g_second * slope, grad * (g_first * slope + g_second * first * bend), dim)
+
+
+@fused(**_internal, operands="first second", grad={
+    ("first", "second"): lambda g, dim: g.chunk(2, dim),
+})
+def join(first, second, dim):
+    """Two arrays of one shape, one after the other along `dim`."""
+    return np.concatenate((first, second), axis=dim)
+
+
+def _glu_product(g, input, dim):
+    """What `g`, shaped as the input, makes of the gradient of `glu`."""
+    first, second = input.chunk(2, dim)
+    g_first, g_second = g.chunk(2, dim)
+    gate = sigmoid(second)
+    return g_first * gate + g_second * first * gate * (1 - gate)
+
+
+@fused(**_internal, operands="grad input", grad={
+    "grad": _glu_product, "input": _glu_curvature,
+})
+def glu_backward(grad, input, dim):
+    """The gradient of `glu`."""
+    axis, first, second = _glu_halves("glu", input, dim)
+    gate = _sigmoid(second)
+    inner = np.multiply(grad, gate)
+    outer = np.multiply(np.multiply(inner, first), np.subtract(1, gate))
+    return np.concatenate((inner, outer), axis=axis)
+
+
+@fused(
+    namespace=F, method=False, accepts="float",
+    grad=lambda g, input, dim: glu_backward(g, input, dim),
+)
+def glu(input, dim=-1):
+    """Return the first half along `dim` times the sigmoid of the second half.
+
+    Raises RuntimeError for an odd size or a zero-dimensional input.
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.glu.html
+
+    >>> import iskra as torch
+    >>> torch.nn.functional.glu(torch.tensor([1.0, 2.0, 0.0, 0.0]))
+    tensor([0.5000, 1.0000])
+    """
+    first, second = _glu_halves("glu", input, dim)[1:]
+    return np.multiply(first, _sigmoid(second))
+
+
+@composite(namespace=F, method=False, out=True)
+def normalize(input, p=2.0, dim=1, eps=1e-12):
+    """Return the input divided by its `p` norm along `dim` (at least `eps`).
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.normalize.html
+
+    >>> import iskra as torch
+    >>> torch.nn.functional.normalize(torch.tensor([[3.0, 4.0]]))
+    tensor([[0.6000, 0.8000]])
+    """
+    length = input.norm(p, dim, keepdim=True).clamp_min(eps)
+    return input / length.expand(input.shape)
