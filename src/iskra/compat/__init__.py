@@ -1,0 +1,1 @@
+"""Living beside PyTorch: its checkpoint files, its safetensors, its scripts."""
