@@ -370,12 +370,21 @@ def run_view(op, bound):
         memory = storage_of(source).array
         arrays[index] = (memory, source._array.dtype, source.storage_offset())
     array = compute(op, tuple(arrays), bound)
+    if not op.formulas:  # detach and the like: the same memory, outside any graph
+        return outside(source, array)
     if op.outputs == 1:
         return as_view(source, array)
     views = tuple(as_view(source, a) for a in array)
     for result in views:
         result._view_kind = "multiple"
     return views
+
+
+def outside(source, array):
+    """A tensor on `array`, a view of `source`'s memory, that can never join its graph."""
+    result = wrap(array)
+    result._storage = storage_of(source)
+    return result
 
 
 def as_view(source, array):

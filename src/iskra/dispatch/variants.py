@@ -139,6 +139,8 @@ def write_result(op, name, bound):
         raise TypeError(
             f"{name}(): the operand written to must be a Tensor, not {type(target).__name__}"
         )
+    if op.kind == "view":
+        return _become(op, name, bound, target)
     check_writable(target, name)
     execute.check_operands(op, bound)
     array, kind = _result_array(op, bound)
@@ -150,6 +152,23 @@ def write_result(op, name, bound):
     bump(target)
     if plan is not None:
         _finish_node(node, op, bound, target)
+    return target
+
+
+def _become(op, name, bound, target):
+    """``unsqueeze_`` and the like: the tensor takes the shape and strides of a view of itself."""
+    if local.grad_enabled and target._requires_grad:
+        _check_history(target, name)
+    view = op.perform(op, bound, 1)
+    edge = gradient_edge(view)
+    target._array = view._array
+    bump(target)
+    if edge is not None:
+        if target._base is None:
+            target._edge = edge
+        else:
+            target._view_edge = edge
+            target._view_version = target._storage.version
     return target
 
 
