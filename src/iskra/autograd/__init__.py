@@ -1,7 +1,17 @@
 """Automatic differentiation: graph nodes, the engine that runs them, and what users call."""
 
-from iskra.autograd import methods as _methods  # binds backward and friends onto Tensor
+import importlib
+
+from iskra.autograd import graph
+from iskra.autograd import methods as _methods  # noqa: F401 (binds backward onto Tensor)
 from iskra.autograd.api import GradientEdge, backward, get_gradient_edge, grad
+from iskra.autograd.function import Function, FunctionCtx, once_differentiable
+from iskra.autograd.graph import (
+    detect_anomaly,
+    is_anomaly_check_nan_enabled,
+    is_anomaly_enabled,
+    set_detect_anomaly,
+)
 from iskra.autograd.modes import (
     enable_grad,
     inference_mode,
@@ -13,7 +23,18 @@ from iskra.autograd.modes import (
 from iskra.autograd.node import Node
 
 __all__ = [
-    "GradientEdge", "Node", "backward", "enable_grad", "get_gradient_edge", "grad",
-    "inference_mode", "is_grad_enabled", "is_inference_mode_enabled", "no_grad",
+    "Function", "FunctionCtx", "GradientEdge", "Node", "backward", "detect_anomaly",
+    "enable_grad", "get_gradient_edge", "grad", "gradcheck", "gradgradcheck", "graph",
+    "inference_mode", "is_anomaly_check_nan_enabled", "is_anomaly_enabled", "is_grad_enabled",
+    "is_inference_mode_enabled", "no_grad", "once_differentiable", "set_detect_anomaly",
     "set_grad_enabled",
 ]
+
+
+def __getattr__(name):
+    """Tools that few programs use are loaded when they are."""
+    if name in ("checkpoint", "functional"):
+        return importlib.import_module(f"iskra.autograd.{name}")
+    if name in ("gradcheck", "gradgradcheck", "GradcheckError"):
+        return getattr(importlib.import_module("iskra.autograd.numerical"), name)
+    raise AttributeError(f"module 'iskra.autograd' has no attribute '{name}'")

@@ -32,10 +32,10 @@ class Pass:
         """Add `gradient` to what waits at the edge's node."""
         node, number = edge
         pending = self.pending
-        if node.outputs == 1:
+        if node.output_count == 1:
             if node not in pending:
                 pending[node] = gradient
-                heapq.heappush(self.heap, (-node.sequence, node))
+                heapq.heappush(self.heap, (-node.sequence_nr, node))
                 if fresh:
                     self.fresh.add(node)
             else:
@@ -44,8 +44,8 @@ class Pass:
             return
         slots = pending.get(node)
         if slots is None:
-            slots = pending[node] = [None] * node.outputs
-            heapq.heappush(self.heap, (-node.sequence, node))
+            slots = pending[node] = [None] * node.output_count
+            heapq.heappush(self.heap, (-node.sequence_nr, node))
         held = slots[number]
         slots[number] = gradient if held is None else held + gradient
 
@@ -70,15 +70,15 @@ class Pass:
             callback()
 
     def _pre_hooks(self, node, gradients):
-        slots = gradients if node.outputs > 1 else [gradients]
+        slots = gradients if node.output_count > 1 else [gradients]
         self.fresh.discard(node)
         for hook in tuple(node.pre_hooks.values()):
             hook(slots)
-        return slots if node.outputs > 1 else slots[0]
+        return slots if node.output_count > 1 else slots[0]
 
     def _capture(self, node, gradients):
         for number, position in self.wanted[node]:
-            self.results[position] = gradients[number] if node.outputs > 1 else gradients
+            self.results[position] = gradients[number] if node.output_count > 1 else gradients
 
     def _step(self, node, gradients):
         """Run one node and hand its gradients on."""
@@ -89,18 +89,18 @@ class Pass:
             node.release()
         fresh = node.returns_fresh and not node.post_hooks
         needed = self.needed
-        for edge, result in zip(node.edges, results):  # noqa: B905 (a node may return fewer)
+        for edge, result in zip(node.input_edges, results):  # noqa: B905 (a node may return fewer)
             if edge is None or result is None:
                 continue
             target = edge[0]
             if needed is not None and target not in needed and target not in self.wanted:
                 continue
-            if target.outputs == 1:
-                if result._array.shape != target.shape or result._dtype is not target.dtype:
-                    result = _fit(result, target.shape, target.dtype, node)
+            if target.output_count == 1:
+                if result._array.shape != target.output_shape or result._dtype is not target.output_dtype:
+                    result = _fit(result, target.output_shape, target.output_dtype, node)
             else:
                 number = edge[1]
-                result = _fit(result, target.shape[number], target.dtype[number], node)
+                result = _fit(result, target.output_shape[number], target.output_dtype[number], node)
             own = fresh
             if result is gradients:
                 # What came in goes out again: still nobody else's, if it goes one way only.
@@ -114,7 +114,7 @@ def _once(results, result):
 
 def _apply(node, gradients):
     """Run a node under anomaly mode: errors and NaNs tell where the forward call was."""
-    from_forward = "".join(node.trace) if node.trace else "(not recorded)\n"
+    from_forward = "".join(node.forward_trace) if node.forward_trace else "(not recorded)\n"
     try:
         results = node.apply(gradients)
     except Exception as error:
@@ -133,7 +133,7 @@ def _apply(node, gradients):
 
 
 def _post_hooks(node, results, gradients):
-    outgoing = tuple(gradients) if node.outputs > 1 else (gradients,)
+    outgoing = tuple(gradients) if node.output_count > 1 else (gradients,)
     results = tuple(results)
     for hook in tuple(node.post_hooks.values()):
         replaced = hook(results, outgoing)
@@ -170,10 +170,10 @@ def nodes_leading_to(roots, targets):
             continue
         seen.add(node)
         order.append(node)
-        stack.extend(e[0] for e in node.edges if e is not None)
-    order.sort(key=lambda n: n.sequence)  # oldest first: edges are settled before their owners
+        stack.extend(e[0] for e in node.input_edges if e is not None)
+    order.sort(key=lambda n: n.sequence_nr)  # oldest first: edges are settled before their owners
     for node in order:
-        if any(e is not None and e[0] in needed for e in node.edges):
+        if any(e is not None and e[0] in needed for e in node.input_edges):
             needed.add(node)
     return needed
 
@@ -203,7 +203,7 @@ def execute(edges, gradients, keep_graph, create_graph, targets=None):
                 wanted.setdefault(edge[0], []).append((edge[1], position))
         needed = nodes_leading_to([e[0] for e in edges], wanted)
         # A captured node itself runs only if another target lies behind it.
-        beyond = {n for n in needed if any(e and e[0] in needed for e in n.edges)}
+        beyond = {n for n in needed if any(e and e[0] in needed for e in n.input_edges)}
         task = Pass(keep_graph, wanted, beyond, [None] * len(targets))
     before = local.grad_enabled
     local.grad_enabled = create_graph

@@ -1,7 +1,7 @@
 """Graph nodes: what backward runs. A node knows its edges to the nodes before it.
 
 An edge is ``(node, output number)`` or None where no gradient is wanted. A node is always made
-after the nodes its edges lead to, so descending `sequence` is a topological order.
+after the nodes its edges lead to, so descending `sequence_nr` is a topological order.
 """
 
 import itertools
@@ -20,24 +20,24 @@ class Node:
     """One recorded operation.
 
     Subclasses implement ``apply(gradients) -> sequence of gradients, one per edge``.
-    `shape` and `dtype` describe the output (lists of them for several outputs).
+    `output_shape` and `output_dtype` describe the output (lists of them for several outputs).
     """
 
-    outputs = 1
+    output_count = 1
     returns_fresh = False  # whether no one else can hold the gradients that apply returns
     op_name = "custom function"
     pre_hooks = post_hooks = None  # dicts once there are hooks
-    trace = None  # the forward call's stack, under anomaly mode
+    forward_trace = None  # the forward call's stack, under anomaly mode
     _metadata = None
 
     def __init__(self, edges):
-        self.edges = edges
-        self.sequence = next_sequence()
+        self.input_edges = edges
+        self.sequence_nr = next_sequence()
 
     @property
     def next_functions(self):
         """The edges, as PyTorch shows them: ``((node or None, output number), ...)``."""
-        return tuple((None, 0) if e is None else e for e in self.edges)
+        return tuple((None, 0) if e is None else e for e in self.input_edges)
 
     @property
     def metadata(self):
@@ -129,12 +129,12 @@ class AccumulateGrad(Node):
         return self._leaf()
 
     @property
-    def shape(self):
+    def output_shape(self):
         leaf = self._leaf()
         return None if leaf is None else leaf._array.shape
 
     @property
-    def dtype(self):
+    def output_dtype(self):
         leaf = self._leaf()
         return None if leaf is None else leaf._dtype
 

@@ -32,14 +32,14 @@ class CopySlices(Node):
     op_name = "write to a view"
 
     def __init__(self, base, view, inner, place):
-        edges = list(inner.edges)
+        edges = list(inner.input_edges)
         if place is not None:
             edges[place] = None  # the gradient there goes on through the base
         super().__init__((gradient_edge(base), *edges))
         self.inner = inner
         self.place = place
-        self.shape = base._array.shape
-        self.dtype = base._dtype
+        self.output_shape = base._array.shape
+        self.output_dtype = base._dtype
         self.layout = (base.shape, base.stride())
         offset = view.storage_offset() - base.storage_offset()
         self.geometry = (view.shape, view.stride(), offset)

@@ -27,7 +27,7 @@ class OperatorNode(Node):
 
     def apply(self, g):
         values = self._values()
-        results = [None] * len(self.edges)
+        results = [None] * len(self.input_edges)
         for step in self.plan.steps:
             step.run(self, g, values, results)
         return results
@@ -105,14 +105,14 @@ class _Step:
                 results[start] = gradient
 
     def _needs(self, node):
-        return tuple(any(node.edges[i] is not None for i in range(*p)) for p in self.places)
+        return tuple(any(node.input_edges[i] is not None for i in range(*p)) for p in self.places)
 
 
 def node_class(op, name, count):
     """The class of a call's node: named as PyTorch's, made on first use."""
     found = op.node_classes.get((name, count))
     if found is None:
-        members = {"operator": op, "outputs": count}
+        members = {"operator": op, "output_count": count}
         found = op.node_classes[name, count] = type(name, (OperatorNode,), members)
     return found
 
@@ -269,16 +269,16 @@ def record(op, bound, output):
         return
     plan = op.tape_plans.get(wanted) or _plan(op, wanted)
     node = _new(plan.node_class or _class_of(op, bound, output))
-    node.edges = edges
+    node.input_edges = edges
     node.plan = plan
     captures = plan.captures
     node.saved = [_pick(c, bound, output) for c in captures] if captures else ()
-    node.sequence = next_sequence()
+    node.sequence_nr = next_sequence()
     if local.anomaly:
-        node.trace = _trace()
+        node.forward_trace = _trace()
     if op.kind == "pointwise":
-        node.shape = output._array.shape
-        node.dtype = output._dtype
+        node.output_shape = output._array.shape
+        node.output_dtype = output._dtype
         output._requires_grad = True
         output._edge = (node, 0)
     else:
@@ -321,12 +321,12 @@ def make_node(op, plan, bound, edges, outputs):
     `outputs` is None where the result does not exist yet (see `OperatorNode.save_result`).
     """
     node = _new(plan.node_class or _class_of(op, bound, outputs))
-    node.edges = edges
+    node.input_edges = edges
     node.plan = plan
     node.saved = [_pick(c, bound, outputs) for c in plan.captures]
-    node.sequence = next_sequence()
+    node.sequence_nr = next_sequence()
     if local.anomaly:
-        node.trace = _trace()
+        node.forward_trace = _trace()
     return node
 
 
@@ -359,14 +359,14 @@ def _trace():
 
 def attach(node, outputs):
     """Make `node` the history of the outputs, to whose shapes gradients will be fitted."""
-    if node.outputs == 1:
+    if node.output_count == 1:
         output = outputs if isinstance(outputs, Tensor) else outputs[0]
-        node.shape = output._array.shape
-        node.dtype = output._dtype
+        node.output_shape = output._array.shape
+        node.output_dtype = output._dtype
         _give_edge(output, (node, 0))
         return
-    node.shape = [None if t is None else t._array.shape for t in outputs]
-    node.dtype = [None if t is None else t._dtype for t in outputs]
+    node.output_shape = [None if t is None else t._array.shape for t in outputs]
+    node.output_dtype = [None if t is None else t._dtype for t in outputs]
     for number, tensor in enumerate(outputs):
         if tensor is not None:
             _give_edge(tensor, (node, number))
