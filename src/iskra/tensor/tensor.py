@@ -153,6 +153,8 @@ class Tensor:
         array = self._array
         if array.size == 0 and self._storage is None:
             return contiguous_strides(array.shape)
+        if 0 in array.strides:
+            return _unsqueezed_strides(array)
         return tuple(s // array.itemsize for s in array.strides)
 
     def storage_offset(self):
@@ -245,6 +247,17 @@ def _legacy_array(args):
         "new(): expected ints for a shape, or one sequence of data, but got "
         + ", ".join(type(a).__name__ for a in args)
     )
+
+
+def _unsqueezed_strides(array):
+    """Strides where NumPy gave new dimensions of size 1 a stride of 0: ours span what follows."""
+    strides = [s // array.itemsize for s in array.strides]
+    after = 1
+    for dim in range(array.ndim - 1, -1, -1):
+        if array.shape[dim] == 1 and not strides[dim]:
+            strides[dim] = after
+        after = strides[dim] * array.shape[dim]
+    return tuple(strides)
 
 
 def _pick(values, dim):
