@@ -7,6 +7,7 @@ _FAMILIES = (
     "comparison", "arithmetic", "mathematics", "conversion", "reduction", "view", "dunders",
     "activation", "softmax",
     "axes", "slicing", "joining", "rearranging", "view_writes",
+    "indexing", "subscript",
 )
 for _family in _FAMILIES:
     importlib.import_module(f"iskra.ops.{_family}")
