@@ -1,6 +1,7 @@
 """`backward` and `grad`: what users call to start a backward pass."""
 
 from iskra.autograd.engine import execute
+from iskra.autograd.function import Stack
 from iskra.autograd.node import AccumulateGrad, gradient_edge
 from iskra.core.size import format_shape
 from iskra.tensor import Tensor, wrap
@@ -95,7 +96,7 @@ def _batched(outputs, inputs, grad_outputs, retain, create_graph, allow_unused, 
         for i in range(len(grad_outputs[0]))
     ]
     columns = zip(*rows, strict=True)
-    return tuple(None if c[0] is None else type(c[0]).stack(c) for c in columns)
+    return tuple(None if c[0] is None else Stack.apply(*c) for c in columns)
 
 
 def _as_tuple(value, name):

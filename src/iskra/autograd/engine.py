@@ -188,6 +188,11 @@ def queue_callback(callback):
     _current[-1].callbacks.append(callback)
 
 
+def gradients_are_returned():
+    """Whether the running pass was started by `grad`, which returns instead of accumulating."""
+    return bool(_current) and _current[-1].needed is not None
+
+
 def execute(edges, gradients, keep_graph, create_graph, targets=None):
     """Run a backward pass from `edges` with `gradients`.
 

@@ -318,6 +318,10 @@ def bitwise_right_shift(input, other):
 @pointwise(
     SAME, operands="input other", scalars=True, inplace=False, out=False, function=False,
     method=False, node="WhereBackward0",
+    samples=lambda make: [
+        ((make((3, 4)) > 0, make((3, 4)), make((3, 4))), {}),
+        ((make((4,)) > 0, make((3, 1)), make(())), {}),
+    ],
     grad={
         "input": lambda g, condition: where(condition, g, g.new_zeros(())),
         "other": lambda g, condition: where(condition, g.new_zeros(()), g),
