@@ -4,10 +4,12 @@ import importlib
 
 # Order matters only where a family builds on names of another at import time.
 _FAMILIES = (
-    "comparison", "arithmetic", "mathematics", "conversion", "reduction", "view", "dunders",
+    "creation", "comparison", "arithmetic", "mathematics", "conversion", "casting", "reduction", "view", "dunders",
     "activation", "softmax",
     "axes", "slicing", "joining", "rearranging", "view_writes",
     "indexing", "subscript",
+    "loss", "likelihood", "classification", "distance", "ctc",
+    "seeding", "sampling", "random", "dropout",
 )
 for _family in _FAMILIES:
     importlib.import_module(f"iskra.ops.{_family}")

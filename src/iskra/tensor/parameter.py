@@ -37,10 +37,3 @@ class Parameter(Tensor):
 
     def __repr__(self):
         return "Parameter containing:\n" + Tensor.__repr__(self)
-
-    def __reduce_ex__(self, protocol):
-        return _rebuild, (type(self), wrap(self._array, self._dtype), self._requires_grad)
-
-
-def _rebuild(cls, data, requires_grad):
-    return cls(data, requires_grad)

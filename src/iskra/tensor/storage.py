@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from iskra.tensor.meta import MetaArray, strided_memory, strided_meta
+
 
 class Storage:
     """A flat block of memory and its version, shared by a tensor and all its views.
@@ -66,6 +68,8 @@ def flat(array):
         return array.reshape(-1)
     if array.size == 0:
         return np.empty(0, array.dtype)
+    if array.__class__ is MetaArray:
+        return strided_memory(array)
     last = sum((n - 1) * s for n, s in zip(array.shape, array.strides, strict=True))
     count = last // array.itemsize + 1
     return np.lib.stride_tricks.as_strided(array, (count,), (array.itemsize,))
@@ -73,6 +77,8 @@ def flat(array):
 
 def address(array):
     """The address of an array's first element."""
+    if array.__class__ is MetaArray:
+        return array.address
     return array.__array_interface__["data"][0]
 
 
@@ -90,6 +96,8 @@ def strided_view(memory, dtype, shape, strides, offset):
                 f"{offset}, and itemsize {size} requiring a storage size of "
                 f"{last * size + size} are out of bounds for storage of size {memory.nbytes}"
             )
-    else:
+    elif memory.__class__ is not MetaArray:
         return np.ndarray(shape, dtype)
+    if memory.__class__ is MetaArray:
+        return strided_meta(memory, dtype, shape, strides, offset)
     return np.ndarray(shape, dtype, memory, offset * size, tuple(s * size for s in strides))

@@ -46,13 +46,6 @@ class Tensor:
     _conj = False
     __array_priority__ = 1000  # ndarray + Tensor asks Tensor first
 
-    def __new__(cls, *args, dtype=None, device=None):
-        array = _legacy_array(args)
-        self = _new(cls)
-        self._array = array
-        self._dtype = dtypes.of_numpy(array.dtype)
-        return self
-
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         # A subclass takes part in operators through __torch_function__, unless it opts out.
@@ -231,22 +224,6 @@ class Tensor:
         result = _share(data.detach(), cls)
         result._requires_grad = require_grad
         return result
-
-
-def _legacy_array(args):
-    """The array that ``Tensor(*args)`` is to hold."""
-    if len(args) == 1 and isinstance(args[0], Tensor):
-        return args[0]._array
-    if not args or all(hasattr(a, "__index__") for a in args) and not hasattr(args[0], "shape"):
-        return np.empty(args or 0, dtypes.get_default_dtype().numpy)
-    if len(args) == 1 and isinstance(args[0], Size):
-        return np.empty(args[0], dtypes.get_default_dtype().numpy)
-    if len(args) == 1 and hasattr(args[0], "__iter__"):
-        return np.array(args[0], dtypes.get_default_dtype().numpy)
-    raise TypeError(
-        "new(): expected ints for a shape, or one sequence of data, but got "
-        + ", ".join(type(a).__name__ for a in args)
-    )
 
 
 def _unsqueezed_strides(array):
