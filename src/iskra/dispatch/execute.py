@@ -220,6 +220,10 @@ def check_operands(op, bound):
                 f"{op.name}(): argument '{op.signature.names[index]}' (position {index + 1}) "
                 f"must be Tensor, not {type(value).__name__}"
             )
+    if op.uniform is not None:
+        tensors = [bound[i] for i in op.operands if isinstance(bound[i], Tensor)]
+        if any(t._dtype is not tensors[0]._dtype for t in tensors):
+            op.uniform(*[t._dtype for t in tensors])
 
 
 def _is_operand(op, value, index):

@@ -61,7 +61,7 @@ class Operator:
         namespace="torch", method=None, function=True, inplace=False, out=True, aliases=(),
         samples=None, domain=None, accepts=None, outputs=1, result=None, computes=False,
         variadic=None, autocast=None, storage=False, casts=False,
-        scalars=False,
+        scalars=False, uniform=None,
     ):
         self.name = body.__name__
         self.body = body
@@ -87,6 +87,7 @@ class Operator:
         self.autocast = autocast
         self.storage = storage  # the body is given (flat memory, NumPy dtype, offset), no array
         self.casts = casts  # the in-place form converts the result to any dtype
+        self.uniform = uniform  # raises for operands of several dtypes, which it is given
         self.scalars = scalars  # operands after the first may be numbers, left to the body
         self.doc = body.__doc__
         self.plans = {}  # dtype -> (function, result dtype): see iskra.dispatch.door
