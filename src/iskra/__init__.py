@@ -41,6 +41,7 @@ from iskra.core import (
     int64 as long,
 )
 from iskra.dispatch.namespaces import functions
+from iskra.ops.seeding import get_rng_state, initial_seed, manual_seed, seed, set_rng_state
 from iskra.tensor import Tensor
 
 __version__ = "0.1.0"

@@ -20,9 +20,10 @@ from iskra.runtime.exact import fma32, fma64, libm, settle
 from iskra.runtime.normal import narrow, normal, normal_by_pairs, standard_pairs, units53
 
 __all__ = [
-    "bernoulli", "bernoulli_each", "cauchy", "exponential", "geometric", "integers",
-    "integers_default", "integers_full", "log_normal", "multinomial", "normal",
-    "normal_by_pairs", "permutation", "representable_bounds", "uniform", "units24", "units53",
+    "bernoulli", "bernoulli_each", "cauchy", "exponential", "geometric", "in_memory_order",
+    "integers", "integers_default", "integers_full", "log_normal", "memory_axes", "multinomial",
+    "normal", "normal_by_pairs", "permutation", "representable_bounds", "uniform", "units24",
+    "units53",
 ]
 
 _F4, _F8, _U4, _U8 = np.float32, np.float64, np.uint32, np.uint64
@@ -36,6 +37,26 @@ _SMALL_SHUFFLE = 2000
 
 # How many bits of precision floats have: random_() without bounds fills the integers they hold.
 DIGITS = {d.float16: 11, d.bfloat16: 8, d.float32: 24, d.float64: 53}
+
+
+# The order in memory
+
+
+def memory_axes(array):
+    """The dimensions of `array` from the widest step in memory to the narrowest."""
+    axes = range(array.ndim)
+    if array.flags.c_contiguous:
+        return list(axes)
+    return sorted(axes, key=lambda axis: -array.strides[axis])
+
+
+def in_memory_order(array, draw):
+    """The values of ``draw(shape)`` for each element of `array`, drawn along its memory."""
+    if array.flags.c_contiguous:
+        return draw(array.shape)
+    axes = memory_axes(array)
+    values = draw(tuple(array.shape[axis] for axis in axes))
+    return values.transpose(np.argsort(axes))
 
 
 # Uniform
@@ -172,7 +193,8 @@ def representable_bounds(dtype, low, high):
 
 def _through(dtype, number):
     """The int that `number` becomes in `dtype`; the least int64 for infinity, as in C."""
-    value = float(_integers_to(np.array([number], np.int64), dtype)[0])
+    with np.errstate(over="ignore"):
+        value = float(_integers_to(np.array([number], np.int64), dtype)[0])
     return int(value) if abs(value) < 2.0 ** 63 else -(1 << 63)
 
 
@@ -346,9 +368,9 @@ def multinomial(generator, weights, dtype, count, replacement):
 
 def _race(generator, weights, dtype, count):
     """Without replacement: exponential clocks of these rates; the first `count` that ring."""
-    times = exponential(generator, weights.shape, dtype)
+    times = in_memory_order(weights, lambda shape: exponential(generator, shape, dtype))
     with np.errstate(all="ignore"):  # infinity and NaN are as fast as they should be
         speed = weights / times
     if count == 1:
         return speed.argmax(-1)[..., None]
-    return np.argsort(-speed, axis=-1, kind="stable")[..., :count]
+    return np.ascontiguousarray(np.argsort(-speed, axis=-1, kind="stable")[..., :count])
