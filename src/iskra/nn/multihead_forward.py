@@ -8,7 +8,6 @@ import warnings
 
 from iskra import ops
 from iskra.core import bool_
-from iskra.nn import functional as F
 
 
 def canonical_mask(mask, name, other_dtype, other_name, dtype):
@@ -83,7 +82,7 @@ def multi_head_attention_forward(
     k = _split_heads(k, batch, num_heads) if static_k is None else _static("k", static_k, q)
     v = _split_heads(v, batch, num_heads) if static_v is None else _static("v", static_v, q)
     if add_zero_attn:
-        k, v = F.pad(k, (0, 0, 0, 1)), F.pad(v, (0, 0, 0, 1))
+        k, v = ops.pad(k, (0, 0, 0, 1)), ops.pad(v, (0, 0, 0, 1))
         mask, padding = _one_more_column(mask), _one_more_column(padding)
     if padding is not None:
         mask = _merge_padding(mask, padding, batch, num_heads, k.size(1))
@@ -95,7 +94,7 @@ def multi_head_attention_forward(
     else:
         heads, weights = _attend(q, k, v, mask, dropout_p, is_causal, batch, num_heads), None
     joined = heads.transpose(0, 1).reshape(length * batch, embed_dim)
-    output = F.linear(joined, out_proj_weight, out_proj_bias)
+    output = ops.linear(joined, out_proj_weight, out_proj_bias)
     output = output.view(length, batch, output.size(1))
     if not batched:
         output = output.squeeze(1)
@@ -169,11 +168,11 @@ def _project_packed(query, key, value, weight, bias):
         raise AssertionError("use_separate_proj_weight is False but in_proj_weight is None")
     if key is value:
         if query is key:
-            return F.linear(query, weight, bias).chunk(3, dim=-1)
+            return ops.linear(query, weight, bias).chunk(3, dim=-1)
         size = query.size(-1)
         w_q, w_kv = weight.split([size, 2 * size])
         b_q, b_kv = (None, None) if bias is None else bias.split([size, 2 * size])
-        return (F.linear(query, w_q, b_q), *F.linear(key, w_kv, b_kv).chunk(2, dim=-1))
+        return (ops.linear(query, w_q, b_q), *ops.linear(key, w_kv, b_kv).chunk(2, dim=-1))
     return _project_apart(query, key, value, weight.chunk(3), bias)
 
 
@@ -185,7 +184,7 @@ def _project_apart(query, key, value, weights, bias):
             )
     biases = (None, None, None) if bias is None else bias.chunk(3)
     return [
-        F.linear(x, w, b) for x, w, b in zip((query, key, value), weights, biases, strict=True)
+        ops.linear(x, w, b) for x, w, b in zip((query, key, value), weights, biases, strict=True)
     ]
 
 
@@ -201,7 +200,7 @@ def _with_bias(k, v, bias_k, bias_v, mask, padding):
 
 
 def _one_more_column(mask):
-    return None if mask is None else F.pad(mask, (0, 1))
+    return None if mask is None else ops.pad(mask, (0, 1))
 
 
 def _split_heads(x, batch, num_heads):
@@ -234,9 +233,9 @@ def _attend_with_weights(q, k, v, mask, dropout_p):
     scaled = q * math.sqrt(1.0 / float(q.size(2)))
     keys = k.transpose(-2, -1)
     scores = ops.bmm(scaled, keys) if mask is None else ops.baddbmm(mask, scaled, keys)
-    weights = F.softmax(scores, dim=-1)
+    weights = ops.softmax(scores, dim=-1)
     if dropout_p > 0.0:
-        weights = F.dropout(weights, p=dropout_p)
+        weights = ops.dropout(weights, p=dropout_p)
     return ops.bmm(weights, v), weights
 
 
@@ -248,5 +247,5 @@ def _attend(q, k, v, mask, dropout_p, is_causal, batch, num_heads):
         else:
             mask = mask.view(batch, num_heads, -1, k.size(1))
     q, k, v = (x.reshape(batch, num_heads, x.size(1), x.size(2)) for x in (q, k, v))
-    heads = F.scaled_dot_product_attention(q, k, v, mask, dropout_p, is_causal)
+    heads = ops.scaled_dot_product_attention(q, k, v, mask, dropout_p, is_causal)
     return heads.reshape(batch * num_heads, heads.size(2), heads.size(3))

@@ -195,7 +195,11 @@ def _refuse_pickling(self):
 
 def _deepcopy(self, memo):
     if id(self) not in memo:
-        replica = memo[id(self)] = type(self).__new__(type(self))
+        # The copy needs a class of its own too: removing a property there must not reach here.
+        cls = type(self)
+        members = {k: v for k, v in vars(cls).items() if k not in ("__dict__", "__weakref__")}
+        own_class = type(cls.__name__, cls.__bases__, members)
+        replica = memo[id(self)] = own_class.__new__(own_class)
         replica.__dict__.update(deepcopy(self.__dict__, memo))
     return memo[id(self)]
 
