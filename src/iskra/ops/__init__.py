@@ -9,7 +9,7 @@ _FAMILIES = (
     "axes", "slicing", "joining", "rearranging", "view_writes",
     "indexing", "subscript",
     "loss", "likelihood", "classification", "distance", "ctc",
-    "seeding", "sampling", "random", "dropout",
+    "seeding", "sampling", "random", "dropout", "gamma",
 )
 for _family in _FAMILIES:
     importlib.import_module(f"iskra.ops.{_family}")

@@ -418,6 +418,19 @@ def multinomial(input, num_samples, replacement=False, *, generator=None):
     return streams.multinomial(generator, input, dtype, count, replacement)
 
 
+_write_multinomial = multinomial.operator.out_variant
+
+
+def _write_indices(bound, out):
+    """Indices fit only into int64."""
+    if isinstance(out, Tensor) and out._dtype is not d.int64:
+        raise RuntimeError(f"multinomial expects Long tensor out, got: {out._dtype.scalar_name}")
+    return _write_multinomial(bound, out)
+
+
+multinomial.operator.out_variant = _write_indices
+
+
 def _check_multinomial(weights, dtype, count, replacement):
     if weights.ndim not in (1, 2):
         raise RuntimeError(
