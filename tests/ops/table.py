@@ -46,7 +46,10 @@ class Make:
 
 
 def has_samples(op):
-    return op.samples is not None or op.kind in ("pointwise", "reduction")
+    """Whether calls are declared, or follow from the kind and the signature."""
+    if op.samples is not None or op.kind == "reduction":
+        return True
+    return op.kind == "pointwise" and op.signature.required <= len(op.operands)
 
 
 def samples_of(op, make):

@@ -110,6 +110,10 @@ class set_grad_enabled(_Mode):
         return set_grad_enabled(self.mode)
 
 
+def count_inference(change):
+    """Told +1 and -1 as blocks of inference mode begin and end; `iskra.dispatch` replaces it."""
+
+
 class inference_mode(_Mode):
     """`no_grad` and more: tensors made here can never take part in recorded operations.
 
@@ -125,6 +129,14 @@ class inference_mode(_Mode):
 
     def __init__(self, mode=True):
         self.mode = mode
+
+    def __enter__(self):
+        super().__enter__()
+        count_inference(1)
+
+    def __exit__(self, *exception):
+        count_inference(-1)
+        super().__exit__(*exception)
 
     def _set(self):
         local.inference = bool(self.mode)

@@ -8,6 +8,7 @@ path cannot finish, goes through `call`, which is complete.
 
 import numpy as np
 
+from iskra.autograd import modes
 from iskra.core.local import local
 from iskra.dispatch.execute import constant, quiet_run
 from iskra.dispatch.operator import bind
@@ -18,9 +19,18 @@ from iskra.tensor.tensor import _new
 
 ndarray = np.ndarray
 
-# How many interceptors are active in the process. The short paths look at nothing else: only
-# when it is not zero does a call ask whether its own thread has one.
+# How many interceptors (and blocks of inference mode) are active in the process. The short paths
+# look at nothing else: only when it is not zero does a call ask whether its own thread has one.
 intercepting = 0
+
+
+def count(change):
+    """Note that an interceptor has come (+1) or gone (-1)."""
+    global intercepting
+    intercepting += change
+
+
+modes.count_inference = count
 
 
 def call(op, args, kwargs):
@@ -46,10 +56,10 @@ def call(op, args, kwargs):
 def perform(op, bound, flags):
     """Execute a call that nothing intercepts, and record it if its tensors ask for it."""
     result = op.run(op, bound)
-    if flags and op.formulas:
-        record(op, bound, result)
-    elif local.inference:
+    if intercepting and local.inference:
         mark_inference(result)
+    elif flags and op.formulas:
+        record(op, bound, result)
     return result
 
 

@@ -13,12 +13,12 @@ class Interceptor:
 
     def __enter__(self):
         local.interceptors = (*local.interceptors, self)
-        door.intercepting += 1
+        door.count(1)
         return self
 
     def __exit__(self, *exception):
         local.interceptors = local.interceptors[:-1]
-        door.intercepting -= 1
+        door.count(-1)
 
     def intercept(self, op, args, kwargs):
         """Handle a call; the default passes it on. Inside, outer interceptors are active."""

@@ -55,7 +55,7 @@ class OperatorNode(Node):
             self.saved = tuple(saved)
 
     def release(self):
-        if self.saved:
+        if any(v.__class__ in _SAVED for v in self.saved):
             self.saved = FREED
 
     def __getattr__(self, name):

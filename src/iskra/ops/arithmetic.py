@@ -523,8 +523,8 @@ def logaddexp(input, other):
     """Return ``log(exp(input) + exp(other))`` without overflow.
 
     >>> import iskra as torch
-    >>> torch.logaddexp(torch.tensor([-1000.0]), torch.tensor([-1000.0]))
-    tensor([-999.3069])
+    >>> torch.logaddexp(torch.tensor([-1000.0]), torch.tensor([-1001.0]))
+    tensor([-999.6868])
     """
     return np.logaddexp(input, other)
 
