@@ -10,6 +10,7 @@ _FAMILIES = (
     "indexing", "subscript",
     "loss", "likelihood", "classification", "distance", "ctc",
     "seeding", "sampling", "random", "dropout", "gamma",
+    "matmul", "linear",
 )
 for _family in _FAMILIES:
     importlib.import_module(f"iskra.ops.{_family}")

@@ -1,0 +1,172 @@
+"""The layers' products: linear and bilinear.
+
+Source of every operator here:
+https://docs.pytorch.org/docs/stable/nn.functional.html#linear-functions
+"""
+
+import math
+
+import numpy as np
+
+from iskra.core.size import format_shape
+from iskra.dispatch import composite, operator
+from iskra.ops.matmul import _check_expands, _refuse_m1_m2, adjoint_times, matmul, product
+from iskra.ops.matmul import same_dtype
+
+
+def _node_of_linear(input, bias):
+    rank = input.dim()
+    if rank == 2:
+        return "MmBackward0" if bias is None else "AddmmBackward0"
+    if bias is not None:
+        return "ViewBackward0"
+    return "SqueezeBackward4" if rank == 1 else "UnsafeViewBackward0"
+
+
+def _weight_gradient(g, input):
+    if input.dim() != 2:
+        input = input.reshape(-1, input.size(-1))
+        g = g.reshape(input.size(0), -1)
+    return adjoint_times(g, input)
+
+
+def _bias_gradient(g):
+    rank = g.dim()
+    if rank == 2:
+        return g.sum(0)
+    return g.sum(tuple(range(rank - 1))) if rank > 1 else g
+
+
+@operator(
+    method=False, function=False, out=False, operands="input weight bias", computes=True,
+    accepts="int float", uniform=_refuse_m1_m2, autocast="lower", node=_node_of_linear,
+    grad={
+        "input": lambda g, weight: matmul(g, weight),
+        "weight": _weight_gradient,
+        "bias": _bias_gradient,
+    },
+)
+def linear_real(input, weight, bias=None):
+    """The operator behind `linear` for real numbers."""
+    same_dtype(input, weight, *(() if bias is None else (bias,)))
+    if input.ndim == 2 == weight.ndim:
+        if input.shape[1] != weight.shape[1]:
+            _refuse_shapes(input, weight)
+        result = product(input, weight.T)
+    else:
+        result = _product_of_ranks(input, weight)
+    if bias is None:
+        return result
+    if bias.shape != result.shape[-1:]:
+        rows = (math.prod(result.shape[:-1]), result.shape[-1])
+        _check_expands(bias.shape, rows if result.ndim != 2 else result.shape)
+    return np.add(result, bias, out=result if result.ndim and result.size else None)
+
+
+def _refuse_shapes(input, weight):
+    rows = math.prod(input.shape[:-1])
+    raise RuntimeError(
+        f"mat1 and mat2 shapes cannot be multiplied ({rows}x{input.shape[-1]} and "
+        f"{weight.shape[1]}x{weight.shape[0]})"
+    )
+
+
+def _product_of_ranks(input, weight):
+    if not input.ndim or weight.ndim not in (1, 2):
+        raise RuntimeError(
+            "linear: input must have at least one dimension and weight one or two, got shapes "
+            f"{format_shape(input.shape)} and {format_shape(weight.shape)}"
+        )
+    if weight.ndim == 2 and input.shape[-1] != weight.shape[1]:
+        _refuse_shapes(input, weight)
+    if weight.ndim == 1:
+        if input.shape[-1] != weight.size:
+            raise RuntimeError(
+                f"size mismatch, got input ({math.prod(input.shape[:-1])}), mat "
+                f"({math.prod(input.shape[:-1])}x{input.shape[-1]}), vec ({weight.size})"
+            )
+        return np.asarray(np.dot(input, weight))
+    if input.ndim == 1:
+        return product(input[None], weight.T)[0]
+    return product(input, weight.T)
+
+
+@composite(
+    namespace="nn.functional",
+    samples=lambda make: [
+        ((make((2, 3)), make((4, 3)), make((4,))), {}), ((make((2, 3)), make((4, 3))), {}),
+        ((make((2, 2, 3)), make((4, 3)), make((4,))), {}), ((make((3,)), make((4, 3))), {}),
+    ],
+)
+def linear(input, weight, bias=None):
+    """Return ``input @ weight.T + bias``.
+
+    `input` is ``(*, in)``, `weight` ``(out, in)``, `bias` ``(out,)``; the result is ``(*, out)``.
+    Raises RuntimeError for sizes or dtypes that do not fit.
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.linear.html
+
+    >>> import iskra as torch
+    >>> x, weight = torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0, 1.0], [0.0, 1.0]])
+    >>> torch.nn.functional.linear(x, weight, torch.tensor([10.0, 20.0]))
+    tensor([[13., 22.]])
+    """
+    if weight.dim() == 1 and bias is None or weight._dtype.is_complex:
+        result = matmul(input, weight.mT if weight.dim() == 2 else weight)
+        return result if bias is None else result + bias
+    return linear_real(input, weight, bias)
+
+
+@composite(
+    namespace="nn.functional",
+    samples=lambda make: [
+        ((make((2, 3)), make((2, 4)), make((5, 3, 4)), make((5,))), {}),
+        ((make((2, 2, 3)), make((2, 2, 4)), make((5, 3, 4))), {}),
+    ],
+)
+def bilinear(input1, input2, weight, bias=None):
+    """Return ``input1 @ weight[o] @ input2 + bias[o]`` for every output o.
+
+    `input1` is ``(*, in1)``, `input2` ``(*, in2)``, `weight` ``(out, in1, in2)``; the result is
+    ``(*, out)``. Raises RuntimeError for sizes that do not fit.
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.bilinear.html
+
+    >>> import iskra as torch
+    >>> x = torch.tensor([[1.0, 2.0]])
+    >>> torch.nn.functional.bilinear(x, x, torch.ones(1, 2, 2))
+    tensor([[9.]])
+    """
+    _check_bilinear(input1, input2, weight, bias)
+    leading = input1.shape[:-1]
+    first = input1.reshape(-1, input1.size(-1))
+    second = input2.reshape(-1, input2.size(-1))
+    out, size1, size2 = weight.shape
+    # (n, in1) @ (in1, out * in2) leaves one product with the second input per output.
+    middle = matmul(first, weight.permute(1, 0, 2).reshape(size1, out * size2))
+    result = matmul(middle.view(-1, out, size2), second.unsqueeze(-1)).squeeze(-1)
+    if bias is not None:
+        result = result + bias
+    return result.reshape(*leading, out)
+
+
+def _check_bilinear(input1, input2, weight, bias):
+    if input1.dim() != input2.dim():
+        raise RuntimeError(
+            f"bilinear(): input dimensions do not match: got {input1.dim()} and {input2.dim()}"
+        )
+    for dim in range(input1.dim() - 1):
+        if input1.size(dim) != input2.size(dim):
+            raise RuntimeError(
+                "bilinear(): input batch dimensions do not match at dim "
+                f"{dim}: got {input1.size(dim)} and {input2.size(dim)}"
+            )
+    for number, tensor in ((1, input1), (2, input2)):
+        if tensor.size(-1) != weight.size(number):
+            raise RuntimeError(
+                f"bilinear(): input{number} size does not match weight size: got "
+                f"{tensor.size(-1)} but expected {weight.size(number)}"
+            )
+    if bias is not None and bias.size(0) != weight.size(0):
+        raise RuntimeError(
+            f"bilinear(): bias size does not match weight size: got {bias.size(0)} but expected "
+            f"{weight.size(0)}"
+        )

@@ -1,0 +1,647 @@
+"""Products of vectors, matrices and batches of matrices.
+
+Two-dimensional products go to ``ndarray.dot``, the quickest way to BLAS; `np.matmul` serves
+batches, after a look whether BLAS can take the operands as they lie.
+Source of every operator here:
+https://docs.pytorch.org/docs/stable/torch.html#blas-and-lapack-operations
+"""
+
+import math
+
+import numpy as np
+
+from iskra.core.size import broadcast, format_shape
+from iskra.dispatch import SAME, composite, operator
+from iskra.ops.arithmetic import conj_of
+from iskra.tensor import Tensor
+
+_ACCEPTS = "int float complex"
+_C_NAMES = {
+    "Byte": "unsigned char", "Char": "signed char", "Short": "short", "Int": "int",
+    "Long": "long int", "Half": "c10::Half", "BFloat16": "c10::BFloat16", "Float": "float",
+    "Double": "double", "ComplexFloat": "c10::complex<float>",
+    "ComplexDouble": "c10::complex<double>", "Bool": "bool",
+}
+
+
+# -- on arrays ------------------------------------------------------------------------------------
+
+
+def product(a, b):
+    """The matrix product of arrays of two or more dimensions each; batches broadcast."""
+    if a.dtype.kind in "iu":
+        return _integer_product(a, b)
+    if b.ndim == 2:
+        if a.ndim == 2:
+            return np.dot(a, b)
+        folded = np.dot(a.reshape(-1, a.shape[-1]), b)
+        return folded.reshape(*a.shape[:-1], b.shape[-1])
+    return np.matmul(_ready(a), _ready(b))
+
+
+def _ready(array):
+    """The array itself if BLAS can take its matrices as they lie, else a copy."""
+    row, column = array.strides[-2:]
+    size = array.itemsize
+    if column == size and row % size == 0 and row >= size:
+        return array
+    if row == size and column % size == 0 and column >= size:
+        return array
+    return np.ascontiguousarray(array)
+
+
+def _integer_product(a, b):
+    """NumPy multiplies integer matrices slowly; floats are exact below 2**53."""
+    if a.shape[-1] * a.size and b.size and a.size * b.shape[-1] > 20_000:
+        largest = [max(abs(int(x.max())), abs(int(x.min()))) for x in (a, b)]
+        if math.prod(largest) * a.shape[-1] < 2**53:
+            return product(a.astype(np.float64), b.astype(np.float64)).astype(a.dtype)
+    return np.matmul(a, b)
+
+
+def adjoint(array):
+    """Matrices transposed, and conjugated where they are complex."""
+    array = array.swapaxes(-1, -2)
+    return np.conjugate(array) if array.dtype.kind == "c" else array
+
+
+def _check_multiply(first, second):
+    if first[-1] != second[-2]:
+        raise RuntimeError(
+            "mat1 and mat2 shapes cannot be multiplied "
+            f"({_times(_folded(first))} and {_times(_folded(second))})"
+        )
+
+
+def _folded(shape):
+    return (math.prod(shape[:-1]), shape[-1])
+
+
+def _times(shape):
+    return "x".join(map(str, shape))
+
+
+def same_dtype(*arrays):
+    """Make the door look closer (and raise `uniform`'s error) where dtypes differ."""
+    if any(a.dtype != arrays[0].dtype for a in arrays[1:]):
+        raise TypeError("operands of several dtypes")
+
+
+def _refuse_m1_m2(first, *others):
+    other = next(o for o in others if o is not first)
+    names = [_C_NAMES.get(k.scalar_name, k.scalar_name) for k in (first, other)]
+    raise RuntimeError(
+        f"expected m1 and m2 to have the same dtype, but got: {names[0]} != {names[1]}"
+    )
+
+
+def _refuse_self_mat2(first, mat1, mat2=None):
+    other = mat1 if mat2 is None or mat2 is first else mat2
+    raise RuntimeError(
+        f"self and mat2 must have the same dtype, but got {first.scalar_name} and "
+        f"{other.scalar_name}"
+    )
+
+
+def _refuse_batch(first, *others):
+    other = next(o for o in others if o is not first)
+    raise RuntimeError(
+        f"expected scalar type {first.scalar_name} but found {other.scalar_name}"
+    )
+
+
+def _refuse_vectors(first, other):
+    raise RuntimeError(
+        "dot : expected both vectors to have same dtype, but found "
+        f"{first.scalar_name} and {other.scalar_name}"
+    )
+
+
+def _refuse_matmul(first, other):
+    _refuse_m1_m2(first, other)
+
+
+# -- matrix times matrix --------------------------------------------------------------------------
+
+
+_MATRIX = dict(operands="input mat2", computes=True, accepts=_ACCEPTS, uniform=_refuse_m1_m2,
+               autocast="lower")
+
+
+def _check_matrices(a, b):
+    if a.ndim != 2:
+        raise RuntimeError("self must be a matrix")
+    if b.ndim != 2:
+        raise RuntimeError("mat2 must be a matrix")
+    same_dtype(a, b)
+    _check_multiply(a.shape, b.shape)
+
+
+@operator(
+    grad={
+        "input": lambda g, mat2: times_adjoint(g, mat2),
+        "mat2": lambda g, input: adjoint_times(input, g),
+    },
+    samples=lambda make: [((make((2, 3)), make((3, 4))), {}), ((make((2, 0)), make((0, 2))), {})],
+    **_MATRIX,
+)
+def mm(input, mat2):
+    """Return the product of two matrices, ``(n, k)`` and ``(k, m)``.
+
+    Raises RuntimeError for other shapes and for different dtypes.
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.mm.html
+
+    >>> import iskra as torch
+    >>> torch.mm(torch.tensor([[1, 2]]), torch.tensor([[3], [4]]))
+    tensor([[11]])
+    """
+    _check_matrices(input, mat2)
+    return product(input, mat2)
+
+
+# `times_adjoint`, `adjoint_times` and the plain product are each other's gradients, so that
+# backward passes need no transposing operators in between.
+
+
+@operator(
+    method=False, function=False, out=False, operands="a b", computes=True, node="MmBackward0",
+    grad={"a": lambda g, b: matmul(g, b), "b": lambda g, a: adjoint_times(g, a)},
+)
+def times_adjoint(a, b):
+    """``a @ b.mH`` for two or more dimensions each."""
+    return product(a, adjoint(b))
+
+
+@operator(
+    method=False, function=False, out=False, operands="a b", computes=True, node="MmBackward0",
+    grad={"a": lambda g, b: times_adjoint(b, g), "b": lambda g, a: matmul(a, g)},
+)
+def adjoint_times(a, b):
+    """``a.mH @ b`` for two or more dimensions each."""
+    return product(adjoint(a), b)
+
+
+def _check_batches(a, b, first="batch1", second="batch2"):
+    if a.ndim != 3:
+        raise RuntimeError(f"{first} must be a 3D tensor")
+    if b.ndim != 3:
+        raise RuntimeError(f"{second} must be a 3D tensor")
+    same_dtype(a, b)
+    wanted = [a.shape[0], a.shape[2]]
+    if list(b.shape[:2]) != wanted:
+        raise RuntimeError(
+            f"Expected size for first two dimensions of batch2 tensor to be: {wanted} but got: "
+            f"{list(b.shape[:2])}."
+        )
+
+
+@operator(
+    operands="input mat2", computes=True, accepts=_ACCEPTS, uniform=_refuse_batch,
+    autocast="lower",
+    grad={
+        "input": lambda g, mat2: times_adjoint(g, mat2),
+        "mat2": lambda g, input: adjoint_times(input, g),
+    },
+    samples=lambda make: [((make((2, 2, 3)), make((2, 3, 2))), {})],
+)
+def bmm(input, mat2):
+    """Return the products of the matrices of two batches, ``(b, n, k)`` and ``(b, k, m)``.
+
+    Raises RuntimeError for other shapes (nothing is broadcast) and for different dtypes.
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.bmm.html
+
+    >>> import iskra as torch
+    >>> torch.bmm(torch.ones(2, 1, 3), torch.ones(2, 3, 1)).flatten()
+    tensor([3., 3.])
+    """
+    _check_batches(input, mat2)
+    return product(input, mat2)
+
+
+# -- vectors --------------------------------------------------------------------------------------
+
+
+def _check_vectors(a, b):
+    if a.ndim != 1 or b.ndim != 1:
+        raise RuntimeError(f"1D tensors expected, but got {a.ndim}D and {b.ndim}D tensors")
+    same_dtype(a, b)
+    if a.shape != b.shape:
+        raise RuntimeError(
+            f"inconsistent tensor size, expected tensor [{a.size}] and src [{b.size}] to have "
+            f"the same number of elements, but got {a.size} and {b.size} elements respectively"
+        )
+
+
+_VECTORS = dict(computes=True, accepts=_ACCEPTS, uniform=_refuse_vectors)
+
+
+@operator(
+    operands="input tensor",
+    grad={
+        "input": lambda g, tensor: g * conj_of(tensor),
+        "tensor": lambda g, input: g * conj_of(input),
+    },
+    samples=lambda make: [((make((3,)), make((3,))), {})],
+    **_VECTORS,
+)
+def dot(input, tensor):
+    """Return the sum of the products of two vectors of one size.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.dot.html
+
+    >>> import iskra as torch
+    >>> torch.dot(torch.tensor([2, 3]), torch.tensor([2, 1]))
+    tensor(7)
+    """
+    _check_vectors(input, tensor)
+    return np.dot(input, tensor)
+
+
+@operator(
+    operands="input other",
+    grad={
+        "input": lambda g, other: conj_of(g) * other,
+        "other": lambda g, input: g * input,
+    },
+    samples=lambda make: [((make((3,)), make((3,))), {})],
+    **_VECTORS,
+)
+def vdot(input, other):
+    """Return the dot product of the conjugate of `input` with `other`.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.vdot.html
+
+    >>> import iskra as torch
+    >>> torch.vdot(torch.tensor([1j]), torch.tensor([1j]))
+    tensor(1.+0.j)
+    """
+    _check_vectors(input, other)
+    return np.vdot(input, other)
+
+
+def _refuse_mv(matrix, vector):
+    names = [vector.scalar_name, matrix.scalar_name, vector.scalar_name]
+    raise RuntimeError(
+        "addmv input tensors must have the same dtype, but got {}, {}, and {}".format(*names)
+    )
+
+
+def _check_matrix_vector(matrix, vector, size=None):
+    if matrix.ndim != 2 or vector.ndim != 1:
+        raise RuntimeError(
+            "vector + matrix @ vector expected, got 1, "
+            f"{matrix.ndim}, {vector.ndim}"
+        )
+    if matrix.shape[1] != vector.size or size not in (None, 1, matrix.shape[0]):
+        raise RuntimeError(
+            f"size mismatch, got input ({matrix.shape[0] if size is None else size}), mat "
+            f"({_times(matrix.shape)}), vec ({vector.size})"
+        )
+
+
+@operator(
+    operands="input vec", computes=True, accepts=_ACCEPTS, uniform=_refuse_mv,
+    autocast="lower",
+    grad={
+        "input": lambda g, vec: g.unsqueeze(-1) * conj_of(vec),
+        "vec": lambda g, input: adjoint_times(input, g.unsqueeze(-1)).squeeze(-1),
+    },
+    samples=lambda make: [((make((2, 3)), make((3,))), {})],
+)
+def mv(input, vec):
+    """Return the product of a matrix, ``(n, k)``, and a vector, ``(k,)``.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.mv.html
+
+    >>> import iskra as torch
+    >>> torch.mv(torch.tensor([[1, 2], [3, 4]]), torch.tensor([1, 1]))
+    tensor([3, 7])
+    """
+    same_dtype(input, vec)
+    _check_matrix_vector(input, vec)
+    return np.dot(input, vec)
+
+
+@composite(aliases=("ger",), out=True, samples=lambda make: [((make((3,)), make((2,))), {})])
+def outer(input, vec2):
+    """Return the matrix of the products of all pairs of elements of two vectors.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.outer.html
+
+    >>> import iskra as torch
+    >>> torch.outer(torch.tensor([1, 2]), torch.tensor([3, 4]))
+    tensor([[3, 4],
+            [6, 8]])
+    """
+    for name, tensor in (("self", input), ("vec2", vec2)):
+        if tensor.dim() != 1:
+            raise RuntimeError(
+                f"outer: Expected 1-D argument {name}, but got {tensor.dim()}-D"
+            )
+    return input.unsqueeze(1) * vec2
+
+
+# -- matmul ---------------------------------------------------------------------------------------
+
+
+def _node_of_matmul(input, other):
+    ranks = (input.dim(), other.dim())
+    names = {(1, 1): "DotBackward0", (2, 1): "MvBackward0", (1, 2): "SqueezeBackward4",
+             (2, 2): "MmBackward0"}
+    return names.get(ranks, "UnsafeViewBackward0")
+
+
+def _gradient_left(g, other, input_shape):
+    """The gradient of ``input @ other`` for `input`; the engine sums broadcast batches."""
+    vector = len(input_shape) == 1
+    if other.dim() == 1:
+        return g * conj_of(other) if vector else g.unsqueeze(-1) * conj_of(other)
+    if vector:
+        return times_adjoint(g.unsqueeze(-2), other).squeeze(-2)
+    return times_adjoint(g, other)
+
+
+def _gradient_right(g, input, other_shape):
+    """The gradient of ``input @ other`` for `other`."""
+    vector = len(other_shape) == 1
+    if input.dim() == 1:
+        return g * conj_of(input) if vector else conj_of(input).unsqueeze(-1) * g.unsqueeze(-2)
+    if vector:
+        return adjoint_times(_rows(input), g.reshape(-1, 1)).squeeze(-1)
+    if len(other_shape) == 2 and input.dim() > 2:
+        return adjoint_times(_rows(input), _rows(g))
+    return adjoint_times(input, g)
+
+
+def _rows(tensor):
+    """All leading dimensions made into one."""
+    return tensor if tensor.dim() == 2 else tensor.reshape(-1, tensor.size(-1))
+
+
+def _check_matmul(a, b):
+    """`matmul`'s errors for operands of any rank."""
+    if not a.ndim or not b.ndim:
+        raise RuntimeError(
+            "both arguments to matmul need to be at least 1D, but they are "
+            f"{a.ndim}D and {b.ndim}D"
+        )
+    if a.ndim == 1 == b.ndim:
+        _check_vectors(a, b)
+    elif b.ndim == 1:
+        if a.ndim == 2:
+            _check_matrix_vector(a, b)
+        elif a.shape[-1] != b.size:
+            raise RuntimeError(
+                f"size mismatch, got input ({math.prod(a.shape[:-1])}), mat "
+                f"({_times(_folded(a.shape))}), vec ({b.size})"
+            )
+    elif b.ndim == 2:
+        _check_multiply(a.shape if a.ndim > 1 else (1, *a.shape), b.shape)
+    else:
+        first = a.shape if a.ndim > 1 else (1, *a.shape)
+        batch = broadcast(first[:-2], b.shape[:-2])
+        if first[-1] != b.shape[-2]:
+            count = math.prod(batch)
+            raise RuntimeError(
+                "Expected size for first two dimensions of batch2 tensor to be: "
+                f"[{count}, {first[-1]}] but got: [{count}, {b.shape[-2]}]."
+            )
+
+
+@operator(
+    operands="input other", computes=True, accepts=_ACCEPTS, uniform=_refuse_matmul,
+    autocast="lower", node=_node_of_matmul,
+    grad={"input": _gradient_left, "other": _gradient_right},
+    namespace="torch linalg",
+    samples=lambda make: [
+        ((make((3,)), make((3,))), {}), ((make((2, 3)), make((3,))), {}),
+        ((make((3,)), make((3, 2))), {}), ((make((2, 3)), make((3, 2))), {}),
+        ((make((2, 2, 3)), make((3, 2))), {}), ((make((2, 3)), make((2, 3, 2))), {}),
+        ((make((2, 1, 2, 3)), make((3, 3, 2))), {}), ((make((2, 2, 3)), make((3,))), {}),
+        ((make((3,)), make((2, 3, 2))), {}),
+    ],
+)
+def matmul(input, other):
+    """Return the matrix product of tensors of any rank; also ``input @ other``.
+
+    Vectors count as one row on the left and one column on the right, and that dimension is taken
+    out of the result. Leading dimensions are batches and broadcast.
+    Raises RuntimeError for shapes that do not fit and for different dtypes.
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.matmul.html
+
+    >>> import iskra as torch
+    >>> torch.matmul(torch.tensor([[1, 2], [3, 4]]), torch.tensor([1, 1]))
+    tensor([3, 7])
+    """
+    same_dtype(input, other)
+    if input.ndim == 2 == other.ndim:
+        if input.shape[1] != other.shape[0]:
+            _check_multiply(input.shape, other.shape)
+        return product(input, other)
+    _check_matmul(input, other)
+    if other.ndim == 1:
+        return np.dot(input, other)
+    if input.ndim == 1:
+        return product(input[None], other)[..., 0, :]
+    return product(input, other)
+
+
+# -- products added to something ------------------------------------------------------------------
+
+
+def _added(input, result, beta, alpha):
+    """``beta * input + alpha * result``, in the shape of `result`."""
+    shape = result.shape
+    if input.shape != shape:
+        _check_expands(input.shape, shape)
+    if alpha != 1:
+        result = result * _factor(alpha, result.dtype)
+    if beta == 0:  # whatever input holds, NaN too, is left out
+        return result
+    addend = input if beta == 1 else input * _factor(beta, input.dtype)
+    return np.add(result, addend)
+
+
+def _factor(value, dtype):
+    return dtype.type(value)
+
+
+def _check_expands(shape, target):
+    """The error of ``expand`` where `shape` does not broadcast to `target`."""
+    if len(shape) > len(target):
+        raise RuntimeError(
+            f"expand({format_shape(shape)}, size={list(target)}): the number of sizes provided "
+            f"({len(target)}) must be greater or equal to the number of dimensions in the tensor "
+            f"({len(shape)})"
+        )
+    offset = len(target) - len(shape)
+    for place, size in reversed(list(enumerate(shape, offset))):
+        if size not in (1, target[place]):
+            raise RuntimeError(
+                f"The expanded size of the tensor ({target[place]}) must match the existing size "
+                f"({size}) at non-singleton dimension {place}.  Target sizes: "
+                f"{format_shape(target)}.  Tensor sizes: {format_shape(shape)}"
+            )
+
+
+def _scaled(x, factor):
+    return x if factor == 1 else x * conj_of(factor)
+
+
+_ADDED = dict(
+    inplace=True, computes=True, accepts=_ACCEPTS, uniform=_refuse_self_mat2, autocast="lower"
+)
+
+
+@operator(
+    operands="input mat1 mat2",
+    grad={
+        "input": lambda g, beta: _scaled(g, beta),
+        "mat1": lambda g, mat2, alpha: _scaled(times_adjoint(g, mat2), alpha),
+        "mat2": lambda g, mat1, alpha: _scaled(adjoint_times(mat1, g), alpha),
+    },
+    samples=lambda make: [
+        ((make((2, 4)), make((2, 3)), make((3, 4))), {}),
+        ((make((4,)), make((2, 3)), make((3, 4))), {"beta": 2, "alpha": 3}),
+    ],
+    **_ADDED,
+)
+def addmm(input, mat1, mat2, *, beta=1, alpha=1):
+    """Return ``beta * input + alpha * (mat1 @ mat2)``; `input` is broadcast.
+
+    Where `beta` is 0, `input` is left out whatever it holds.
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.addmm.html
+
+    >>> import iskra as torch
+    >>> torch.addmm(torch.tensor([1, 2]), torch.tensor([[1, 2]]), torch.tensor([[1, 0], [0, 1]]))
+    tensor([[2, 4]])
+    """
+    if mat1.ndim != 2:
+        raise RuntimeError(f"mat1 must be a matrix, got {mat1.ndim}-D tensor")
+    if mat2.ndim != 2:
+        raise RuntimeError(f"mat2 must be a matrix, got {mat2.ndim}-D tensor")
+    same_dtype(input, mat1, mat2)
+    _check_multiply(mat1.shape, mat2.shape)
+    return _added(input, product(mat1, mat2), beta, alpha)
+
+
+@operator(
+    operands="input mat vec",
+    grad={
+        "input": lambda g, beta: _scaled(g, beta),
+        "mat": lambda g, vec, alpha: _scaled(g.unsqueeze(-1) * conj_of(vec), alpha),
+        "vec": lambda g, mat, alpha: _scaled(
+            adjoint_times(mat, g.unsqueeze(-1)).squeeze(-1), alpha
+        ),
+    },
+    samples=lambda make: [((make((2,)), make((2, 3)), make((3,))), {"beta": 2, "alpha": 3})],
+    **_ADDED,
+)
+def addmv(input, mat, vec, *, beta=1, alpha=1):
+    """Return ``beta * input + alpha * (mat @ vec)``; `input` is broadcast.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.addmv.html
+
+    >>> import iskra as torch
+    >>> torch.addmv(torch.tensor([1, 1]), torch.tensor([[1, 2], [3, 4]]), torch.tensor([1, 1]))
+    tensor([4, 8])
+    """
+    same_dtype(input, mat, vec)
+    _check_matrix_vector(mat, vec, input.size)
+    return _added(input, np.dot(mat, vec), beta, alpha)
+
+
+@operator(
+    operands="input batch1 batch2",
+    grad={
+        "input": lambda g, beta: _scaled(g, beta),
+        "batch1": lambda g, batch2, alpha: _scaled(times_adjoint(g, batch2), alpha),
+        "batch2": lambda g, batch1, alpha: _scaled(adjoint_times(batch1, g), alpha),
+    },
+    samples=lambda make: [((make((2, 1)), make((2, 2, 3)), make((2, 3, 2))), {"beta": 2})],
+    **_ADDED,
+)
+def baddbmm(input, batch1, batch2, *, beta=1, alpha=1):
+    """Return ``beta * input + alpha * (batch1 @ batch2)`` for each matrix of the batches.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.baddbmm.html
+
+    >>> import iskra as torch
+    >>> torch.baddbmm(torch.ones(1), torch.ones(2, 1, 3), torch.ones(2, 3, 1)).flatten()
+    tensor([4., 4.])
+    """
+    _check_batches(batch1, batch2)
+    same_dtype(input, batch1)
+    return _added(input, product(batch1, batch2), beta, alpha)
+
+
+@operator(
+    operands="input batch1 batch2",
+    grad={
+        "input": lambda g, beta: _scaled(g, beta),
+        "batch1": lambda g, batch2, alpha: _scaled(times_adjoint(g.unsqueeze(0), batch2), alpha),
+        "batch2": lambda g, batch1, alpha: _scaled(adjoint_times(batch1, g.unsqueeze(0)), alpha),
+    },
+    samples=lambda make: [((make((2, 2)), make((3, 2, 3)), make((3, 3, 2))), {"alpha": 2})],
+    **_ADDED,
+)
+def addbmm(input, batch1, batch2, *, beta=1, alpha=1):
+    """Return ``beta * input`` plus `alpha` times the sum of the products of two batches.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.addbmm.html
+
+    >>> import iskra as torch
+    >>> torch.addbmm(torch.zeros(1, 1), torch.ones(2, 1, 3), torch.ones(2, 3, 1))
+    tensor([[6.]])
+    """
+    _check_batches(batch1, batch2)
+    same_dtype(input, batch1)
+    # The sum over the batch is part of one long contraction.
+    count, rows, inner = batch1.shape
+    left = batch1.transpose(1, 0, 2).reshape(rows, count * inner)
+    right = batch2.reshape(count * inner, batch2.shape[2])
+    return _added(input, product(left, right), beta, alpha)
+
+
+@operator(
+    promote=SAME, operands="input vec1 vec2", inplace=True, computes=True,
+    grad={
+        "input": lambda g, beta: _scaled(g, beta),
+        "vec1": lambda g, vec2, alpha: _scaled(matmul(g, conj_of(vec2)), alpha),
+        "vec2": lambda g, vec1, alpha: _scaled(matmul(conj_of(vec1), g), alpha),
+    },
+    samples=lambda make: [((make((2, 3)), make((2,)), make((3,))), {"alpha": 2})],
+)
+def addr(input, vec1, vec2, *, beta=1, alpha=1):
+    """Return ``beta * input + alpha * outer(vec1, vec2)``; `input` is broadcast.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.addr.html
+
+    >>> import iskra as torch
+    >>> torch.addr(torch.zeros(2, 2), torch.tensor([1.0, 2.0]), torch.tensor([3.0, 4.0]))
+    tensor([[3., 4.],
+            [6., 8.]])
+    """
+    for name, vector in (("vec1", vec1), ("vec2", vec2)):
+        if vector.ndim != 1:
+            raise RuntimeError(f"addr: Expected 1-D argument {name}, but got {vector.ndim}-D")
+    if input.dtype.kind in "biu" and any(isinstance(x, float) for x in (beta, alpha)):
+        raise RuntimeError(
+            "addr: For integral input tensors, arguments beta and alpha must not be floating "
+            f"point numbers, got beta={beta}, alpha={alpha}."
+        )
+    return _added(input, np.multiply(vec1[:, None], vec2), beta, alpha)
+
+
+class _Operators:
+    """The special methods, as they will read on `Tensor`."""
+
+    def __matmul__(self, other):
+        return matmul(self, other) if isinstance(other, Tensor) else NotImplemented
+
+    def __rmatmul__(self, other):
+        return matmul(other, self) if isinstance(other, Tensor) else NotImplemented
+
+
+Tensor.__matmul__ = _Operators.__matmul__
+Tensor.__rmatmul__ = _Operators.__rmatmul__
