@@ -1,4 +1,4 @@
-"""Initialisers: literal values from PyTorch 2.13 with seed 0, and what they promise of themselves."""
+"""Initialisers: literal values from PyTorch 2.13 with seed 0, and what they promise."""
 
 import math
 

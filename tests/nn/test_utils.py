@@ -1,4 +1,4 @@
-"""nn.utils: clipping, vectors, parametrizations, normalisations, fusion, pruning, stateless calls."""
+"""nn.utils: clipping, vectors, parametrizations, norms, fusion, pruning, stateless calls."""
 
 import copy
 import pickle

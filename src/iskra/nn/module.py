@@ -176,9 +176,15 @@ class Module(HookMixin, StateMixin, ConvertMixin):
     # ---------------------------------------------------------------- attributes
 
     def __getattr__(self, name):
-        for table in (self._parameters, self._modules, self._buffers):
-            if name in table:
-                return table[name]
+        table = self._parameters  # written out: every use of a parameter comes through here
+        if name in table:
+            return table[name]
+        table = self._modules
+        if name in table:
+            return table[name]
+        table = self._buffers
+        if name in table:
+            return table[name]
         mend = ""
         if "_parameters" not in self.__dict__:
             mend = "; Module.__init__() was not called: put super().__init__() first in __init__"

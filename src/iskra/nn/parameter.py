@@ -5,7 +5,7 @@
 
 from iskra.autograd import no_grad
 from iskra.ops import empty
-from iskra.tensor import Parameter, Tensor
+from iskra.tensor import DisableTorchFunction, Parameter, Tensor
 
 __all__ = [
     "Buffer",
@@ -50,6 +50,10 @@ class Buffer(Tensor, metaclass=_BufferMeta):
 
 
 _NEEDS_FORWARD = "Call `forward` with a first batch to give it its shape."
+# What converting or moving a module does to its parameters.
+_ALLOWED = frozenset(
+    "bfloat16 char copy_ cpu cuda double empty_like float half int long new_empty short to".split()
+)
 
 
 class UninitializedTensorMixin:
@@ -65,6 +69,16 @@ class UninitializedTensorMixin:
         with no_grad():
             self.data = empty(shape, device=device, dtype=dtype)
         self.__class__ = self.cls_to_become
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        if func.__name__ not in _ALLOWED:
+            raise ValueError(
+                f"Attempted to use an uninitialized parameter in {func.__name__}(). "
+                + _NEEDS_FORWARD
+            )
+        with DisableTorchFunction():
+            return func(*args, **(kwargs or {}))
 
     @property
     def shape(self):

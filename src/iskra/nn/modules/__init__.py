@@ -2,6 +2,7 @@
 
 from iskra.nn.containers import Container, ModuleDict, ModuleList, Sequential
 from iskra.nn.module import Module
+from iskra.nn.modules import container, lazy, module, utils  # noqa: F401
 from iskra.nn.modules.activation import (
     CELU,
     ELU,
