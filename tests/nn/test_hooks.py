@@ -148,6 +148,19 @@ def test_full_backward_hook_with_several_arguments():
     assert [g.tolist() for g in grad_out] == [[1.0], [3.0]]
 
 
+def test_full_backward_hook_with_an_unused_argument():
+    class First(nn.Module):
+        def forward(self, a, b, c):
+            return a * 2
+
+    layer, seen = First(), []
+    layer.register_full_backward_hook(lambda m, gi, go: seen.extend(gi))
+    a, b = torch.ones(1, requires_grad=True), torch.ones(2, requires_grad=True)
+    layer(a, b, torch.ones(3)).sum().backward()
+    assert [grad.tolist() for grad in seen] == [[2], [0, 0], [0, 0, 0]]
+    assert b.grad is None or b.grad.tolist() == [0, 0]
+
+
 def test_full_backward_hook_without_gradients_of_inputs():
     layer, seen = nn.Linear(2, 1, bias=False), []
     layer.register_full_backward_hook(lambda m, gi, go: seen.append((gi, go[0].tolist())))

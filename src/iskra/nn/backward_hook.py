@@ -10,15 +10,15 @@ class BackwardHookFunction(Function):
     """Identity on tensors that hands their gradients to a function on the way back."""
 
     @staticmethod
-    def forward(ctx, on_backward, *tensors):
+    def forward(ctx, on_backward, zeros_for_none, *tensors):
         ctx.on_backward = on_backward
-        ctx.set_materialize_grads(False)
+        ctx.set_materialize_grads(zeros_for_none)
         ctx.mark_non_differentiable(*[t for t in tensors if not t.requires_grad])
         return tensors
 
     @staticmethod
     def backward(ctx, *grads):
-        return (None, *ctx.on_backward(grads))
+        return (None, None, *ctx.on_backward(grads))
 
 
 class BackwardHook:
@@ -38,7 +38,7 @@ class BackwardHook:
     def setup_input_hook(self, args):
         """The arguments, those that are tensors led through an identity node."""
         self.n_inputs = len(args)
-        args, self.input_places = _through(self._at_inputs, args)
+        args, self.input_places = _through(self._at_inputs, True, args)
         return args
 
     def setup_output_hook(self, result):
@@ -51,7 +51,7 @@ class BackwardHook:
             )
         outputs = result if isinstance(result, tuple) else (result,)
         self.n_outputs = len(outputs)
-        outputs, self.output_places = _through(self._at_outputs, outputs)
+        outputs, self.output_places = _through(self._at_outputs, False, outputs)
         return outputs if isinstance(result, tuple) else outputs[0]
 
     def _at_outputs(self, grads):
@@ -115,13 +115,14 @@ def _spread(places, values, size):
     return tuple(spread)
 
 
-def _through(on_backward, values):
+def _through(on_backward, zeros_for_none, values):
     """Lead the tensors among `values` through an identity node: (values, their places or None)."""
     places = [i for i, value in enumerate(values) if isinstance(value, Tensor)]
     if not (is_grad_enabled() and any(values[i].requires_grad for i in places)):
         return values, None
     led = list(values)
-    for place, tensor in zip(places, BackwardHookFunction.apply(
-            on_backward, *[values[i] for i in places]), strict=True):
+    tensors = [values[i] for i in places]
+    passed = BackwardHookFunction.apply(on_backward, zeros_for_none, *tensors)
+    for place, tensor in zip(places, passed, strict=True):
         led[place] = tensor
     return (tuple(led) if type(values) is tuple else type(values)(*led)), places
