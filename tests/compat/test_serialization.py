@@ -413,6 +413,7 @@ def test_map_location_that_cannot_be(monkeypatch):
 def test_without_a_gpu():
     file = io.BytesIO()
     iskra.save(tensor([1.0]), file)
+    file.seek(0)
     with pytest.raises(RuntimeError, match="cuda.*map_location='cpu'"):
         iskra.load(file, map_location="cuda")
 
@@ -633,7 +634,7 @@ def test_there_and_back_again(torch):
     for _ in range(30):
         shape = rng.integers(0, 4, rng.integers(0, 5))
         t = torch.from_numpy(np.asarray(rng.standard_normal(shape), np.float32))
-        t = t.permute(*rng.permutation(t.ndim).tolist())
+        t = t.permute(rng.permutation(t.ndim).tolist())
         for dim in range(t.ndim):
             t = t.narrow(dim, min(1, t.shape[dim]), max(0, t.shape[dim] - 1))
         file = io.BytesIO()

@@ -18,6 +18,9 @@ ALIGNMENT = 64
 _LOCAL_HEADER = 30  # bytes before the name
 _ZIP64_EXTRA = 20
 _ROOT = "archive"
+# What the standard library raises on damaged archives.
+_DAMAGED = (zipfile.BadZipFile, zlib.error, struct.error, ValueError, EOFError, NotImplementedError,
+            IndexError, MemoryError, OverflowError)
 _PART = 1 << 24  # bytes read at a time, so that a checksum is taken while they are in the cache
 
 
@@ -82,7 +85,7 @@ class Archive:
         self.mapped = mapped
         try:
             infos = zipfile.ZipFile(stream).infolist()
-        except (zipfile.BadZipFile, struct.error, ValueError, EOFError) as error:
+        except _DAMAGED as error:
             raise RuntimeError(
                 f"load: the zip archive cannot be read: {error}. The file is probably cut off: "
                 "not written or not downloaded to its end"
@@ -105,13 +108,21 @@ class Archive:
         """One record as a flat array of bytes."""
         info = self._info(name)
         if info.compress_type != zipfile.ZIP_STORED:  # packed again by some other program
-            with zipfile.ZipFile(self.stream) as archive:
-                return np.frombuffer(bytearray(archive.read(info)), np.uint8)
+            return self._unpack(info)
         begin = self._begin(info)
         if self.mapped is not None:
             return self._checked_size(self.mapped[begin : begin + info.file_size], info)
         self.stream.seek(begin)
         return self._read(info)
+
+    def _unpack(self, info):
+        try:
+            with zipfile.ZipFile(self.stream) as archive:
+                return np.frombuffer(bytearray(archive.read(info)), np.uint8)
+        except (*_DAMAGED, RuntimeError) as error:
+            raise RuntimeError(
+                f"load: record {info.filename!r} cannot be unpacked: {error}"
+            ) from error
 
     def _info(self, name):
         info = self.records.get(self.root + name)
@@ -121,9 +132,9 @@ class Archive:
 
     def _begin(self, info):
         """Where the record's data starts: its local header has fields of any length."""
-        self.stream.seek(info.header_offset)
+        self.stream.seek(max(info.header_offset, 0))
         header = self.stream.read(_LOCAL_HEADER)
-        if len(header) != _LOCAL_HEADER or header[:4] != b"PK\x03\x04":
+        if info.header_offset < 0 or len(header) != _LOCAL_HEADER or header[:4] != b"PK\x03\x04":
             raise RuntimeError(f"load: the header of record {info.filename!r} is damaged")
         name_length, extra_length = struct.unpack("<26xHH", header)
         return info.header_offset + _LOCAL_HEADER + name_length + extra_length

@@ -54,7 +54,11 @@ class LegacyFile:
 
 def _plain(stream):
     """A pickle of nothing but plain data."""
-    return SafeUnpickler(stream, None).load()
+    return SafeUnpickler(stream, _no_reference).load()
+
+
+def _no_reference(reference):
+    raise pickle.UnpicklingError("load: a reference outside the object; the file is damaged")
 
 
 def _is_storage(reference):

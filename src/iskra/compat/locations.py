@@ -1,10 +1,36 @@
 """`map_location`: to which device a checkpoint's storages go."""
 
+import bisect
 import functools
 
 from iskra.core import device
 from iskra.tensor import Storage, wrap
-from iskra.tensor.tensor import storage_of
+from iskra.tensor.tensor import device_of, storage_of
+
+_packages = []
+
+
+def register_package(priority, tagger, deserializer):
+    """Teach `save` and `load` a name for the place of storages.
+
+    Args:
+        priority: packages with a lower number are asked first.
+        tagger: a function of a storage: the name to save, or None to let others answer.
+        deserializer: a function of a storage and a saved name that is not known here: the
+            storage to use, or None.
+
+    As PyTorch's `torch.serialization.register_package`.
+    """
+    bisect.insort(_packages, (priority, tagger, deserializer), key=lambda package: package[0])
+
+
+def location_of(storage):
+    """The name of the place where a storage is, as `save` writes it."""
+    for _, tagger, _ in _packages:
+        name = tagger(storage)
+        if name is not None:
+            return name
+    return str(device_of(storage.array))
 
 
 def mover(map_location):
@@ -53,6 +79,10 @@ def _restore(read, location):
     if kind == "meta":
         return None
     if kind != "cuda":
+        for _, _, deserializer in _packages:
+            result = deserializer(Storage(read()), location)
+            if result is not None:
+                return result
         raise RuntimeError(
             f"load: the file's tensors were on {location!r}, a device that is not known here; "
             "load them with map_location='cpu'"

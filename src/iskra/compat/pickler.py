@@ -7,15 +7,17 @@ importing the names it writes, and PyTorch need not be installed.
 import copyreg
 import io
 import pickle
+import sys
 import types
 from collections import OrderedDict
 
+from iskra.compat.locations import location_of
 from iskra.compat.names import STORAGE_CLASSES, torch_name
 from iskra.compat.rebuild import TypedStorage, is_internal
 from iskra.core import Size, device, dtypes, layout, memory_format
 from iskra.core.size import contiguous_strides
 from iskra.tensor import Parameter, Storage, Tensor, alias
-from iskra.tensor.tensor import device_of, storage_of
+from iskra.tensor.tensor import storage_of
 
 
 class Name:
@@ -75,6 +77,9 @@ class _Reducers:
         """The function that reduces objects of `cls`; what pickle asks of a dispatch table."""
         if issubclass(cls, Tensor) and cls.__reduce_ex__ in _TENSOR_REDUCE:
             return self.pickler.reduce_tensor
+        nn = sys.modules.get("iskra.nn")
+        if nn is not None and issubclass(cls, nn.Module) and _is_plain(cls):
+            return _reduce_module
         return _REDUCERS.get(cls) or copyreg.dispatch_table.get(cls, default)
 
 
@@ -101,7 +106,7 @@ class _Rules:
         kind = _name("torch.storage", "UntypedStorage")
         if dtype is not None:
             kind, length = _name("torch", STORAGE_CLASSES[dtype]), length // dtype.itemsize
-        return "storage", kind, str(number), str(device_of(storage.array)), length
+        return "storage", kind, str(number), location_of(storage), length
 
     def _entry(self, storage, dtype):
         # The storage itself is kept, or its id might come to name another one.
@@ -179,6 +184,28 @@ def _state(tensor):
     if own is not object.__getstate__:
         return own(tensor)
     return {name: value for name, value in vars(tensor).items() if not is_internal(name)} or None
+
+
+# What PyTorch's modules always hold, and those here only when there are hooks.
+_HOOKS = (
+    "_backward_pre_hooks", "_backward_hooks", "_forward_hooks", "_forward_hooks_with_kwargs",
+    "_forward_hooks_always_called", "_forward_pre_hooks", "_forward_pre_hooks_with_kwargs",
+    "_state_dict_hooks", "_state_dict_pre_hooks", "_load_state_dict_pre_hooks",
+    "_load_state_dict_post_hooks",
+)
+
+
+def _is_plain(cls):
+    """Whether a class leaves pickling to Python, but for its state."""
+    return cls.__reduce_ex__ is object.__reduce_ex__ and cls.__reduce__ is object.__reduce__
+
+
+def _reduce_module(module):
+    """A module as Python reduces it, with the tables that PyTorch expects to find."""
+    make, arguments, state, *rest = module.__reduce_ex__(2)
+    if isinstance(state, dict):
+        state = {name: OrderedDict() for name in _HOOKS} | {"_is_full_backward_hook": None} | state
+    return make, arguments, state, *rest
 
 
 def _reduce_device(where):

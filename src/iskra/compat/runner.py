@@ -7,6 +7,7 @@ script.py`` would give it, and its tracebacks begin with its own lines.
 """
 
 import builtins
+import importlib
 import importlib.machinery
 import importlib.util
 import io
@@ -74,6 +75,9 @@ def install():
     if not any(isinstance(finder, TorchFinder) for finder in sys.meta_path):
         sys.meta_path.insert(0, TorchFinder())
     naming.set_prefix("torch")
+    version = importlib.import_module("iskra.version")
+    # Programs ask for features by this number; it names Iskra too.
+    sys.modules["iskra"].__version__ = version.__version__ = version.torch
 
 
 class TorchFinder:
@@ -139,12 +143,13 @@ def _run(arguments, prepare):
 def _script(path):
     """A file, or a folder or zip archive that holds a `__main__.py`."""
     if os.path.isdir(path) or _is_zip(path):
-        _set_first_path(path)
-        spec = importlib.machinery.PathFinder.find_spec("__main__", [path])
+        full = os.path.join(os.getcwd(), path)
+        _set_first_path(full)
+        spec = importlib.machinery.PathFinder.find_spec("__main__", [full])
         if spec is None:
             _leave(f"python -m iskra: can't find '__main__' module in {path!r}", 1)
         return spec.loader.get_code("__main__"), _new_main(spec, spec.origin), path
-    full = os.path.abspath(path)
+    full = os.path.join(os.getcwd(), path)  # not normalised: as Python itself does
     try:
         with io.open_code(full) as file:
             source = file.read()
@@ -180,7 +185,8 @@ def _module(name):
 
 def _code(source, label, name):
     _set_first_path("")
-    return compile(source, label, "exec", dont_inherit=True), _new_main(None, None), name
+    main = _new_main(None, label if name == "-" else None)
+    return compile(source, label, "exec", dont_inherit=True), main, name
 
 
 def _set_first_path(folder):

@@ -7,17 +7,19 @@ Source: https://docs.pytorch.org/docs/stable/notes/serialization.html
 """
 
 import contextlib
+import enum
 import io
 import os
 import pickle
 import sys
+import threading
 
 import numpy as np
 
 from iskra.compat import archive, names
 from iskra.compat.files import check_readable, is_path, replacing
 from iskra.compat.legacy import LegacyFile
-from iskra.compat.locations import mover
+from iskra.compat.locations import mover, register_package
 from iskra.compat.pickler import dump
 from iskra.compat.rebuild import TypedStorage
 from iskra.compat.unpickler import SafeUnpickler
@@ -25,8 +27,9 @@ from iskra.core import dtypes
 from iskra.tensor import Storage
 
 __all__ = [
-    "add_safe_globals", "clear_safe_globals", "get_safe_globals",
-    "get_unsafe_globals_in_checkpoint", "load", "safe_globals", "save",
+    "LoadEndianness", "add_safe_globals", "clear_safe_globals", "get_default_load_endianness",
+    "get_safe_globals", "get_unsafe_globals_in_checkpoint", "load", "register_package",
+    "safe_globals", "save", "set_default_load_endianness", "skip_data",
 ]
 
 
@@ -63,6 +66,8 @@ def save(
             "binary file open for writing"
         )
     pickled, storages = dump(obj, pickle_protocol, pickle_module)
+    if _skipping.active:
+        storages = [Storage(np.zeros(storage.nbytes(), np.uint8)) for storage in storages]
     if not is_path(f):
         archive.write(f, pickled, storages)
         return
@@ -175,9 +180,13 @@ def _remains(stream):
 
 
 def _load_archive(source, options):
-    order = source.bytes("byteorder").decode() if "byteorder" in source else "little"
-    swap = order != sys.byteorder
+    swap = _byte_order(source) != sys.byteorder
     loaded = {}
+
+    def contents(name, nbytes, kind):
+        if _skipping.active:
+            return np.empty(nbytes, np.uint8)
+        return _native(source.array(name), kind, swap)
 
     def persistent_load(reference):
         kind, key, location, length = _parse(reference)
@@ -189,10 +198,20 @@ def _load_archive(source, options):
                     f"load: storage {key!r} has {source.size(name)} bytes, the checkpoint speaks "
                     f"of {nbytes}; it is damaged"
                 )
-            loaded[key] = options.move(lambda: _native(source.array(name), kind, swap), location)
+            loaded[key] = options.move(lambda: contents(name, nbytes, kind), location)
         return _result(loaded[key], kind, length)
 
     return options.unpickle(io.BytesIO(source.bytes("data.pkl")), persistent_load)
+
+
+def _byte_order(source):
+    if "byteorder" not in source:  # from before PyTorch 2.1
+        assumed = _assumed_order or LoadEndianness.LITTLE
+        return sys.byteorder if assumed is LoadEndianness.NATIVE else assumed.name.lower()
+    order = source.bytes("byteorder")
+    if order not in (b"little", b"big"):
+        raise RuntimeError(f"load: unknown byte order {order[:20]!r}; the checkpoint is damaged")
+    return order.decode()
 
 
 def _load_legacy(stream, options):
@@ -250,6 +269,66 @@ def _result(storage, kind, length):
             return storage
         kind = dtypes.uint8  # on the meta device there are no bytes to hold
     return TypedStorage(storage, kind, length * kind.itemsize)
+
+
+# --- settings
+
+
+class LoadEndianness(enum.Enum):
+    """A byte order, for checkpoints that do not say theirs; see `set_default_load_endianness`."""
+
+    NATIVE = 1
+    LITTLE = 2
+    BIG = 3
+
+
+_assumed_order = None
+
+
+def get_default_load_endianness():
+    """The byte order assumed for checkpoints that do not say theirs; None means little."""
+    return _assumed_order
+
+
+def set_default_load_endianness(endianness):
+    """Set the byte order assumed for checkpoints that do not say theirs (before PyTorch 2.1).
+
+    Raises TypeError unless it is a `LoadEndianness` or None.
+    As PyTorch's `torch.serialization.set_default_load_endianness`.
+
+    >>> import iskra as torch
+    >>> torch.serialization.set_default_load_endianness(None)
+    """
+    global _assumed_order
+    if not isinstance(endianness, (LoadEndianness, type(None))):
+        raise TypeError(f"expected a LoadEndianness or None, got {type(endianness).__name__}")
+    _assumed_order = endianness
+
+
+class _Skipping(threading.local):
+    active = False
+
+
+_skipping = _Skipping()
+
+
+@contextlib.contextmanager
+def skip_data(materialize_fake_tensors=False):
+    """Inside the block, `save` leaves storages blank and `load` does not read them.
+
+    So a file can be prepared, or a structure looked at, without moving the data: loaded tensors
+    hold whatever was in memory. As PyTorch's `torch.serialization.skip_data`.
+
+    >>> import iskra as torch
+    >>> with torch.serialization.skip_data():
+    ...     torch.save(torch.ones(3), "blank.pt")       # doctest: +SKIP
+    """
+    before = _skipping.active
+    _skipping.active = True
+    try:
+        yield
+    finally:
+        _skipping.active = before
 
 
 # --- what the user vouches for
