@@ -13,13 +13,11 @@ import numpy as np
 from iskra.core import dtypes as d
 from iskra.core.generator import default_generator
 from iskra.dispatch import composite, operator
-from iskra.ops.sampling import has_data, supported
+from iskra.ops.sampling import FLOATS, REALS, has_data, supported
 from iskra.runtime import random as streams
 from iskra.tensor import wrap
 
 F = "nn.functional"
-_FLOATS = (d.float32, d.float64, d.float16, d.bfloat16)
-_INTEGERS = (d.int64, d.int32, d.int16, d.int8, d.uint8)
 # What SELU tends to for very negative inputs: alpha_dropout sets elements to minus this.
 _SATURATION = 1.7580993408473766
 
@@ -35,7 +33,7 @@ def _product(input, noise, inplace):
 
 def _kept(input, p, shape=None):
     """A mask of the elements to keep, in the memory order of `input` (or of a new `shape`)."""
-    supported(input._dtype, _FLOATS + _INTEGERS + (d.bool_,), "bernoulli_scalar_cpu_")
+    supported(input._dtype, REALS, "bernoulli_scalar_cpu_")
     if not input._dtype.is_floating_point:
         raise RuntimeError(
             "dropout: result type Float can't be cast to the desired output type "
@@ -278,7 +276,7 @@ def rrelu(input, lower=1.0 / 8, upper=1.0 / 3, training=False, inplace=False):
         raise RuntimeError(
             f"rrelu: Lower bound should be less than or equal to the upper bound: {lower}, {upper}"
         )
-    supported(input._dtype, _FLOATS, "rrelu_with_noise_out_cpu")
+    supported(input._dtype, FLOATS, "rrelu_with_noise_out_cpu")
     if not has_data(input._array):
         return input
     noise = _slopes(input, lower, upper, training)

@@ -7,6 +7,7 @@ Source: https://docs.pytorch.org/docs/stable/torch.html#random-sampling
 """
 
 import math
+from itertools import repeat
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from iskra.dispatch import composite, creation, operator
 from iskra.dispatch.variants import resize
 from iskra.ops.creation import empty_like, zeros_like
 from iskra.ops.sampling import (
+    FLOATS,
+    NUMBERS,
+    REALS,
     check_normal,
     check_probabilities,
     check_probability,
@@ -36,8 +40,6 @@ from iskra.runtime import rejection
 from iskra.tensor import Tensor
 from iskra.tensor.factory import allocate, dtype_of
 
-_FLOATS = (d.float32, d.float64, d.float16, d.bfloat16)
-_INTEGERS = (d.int64, d.int32, d.int16, d.int8, d.uint8)
 _MOST_CATEGORIES = 1 << 24
 
 
@@ -46,21 +48,27 @@ _MOST_CATEGORIES = 1 << 24
 
 def _shape(size, name):
     """The shape of a new tensor; errors as PyTorch raises them, and before anything is drawn."""
-    bad = size if not isinstance(size, (tuple, list)) else next(
-        (s for s in size if isinstance(s, bool) or not hasattr(s, "__index__")), None
-    )
-    if bad is not None:
+    if not isinstance(size, (tuple, list)):
         raise TypeError(
-            f"{name}(): argument 'size' must be tuple of ints, not {type(bad).__name__}"
+            f"{name}(): argument 'size' must be tuple of ints, not {type(size).__name__}"
         )
-    shape = tuple(s.__index__() for s in size)
-    negative = next((s for s in shape if s < 0), None)
-    if negative is not None:
+    shape = tuple(map(_size, size, repeat(name)))
+    if shape and min(shape) < 0:
         raise RuntimeError(
-            f"{name}: Trying to create tensor with negative dimension {negative}: "
+            f"{name}: Trying to create tensor with negative dimension {min(shape)}: "
             f"{format_shape(shape)}"
         )
     return shape
+
+
+def _size(number, name):
+    if number.__class__ is int:
+        return number
+    if isinstance(number, bool) or not hasattr(number, "__index__"):
+        raise TypeError(
+            f"{name}(): argument 'size' must be tuple of ints, not {type(number).__name__}"
+        )
+    return number.__index__()
 
 
 def _dtype(dtype, name):
@@ -224,7 +232,7 @@ def randperm(
 def _check_permutation(n, dtype):
     if n < 0:
         raise RuntimeError(f"randperm: Trying to create tensor with negative dimension {n}: [{n}]")
-    supported(dtype, _FLOATS + _INTEGERS, "randperm")
+    supported(dtype, NUMBERS, "randperm")
     if dtype is d.bfloat16:  # PyTorch lets it round
         return
     last = 1 << streams.DIGITS[dtype] if dtype.is_floating_point else d.iinfo(dtype).max
@@ -388,7 +396,7 @@ def bernoulli(input, p=None, *, generator=None):
         return streams.bernoulli_each(generator, input, dtype)
     p = real(p, "bernoulli", "p")
     check_probability(p, "bernoulli_")
-    supported(dtype, _FLOATS + _INTEGERS + (d.bool_,), "bernoulli_scalar_cpu_")
+    supported(dtype, REALS, "bernoulli_scalar_cpu_")
     if not has_data(input):
         return np.empty_like(input)
     return streams.bernoulli(generator, input.shape, dtype, p)
@@ -440,7 +448,7 @@ def _check_multinomial(weights, dtype, count, replacement):
         raise RuntimeError(
             f"multinomial only supports floating-point dtypes for input, got: {dtype.scalar_name}"
         )
-    supported(dtype, _FLOATS, "multinomial")
+    supported(dtype, FLOATS, "multinomial")
     if count <= 0:
         raise RuntimeError(f"multinomial: cannot sample n_sample <= 0 samples, got {count}")
     categories = weights.shape[-1]
@@ -479,7 +487,7 @@ def poisson(input, generator=None):
     tensor([ 0.,  6., 47.])
     """
     generator, dtype = source(generator, "poisson"), d.of_numpy(input.dtype)
-    supported(dtype, _FLOATS, "poisson_cpu")
+    supported(dtype, FLOATS, "poisson_cpu")
     if not has_data(input):
         return np.empty_like(input)
     if not (input >= 0).all():

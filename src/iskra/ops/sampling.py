@@ -8,6 +8,7 @@ Source: https://docs.pytorch.org/docs/stable/torch.html#in-place-random-sampling
 """
 
 import warnings
+from functools import cache
 
 import numpy as np
 
@@ -21,9 +22,12 @@ from iskra.ops.creation import zeros_like
 from iskra.runtime import random as streams
 from iskra.tensor import Tensor
 
-_FLOATS = (d.float32, d.float64, d.float16, d.bfloat16)
-_INTEGERS = (d.int64, d.int32, d.int16, d.int8, d.uint8)
-_COMPLEX = (d.complex64, d.complex128, d.complex32)
+FLOATS = frozenset({d.float32, d.float64, d.float16, d.bfloat16})
+INTEGERS = frozenset({d.int64, d.int32, d.int16, d.int8, d.uint8})
+NUMBERS = FLOATS | INTEGERS
+REALS = NUMBERS | {d.bool_}
+_FLOATS_OR_COMPLEX = FLOATS | {d.complex64, d.complex128, d.complex32}
+_OF_FULL_RANGE = frozenset({d.int64, d.float64, d.float32, d.bfloat16})
 _INT64_MIN, _INT64_MAX = -(1 << 63), (1 << 63) - 1
 
 
@@ -74,8 +78,10 @@ def check_probability(p, name):
 
 def check_uniform(dtype, low, high):
     """Raise an error where no uniform distribution on ``[low, high)`` fits the dtype."""
-    supported(dtype, _FLOATS + _COMPLEX, "check_uniform_bounds")
-    limit = d.finfo(dtype).max
+    supported(dtype, _FLOATS_OR_COMPLEX, "check_uniform_bounds")
+    if 0.0 <= low <= high <= 1.0:
+        return
+    limit = _extremes(dtype)[1]
     for name, value in (("from", low), ("to", high)):
         if not -limit <= value <= limit:
             raise RuntimeError(f"uniform_: {name} is out of bounds for {dtype}, got {value:g}")
@@ -94,7 +100,7 @@ def check_normal(dtype, std):
     """Raise an error where no normal distribution of this `std` fits the dtype."""
     if not std >= 0:
         raise RuntimeError(f"normal expects std >= 0.0, but found std {std:g}")
-    supported(dtype, _FLOATS + _COMPLEX, "normal_kernel_cpu")
+    supported(dtype, _FLOATS_OR_COMPLEX, "normal_kernel_cpu")
 
 
 def integer_bounds(dtype, low, high):
@@ -102,23 +108,22 @@ def integer_bounds(dtype, low, high):
 
     `high` may be None: as far as the dtype goes. Bounds of floats are moved to what they hold.
     """
-    supported_kinds = dtype.category <= d.FLOATING and not dtype.is_float8
-    if not supported_kinds:
+    if dtype.category > d.FLOATING or dtype.is_float8:
         raise RuntimeError(
             f"random_ handles only integral, floating-point and boolean types, got {dtype}"
         )
-    is_float = dtype.is_floating_point
     if high is None and low == _INT64_MIN:
-        supported(dtype, (d.int64, d.float64, d.float32, d.bfloat16), "random_full_64_bits_range")
+        supported(dtype, _OF_FULL_RANGE, "random_full_64_bits_range")
         return None
     if high is not None and low >= high:
         raise RuntimeError(
             f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}"
         )
-    if is_float:
+    if dtype.is_floating_point:
         low, high = streams.representable_bounds(dtype, low, high)
-    if high is None:
-        high = _last_integer(dtype) + 1
+        high = (1 << streams.DIGITS[dtype]) + 1 if high is None else high
+    elif high is None:
+        high = _extremes(dtype)[1] + 1
     if low >= high:
         raise RuntimeError(
             f"random_ expects 'from' to be less than 'to' as {dtype} holds them, but got "
@@ -128,20 +133,20 @@ def integer_bounds(dtype, low, high):
     return low, high
 
 
-def _last_integer(dtype):
-    if dtype.is_floating_point:
-        return 1 << streams.DIGITS[dtype]
-    return 1 if dtype is d.bool_ else d.iinfo(dtype).max
+@cache
+def _extremes(dtype):
+    """The least and the greatest number that `dtype` holds, as far as int64 goes for integers."""
+    if dtype is d.bool_:
+        return 0, 1
+    if dtype.category > d.INTEGER:
+        most = d.finfo(dtype).max
+        return -most, most
+    limits = d.iinfo(dtype)
+    return limits.min, min(limits.max, _INT64_MAX)
 
 
 def _check_in_range(dtype, first, last):
-    if dtype is d.bool_:
-        least, most = 0, 1
-    elif dtype.is_floating_point:
-        most = int(d.finfo(dtype).max)
-        least = -most
-    else:
-        least, most = d.iinfo(dtype).min, min(d.iinfo(dtype).max, _INT64_MAX)
+    least, most = _extremes(dtype)
     for name, value in (("from", first), ("to - 1", last)):
         if not least <= value <= most:
             raise RuntimeError(f"random_: {name} is out of bounds for {dtype}: {value}")
@@ -252,7 +257,7 @@ def random_(input, from_=..., to=..., *, generator=None):
     generator = source(generator, "random_")
     dtype = input._dtype
     if from_ is ... and to is ...:
-        supported(dtype, _FLOATS + _INTEGERS + (d.bool_,), "random_kernel_cpu")
+        supported(dtype, REALS, "random_kernel_cpu")
         check_writable(input, "random_")
         return fill(
             input, "random_", "RandomBackward2",
@@ -290,7 +295,7 @@ def bernoulli_(input, p=0.5, *, generator=None):
     """
     generator = source(generator, "bernoulli_")
     dtype = input._dtype
-    kinds = _FLOATS + _INTEGERS + (d.bool_,)
+    kinds = REALS
     if isinstance(p, Tensor):
         supported(dtype, kinds, "bernoulli_tensor_cpu_self_")
         return _bernoulli_each(input, p, generator)
@@ -323,7 +328,7 @@ def _bernoulli_each(input, p, generator):
 
 def check_probabilities(p, dtype):
     """Raise an error unless the array `p` holds floats between 0 and 1."""
-    supported(dtype, _FLOATS, "bernoulli_tensor_cpu_p_")
+    supported(dtype, FLOATS, "bernoulli_tensor_cpu_p_")
     if has_data(p) and not np.logical_and(p >= 0, p <= 1).all():
         raise RuntimeError("bernoulli expects all probabilities p to be in [0, 1]")
 
@@ -359,7 +364,7 @@ def _must_be_continuous(dtype, distribution, kernel):
             f"{distribution} distribution is a continuous probability distribution. dtype must be "
             f"a floating point but you specified {dtype}"
         )
-    supported(dtype, _FLOATS, kernel)
+    supported(dtype, FLOATS, kernel)
 
 
 @_sampler
@@ -378,7 +383,7 @@ def geometric_(input, p, *, generator=None):
     if not 0 < p < 1:
         raise RuntimeError(f"geometric_ expects p to be in (0, 1), but got p={p:g}")
     dtype = input._dtype
-    supported(dtype, _FLOATS + _INTEGERS, "geometric_cpu")
+    supported(dtype, NUMBERS, "geometric_cpu")
     check_writable(input, "geometric_")
     return fill(
         input, "geometric_", "GeometricBackward0",
@@ -426,7 +431,7 @@ def log_normal_(input, mean=1.0, std=2.0, *, generator=None):
     if not std > 0:
         raise RuntimeError(f"log_normal_ expects std > 0.0, but found std={std:g}")
     dtype = input._dtype
-    supported(dtype, _FLOATS, "log_normal_cpu")
+    supported(dtype, FLOATS, "log_normal_cpu")
     check_writable(input, "log_normal_")
     return fill(
         input, "log_normal_", "LogNormalBackward0",

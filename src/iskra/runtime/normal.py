@@ -86,7 +86,10 @@ def narrow(values, dtype):
 
 
 def _one_by_one(generator, size, mean, std):
-    return fma64(standard_pairs(generator, size), std, mean)
+    values = standard_pairs(generator, size)
+    if std == 1.0:
+        return values + mean
+    return values * std + mean if mean == 0.0 else fma64(values, std, mean)
 
 
 def standard_pairs(generator, size):
@@ -98,19 +101,34 @@ def standard_pairs(generator, size):
         generator.next_normal = None
         start = 1
     missing = size - start
-    pairs = (missing + 1) // 2
-    if not pairs:
-        return out
-    units = units53(generator, 2 * pairs)
+    if missing:
+        units = units53(generator, missing + missing % 2)
+        pairs = _few_pairs if missing < 16 else _many_pairs
+        waiting = pairs(units, out, start, missing % 2)
+        generator.next_normal = waiting
+    return out
+
+
+def _few_pairs(units, out, start, is_odd):
+    """Fill `out` pair by pair; return the second of the last pair if there is no place for it."""
+    units = iter(units.tolist())
+    values = []
+    for turn, share in zip(units, units, strict=True):
+        radius, angle = math.sqrt(-2.0 * math.log1p(-share)), _TWO_PI * turn
+        values += radius * math.cos(angle), radius * math.sin(angle)
+    waiting = values.pop() if is_odd else None
+    out[start:] = values
+    return waiting
+
+
+def _many_pairs(units, out, start, is_odd):
+    """`_few_pairs` by whole arrays."""
     radius = np.sqrt(-2.0 * libm(math.log1p, -units[1::2]))
     angle = _TWO_PI * units[0::2]
     out[start::2] = radius * libm(math.cos, angle)
     second = radius * libm(math.sin, angle)
-    if missing % 2:
-        generator.next_normal = float(second[-1])
-        second = second[:-1]
-    out[start + 1::2] = second
-    return out
+    out[start + 1::2] = second[:-1] if is_odd else second
+    return float(second[-1]) if is_odd else None
 
 
 def units53(generator, size):

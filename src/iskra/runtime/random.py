@@ -59,34 +59,48 @@ def in_memory_order(array, draw):
     return values.transpose(np.argsort(axes))
 
 
+def _drawn(generator, shape, dtype, draw):
+    """An array of `shape` from ``draw(count)``, in pieces that stay in the cache."""
+    size = math.prod(shape)
+    with generator.lock:
+        if size <= _CHUNK:
+            return draw(size).reshape(shape)
+        values = np.empty(size, dtype.numpy)
+        for start in range(0, size, _CHUNK):
+            values[start:start + _CHUNK] = draw(min(_CHUNK, size - start))
+    return values.reshape(shape)
+
+
 # Uniform
+
 
 def uniform(generator, shape, dtype, low=0.0, high=1.0):
     """Uniform samples from ``[low, high)`` of a floating or complex `dtype`."""
     if dtype.is_complex:
         parts = uniform(generator, (*shape, 2), dtype.to_real(), low, high)
         return parts.view(dtype.numpy)[..., 0]
-    size = math.prod(shape)
+    is_unit = low == 0.0 and high == 1.0
     if dtype is d.float64:
-        with generator.lock:
-            units = units53(generator, size)
-        if low != 0.0 or high != 1.0:
-            units = _below(fma64(units, _F8(high) - _F8(low), low), _F8(low), _F8(high))
-        return units.reshape(shape)
-    units = units24(generator, size)
-    if low != 0.0 or high != 1.0:
-        units = fma32(units, _F4(high) - _F4(low), _F4(low))
-    units = narrow(units, dtype)
-    if dtype.is_narrow or low != 0.0 or high != 1.0:  # else nothing is rounded up to 1
-        ends = np.array([low, high], _F8)
-        units = _below(units, *narrow(ends, dtype).astype(units.dtype))
-    return units.reshape(shape)
+        units, fma, kind = units53, fma64, _F8
+    else:
+        units, fma, kind = units24, fma32, _F4
+    if is_unit and not dtype.is_narrow:  # nothing is rounded up to 1
+        return _drawn(generator, shape, dtype, lambda count: units(generator, count))
+    low, high = kind(low), kind(high)
+    first, end = narrow(np.array([low, high]), dtype)
+
+    def draw(count):
+        values = units(generator, count)
+        if not is_unit:
+            values = fma(values, high - low, low)
+        return _below(narrow(values, dtype), first, end)
+
+    return _drawn(generator, shape, dtype, draw)
 
 
 def units24(generator, size):
     """`size` float32 numbers, uniform in [0, 1)."""
-    with generator.lock:
-        bits = generator.draw32(size)
+    bits = generator.draw32(size)
     bits &= _MASK24
     units = bits.view(np.int32).astype(_F4)
     units *= _UNIT24
@@ -102,6 +116,7 @@ def _below(samples, low, high):
 
 
 # Bernoulli
+
 
 def bernoulli(generator, shape, dtype, p):
     """1 with probability `p`, a Python float, else 0. With dtype ``bool_``: a mask."""
@@ -124,49 +139,54 @@ def bernoulli(generator, shape, dtype, p):
 def bernoulli_each(generator, p, dtype):
     """1 with the probabilities in the ndarray `p`, else 0; float64 ones take 64-bit draws."""
     with generator.lock:
-        draw = units53 if p.dtype == _F8 else units24
-        units = draw(generator, p.size).reshape(p.shape)
+        units = (units53 if p.dtype == _F8 else units24)(generator, p.size).reshape(p.shape)
     return (units < p.astype(units.dtype, copy=False)).astype(dtype.numpy)
 
 
 # Integers
 
+
 def integers(generator, shape, dtype, low, high):
     """Integers from ``low`` to ``high - 1`` (Python ints that fit 64 bits), in any real dtype."""
-    size, span = math.prod(shape), high - low
-    with generator.lock:
-        if span < _WIDE_RANGE:
-            values = generator.draw32(size)
-            values %= _U4(span)
-            values = values.astype(np.int64)
-        else:
-            values = generator.draw64(size)
-            values %= _U8(span)
-            values = values.view(np.int64)
-    if low:
-        values += np.int64(low)
-    return _integers_to(values, dtype).reshape(shape)
+    span = high - low
+    is_wide = span >= _WIDE_RANGE
+    divisor, low = (_U8 if is_wide else _U4)(span), np.int64(low)
+
+    def draw(count):
+        values = generator.draw64(count) if is_wide else generator.draw32(count)
+        values %= divisor
+        values = values.view(np.int64) if is_wide else values.astype(np.int64)
+        if low:
+            values += low
+        return _integers_to(values, dtype)
+
+    return _drawn(generator, shape, dtype, draw)
 
 
 def integers_full(generator, shape, dtype):
     """All 64-bit integers, equally likely, rounded to `dtype`."""
-    with generator.lock:
-        values = generator.draw64(math.prod(shape)).view(np.int64)
-    return _integers_to(values, dtype).reshape(shape)
+
+    def draw(count):
+        return _integers_to(generator.draw64(count).view(np.int64), dtype)
+
+    return _drawn(generator, shape, dtype, draw)
 
 
 def integers_default(generator, shape, dtype):
     """``0 ... max`` of an integer dtype; of a float one, the integers it holds without gaps."""
-    size = math.prod(shape)
-    with generator.lock:
-        wide = dtype is d.int64 or dtype is d.float64
-        values = generator.draw64(size) if wide else generator.draw32(size)
-    if dtype is d.bool_:
-        values &= _U4(1)
-    else:
-        count = (1 << DIGITS[dtype]) + 1 if dtype in DIGITS else d.iinfo(dtype).max + 1
-        values %= values.dtype.type(count)
-    return _integers_to(values.astype(np.int64, copy=False), dtype).reshape(shape)
+    is_wide = dtype is d.int64 or dtype is d.float64
+    kind = _U8 if is_wide else _U4
+    last = 1 if dtype is d.bool_ else (
+        1 << DIGITS[dtype] if dtype in DIGITS else d.iinfo(dtype).max
+    )
+    divisor = kind(last + 1)
+
+    def draw(count):
+        values = generator.draw64(count) if is_wide else generator.draw32(count)
+        values %= divisor
+        return _integers_to(values.astype(np.int64, copy=False), dtype)
+
+    return _drawn(generator, shape, dtype, draw)
 
 
 def _integers_to(values, dtype):
@@ -199,6 +219,7 @@ def _through(dtype, number):
 
 
 # Permutations
+
 
 def permutation(generator, size, dtype):
     """A random order of ``0 ... size - 1``: every element is exchanged with a later one."""
@@ -276,50 +297,48 @@ def _follow(steps, target):
 
 # Continuous distributions; all of them evaluate their formula in float64.
 
+
 def exponential(generator, shape, dtype, rate=1.0):
     """Exponential samples: ``-log(1 - u) / rate``."""
-    units = _units(generator, shape)
-    factor = -1.0 / rate if rate else -math.inf
-    np.negative(units, out=units)
-
-    def exact(indices):
-        return libm(math.log1p, units[indices])
+    factor = -1.0 / rate
 
     def finish(logarithms):
         return narrow(logarithms * factor, dtype)
 
-    return _settled(np.log1p, units, finish, exact, dtype).reshape(shape)
+    def draw(count):
+        return _settled(math.log1p, np.log1p, -units53(generator, count), finish, dtype)
+
+    return _drawn(generator, shape, dtype, draw)
 
 
 def geometric(generator, shape, dtype, p):
     """The number of trials up to the first success, of probability `p` each."""
-    units = _units(generator, shape)
-    units[units == 0] = 2.0 ** -1074  # the logarithm of 0 is no number; this one is as unlikely
     scale = math.log1p(-p)
-
-    def exact(indices):
-        return libm(math.log, units[indices])
+    is_whole = dtype.category < d.FLOATING
 
     def finish(logarithms):
         trials = np.ceil(logarithms / scale)
-        return _integers_to(trials.astype(np.int64), dtype) if dtype.category < d.FLOATING else (
-            narrow(trials, dtype)
-        )
+        return _integers_to(trials.astype(np.int64), dtype) if is_whole else narrow(trials, dtype)
 
-    return settle(np.log(units), finish, exact).reshape(shape)
+    def draw(count):
+        units = units53(generator, count)
+        units[units == 0] = 2.0 ** -1074  # 0 has no logarithm; this is as unlikely, and finite
+        return settle(np.log(units), finish, lambda places: libm(math.log, units[places]))
+
+    return _drawn(generator, shape, dtype, draw)
 
 
 def cauchy(generator, shape, dtype, median=0.0, sigma=1.0):
     """Cauchy samples: ``median + sigma * tan(pi * (u - 1/2))``."""
-    angles = (_units(generator, shape) - 0.5) * math.pi
-
-    def exact(indices):
-        return libm(math.tan, angles[indices])
 
     def finish(tangents):
         return narrow(fma64(tangents, sigma, median), dtype)
 
-    return _settled(np.tan, angles, finish, exact, dtype).reshape(shape)
+    def draw(count):
+        angles = (units53(generator, count) - 0.5) * math.pi
+        return _settled(math.tan, np.tan, angles, finish, dtype)
+
+    return _drawn(generator, shape, dtype, draw)
 
 
 def log_normal(generator, shape, dtype, mean=1.0, std=2.0):
@@ -333,18 +352,17 @@ def _exp(x):
     return math.exp(x) if x < 709.78 else math.inf
 
 
-def _units(generator, shape):
-    with generator.lock:
-        return units53(generator, math.prod(shape))
-
-
-def _settled(estimate, arguments, finish, exact, dtype):
+def _settled(function, estimate, arguments, finish, dtype):
+    """``finish(function(arguments))`` with the bits of the C library's `function`."""
     if dtype is d.float64:  # every bit shows: no estimate will do
-        return finish(exact(slice(None)))
-    return settle(estimate(arguments), finish, exact)
+        return finish(libm(function, arguments))
+    return settle(
+        estimate(arguments), finish, lambda places: libm(function, arguments[places])
+    )
 
 
 # Multinomial
+
 
 def multinomial(generator, weights, dtype, count, replacement):
     """Draw `count` indices from each row of `weights`, an ndarray of one or two dimensions.
