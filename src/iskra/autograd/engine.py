@@ -4,10 +4,10 @@ Nodes are taken in descending order of their sequence number, which is a topolog
 node is younger than those its edges lead to). The loop is iterative: graphs may be deep.
 """
 
-import heapq
+from heapq import heappop, heappush
 
 from iskra.autograd.node import AccumulateGrad
-from iskra.core.local import local
+from iskra.core.local import active, local, set_grad_enabled
 from iskra.core.size import format_shape, is_expandable
 
 
@@ -32,40 +32,39 @@ class Pass:
         """Add `gradient` to what waits at the edge's node."""
         node, number = edge
         pending = self.pending
-        if node.output_count == 1:
-            if node not in pending:
-                pending[node] = gradient
-                heapq.heappush(self.heap, (-node.sequence_nr, node))
-                if fresh:
-                    self.fresh.add(node)
-            else:
-                pending[node] = pending[node] + gradient
+        if node.output_count > 1:
+            slots = pending.get(node)
+            if slots is None:
+                slots = pending[node] = [None] * node.output_count
+                heappush(self.heap, (-node.sequence_nr, node))
+            held = slots[number]
+            slots[number] = gradient if held is None else held + gradient
+        elif node in pending:
+            pending[node] = pending[node] + gradient
+            self.fresh.add(node)
+        else:
+            pending[node] = gradient
+            heappush(self.heap, (-node.sequence_nr, node))
+            if fresh:
                 self.fresh.add(node)
-            return
-        slots = pending.get(node)
-        if slots is None:
-            slots = pending[node] = [None] * node.output_count
-            heapq.heappush(self.heap, (-node.sequence_nr, node))
-        held = slots[number]
-        slots[number] = gradient if held is None else held + gradient
 
     def run(self):
         """Process nodes until none is left."""
-        heap, pending = self.heap, self.pending
+        heap, pending, wanted, needed = self.heap, self.pending, self.wanted, self.needed
         while heap:
-            node = heapq.heappop(heap)[1]
+            node = heappop(heap)[1]
             gradients = pending.pop(node)
             if node.pre_hooks:
                 gradients = self._pre_hooks(node, gradients)
-            if node in self.wanted:
-                self._capture(node, gradients)
-            if self.needed is not None and node not in self.needed:
-                continue
-            if node.__class__ is AccumulateGrad:
-                if self.needed is None:
-                    node.accumulate(gradients, node in self.fresh and not node.pre_hooks)
-                continue
-            self._step(node, gradients)
+            if needed is not None:
+                if node in wanted:
+                    self._capture(node, gradients)
+                if node not in needed:
+                    continue
+            if node.__class__ is not AccumulateGrad:
+                self._step(node, gradients)
+            elif needed is None:
+                node.accumulate(gradients, node in self.fresh and not node.pre_hooks)
         for callback in self.callbacks:
             callback()
 
@@ -82,25 +81,25 @@ class Pass:
 
     def _step(self, node, gradients):
         """Run one node and hand its gradients on."""
-        results = _apply(node, gradients) if local.anomaly else node.apply(gradients)
+        results = _watched(node, gradients) if active.watching else node.apply(gradients)
+        fresh = node.returns_fresh
         if node.post_hooks:
             results = _post_hooks(node, results, gradients)
+            fresh = False
         if not self.keep_graph:
             node.release()
-        fresh = node.returns_fresh and not node.post_hooks
         needed = self.needed
-        for edge, result in zip(node.input_edges, results):  # noqa: B905 (a node may return fewer)
+        for edge, result in zip(node.input_edges, results):  # noqa: B905 (strict costs 0.1 us)
             if edge is None or result is None:
                 continue
             target = edge[0]
             if needed is not None and target not in needed and target not in self.wanted:
                 continue
-            if target.output_count == 1:
-                if result._array.shape != target.output_shape or result._dtype is not target.output_dtype:
-                    result = _fit(result, target.output_shape, target.output_dtype, node)
-            else:
-                number = edge[1]
-                result = _fit(result, target.output_shape[number], target.output_dtype[number], node)
+            shape, dtype = target.output_shape, target.output_dtype
+            if target.output_count > 1:
+                shape, dtype = shape[edge[1]], dtype[edge[1]]
+            if result._array.shape != shape or result._dtype is not dtype:
+                result = _fit(result, shape, dtype, node)
             own = fresh
             if result is gradients:
                 # What came in goes out again: still nobody else's, if it goes one way only.
@@ -112,8 +111,10 @@ def _once(results, result):
     return sum(r is result for r in results) == 1
 
 
-def _apply(node, gradients):
+def _watched(node, gradients):
     """Run a node under anomaly mode: errors and NaNs tell where the forward call was."""
+    if not local.anomaly:
+        return node.apply(gradients)
     from_forward = "".join(node.forward_trace) if node.forward_trace else "(not recorded)\n"
     try:
         results = node.apply(gradients)
@@ -210,8 +211,7 @@ def execute(edges, gradients, keep_graph, create_graph, targets=None):
         # A captured node itself runs only if another target lies behind it.
         beyond = {n for n in needed if any(e and e[0] in needed for e in n.input_edges)}
         task = Pass(keep_graph, wanted, beyond, [None] * len(targets))
-    before = local.grad_enabled
-    local.grad_enabled = create_graph
+    before = set_grad_enabled(create_graph)
     _current.append(task)
     try:
         for edge, gradient in zip(edges, gradients, strict=True):
@@ -219,5 +219,5 @@ def execute(edges, gradients, keep_graph, create_graph, targets=None):
         task.run()
     finally:
         _current.pop()
-        local.grad_enabled = before
+        set_grad_enabled(before)
     return task.results

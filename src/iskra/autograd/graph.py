@@ -8,7 +8,7 @@ import warnings
 from iskra.autograd.api import GradientEdge, get_gradient_edge
 from iskra.autograd.engine import queue_callback
 from iskra.autograd.node import Node
-from iskra.core.local import local
+from iskra.core.local import active, local
 
 
 class saved_tensors_hooks:
@@ -32,8 +32,10 @@ class saved_tensors_hooks:
 
     def __enter__(self):
         local.saved_tensors_hooks = (*local.saved_tensors_hooks, self._hooks)
+        active.change("watching", 1)
 
     def __exit__(self, *exception):
+        active.change("watching", -1)
         local.saved_tensors_hooks = local.saved_tensors_hooks[:-1]
 
 
@@ -81,13 +83,18 @@ class set_detect_anomaly:
 
     def __init__(self, mode, check_nan=True):
         self._before = (local.anomaly, local.check_nan)
-        local.anomaly, local.check_nan = bool(mode), check_nan
+        _set_anomaly(bool(mode), check_nan)
 
     def __enter__(self):
         return self
 
     def __exit__(self, *exception):
-        local.anomaly, local.check_nan = self._before
+        _set_anomaly(*self._before)
+
+
+def _set_anomaly(mode, check_nan):
+    active.change("watching", int(mode) - int(local.anomaly))
+    local.anomaly, local.check_nan = mode, check_nan
 
 
 class detect_anomaly(set_detect_anomaly):

@@ -6,7 +6,8 @@ Source: https://docs.pytorch.org/docs/stable/torch.html#locally-disabling-gradie
 import functools
 import inspect
 
-from iskra.core.local import local
+from iskra.core.local import active, local
+from iskra.core.local import set_grad_enabled as switch_grad
 
 
 class _Mode:
@@ -17,7 +18,8 @@ class _Mode:
         self._set()
 
     def __exit__(self, *exception):
-        local.grad_enabled, local.inference = self._before
+        grad_enabled, local.inference = self._before
+        switch_grad(grad_enabled)
 
     def __call__(self, function):
         if inspect.isgeneratorfunction(function):
@@ -71,14 +73,14 @@ class no_grad(_BareDecorator):
     """
 
     def _set(self):
-        local.grad_enabled = False
+        switch_grad(False)
 
 
 class enable_grad(_BareDecorator):
     """Operations in this block are recorded, even inside `no_grad`."""
 
     def _set(self):
-        local.grad_enabled = True
+        switch_grad(True)
 
 
 class set_grad_enabled(_Mode):
@@ -100,18 +102,15 @@ class set_grad_enabled(_Mode):
 
     def __call__(self, function):
         # As a decorator it must not change the mode at the place of the decoration.
-        local.grad_enabled, local.inference = self._before
+        grad_enabled, local.inference = self._before
+        switch_grad(grad_enabled)
         return _Mode.__call__(self, function)
 
     def _set(self):
-        local.grad_enabled = self.mode
+        switch_grad(self.mode)
 
     def _clone(self):
         return set_grad_enabled(self.mode)
-
-
-def count_inference(change):
-    """Told +1 and -1 as blocks of inference mode begin and end; `iskra.dispatch` replaces it."""
 
 
 class inference_mode(_Mode):
@@ -132,15 +131,15 @@ class inference_mode(_Mode):
 
     def __enter__(self):
         super().__enter__()
-        count_inference(1)
+        active.change("intercepting", 1)
 
     def __exit__(self, *exception):
-        count_inference(-1)
+        active.change("intercepting", -1)
         super().__exit__(*exception)
 
     def _set(self):
         local.inference = bool(self.mode)
-        local.grad_enabled = not self.mode
+        switch_grad(not self.mode)
 
     def _clone(self):
         return inference_mode(self.mode)

@@ -4,6 +4,7 @@ They have no operands, so nothing is promoted, recorded or taken over by an argu
 Only interceptors (modes) see them, so that their functions can be a short path past the door.
 """
 
+from iskra.core.local import active
 from iskra.dispatch import door
 from iskra.dispatch.operator import Operator, register
 from iskra.dispatch.variants import write_out
@@ -53,7 +54,7 @@ def _public(op, body):
     takes_out = op.out
 
     def function(*args, **kwargs):
-        if door.intercepting or takes_out and "out" in kwargs:
+        if active.intercepting or takes_out and "out" in kwargs:
             return door.call(op, args, kwargs)
         if variadic is not None and len(args) > variadic:
             rest = args[variadic:]

@@ -8,8 +8,7 @@ path cannot finish, goes through `call`, which is complete.
 
 import numpy as np
 
-from iskra.autograd import modes
-from iskra.core.local import local
+from iskra.core.local import active, local
 from iskra.dispatch.execute import constant, quiet_run
 from iskra.dispatch.operator import bind
 from iskra.dispatch.overrides import FOREIGN, intercept, scan
@@ -19,26 +18,12 @@ from iskra.tensor.tensor import _new
 
 ndarray = np.ndarray
 
-# How many interceptors (and blocks of inference mode) are active in the process. The short paths
-# look at nothing else: only when it is not zero does a call ask whether its own thread has one.
-intercepting = 0
-
-
-def count(change):
-    """Note that an interceptor has come (+1) or gone (-1)."""
-    global intercepting
-    intercepting += change
-
-
-modes.count_inference = count
-
-
 def call(op, args, kwargs):
     """Run one operator call, whatever its arguments."""
     flags = scan(args)
     if kwargs:
         flags |= scan(kwargs.values())
-    if intercepting or flags & FOREIGN:
+    if active.intercepting or flags & FOREIGN:
         handled, result = intercept(op, args, kwargs)
         if handled:
             return result
@@ -56,7 +41,7 @@ def call(op, args, kwargs):
 def perform(op, bound, flags):
     """Execute a call that nothing intercepts, and record it if its tensors ask for it."""
     result = op.run(op, bound)
-    if intercepting and local.inference:
+    if active.intercepting and local.inference:
         mark_inference(result)
     elif flags and op.formulas:
         record(op, bound, result)
@@ -76,7 +61,7 @@ def unary(op):
     defaults = op.settings
 
     def function(input, **settings):
-        if (input.__class__ is Tensor or input.__class__ is Parameter) and not intercepting:
+        if (input.__class__ is Tensor or input.__class__ is Parameter) and not active.intercepting:
             plan = plans.get(input._dtype)
             if plan is not None and not settings:
                 try:
@@ -105,7 +90,7 @@ def unary_with_settings(op):
     defaults = op.signature.defaults[1:]
 
     def function(input, *rest, **settings):
-        if (input.__class__ is Tensor or input.__class__ is Parameter) and not intercepting:
+        if (input.__class__ is Tensor or input.__class__ is Parameter) and not active.intercepting:
             plan = plans.get(input._dtype)
             if plan is not None and not rest and (not settings or settings == _not_inplace):
                 try:
@@ -133,7 +118,7 @@ def binary(op):
     def function(input, other, **settings):
         if (input.__class__ is Tensor or input.__class__ is Parameter) and not settings:
             kind = input._dtype
-            if kind in plans and not intercepting:
+            if kind in plans and not active.intercepting:
                 compute, result_dtype = plans[kind]
                 cls = other.__class__
                 if cls is Tensor or cls is Parameter:

@@ -58,10 +58,7 @@ def run_general(op, bound):
     arrays = _plain_arrays(op, bound)
     if arrays is not None:
         try:
-            if op.computes:
-                result = quiet_run(op.compute, arrays)
-            else:
-                result = op.compute(arrays)
+            result = _compute_plain(op, arrays)
         except Exception:  # the whole path does it again and says what is wrong
             result = None
         if isinstance(result, np.generic):  # NumPy's answer for zero dimensions
@@ -76,6 +73,16 @@ def run_general(op, bound):
     check_operands(op, bound)
     arrays, kind = prepare(op, bound)
     return _wrap_all(op, compute(op, arrays, bound), kind)
+
+
+def _compute_plain(op, arrays):
+    """Run the body; keyword-only settings that have their defaults are left out."""
+    split = op.signature.positional
+    if op.starred or op.keywords is not None and tuple(arrays[split:]) != op.settings:
+        return quietly(op.compute, arrays) if op.computes else op.compute(arrays)
+    if op.keywords is not None:
+        arrays = arrays[:split]
+    return quiet_run(op.body, *arrays) if op.computes else op.body(*arrays)
 
 
 def _plain_arrays(op, bound):

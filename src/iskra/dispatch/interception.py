@@ -4,7 +4,7 @@ Recording, autocast, profiling and ``TorchFunctionMode`` are interceptors. When 
 in the process, calls pay one look at one variable.
 """
 
-from iskra.core.local import local
+from iskra.core.local import active, local
 from iskra.dispatch import door
 
 
@@ -13,12 +13,12 @@ class Interceptor:
 
     def __enter__(self):
         local.interceptors = (*local.interceptors, self)
-        door.count(1)
+        active.change("intercepting", 1)
         return self
 
     def __exit__(self, *exception):
         local.interceptors = local.interceptors[:-1]
-        door.count(-1)
+        active.change("intercepting", -1)
 
     def intercept(self, op, args, kwargs):
         """Handle a call; the default passes it on. Inside, outer interceptors are active."""

@@ -72,6 +72,11 @@ class Operator:
         self.operands = self._operands(operands)
         self.formulas = formulas_of(grad, self)
         self.node = node or _camel_case(self.name) + "Backward0"
+        # A name that depends on the arguments: the positions of those that it names.
+        self.node_arguments = None if isinstance(self.node, str) else tuple(
+            self.signature.position[n]
+            for n in self.node.__code__.co_varnames[: self.node.__code__.co_argcount]
+        )
         self.namespace = namespace
         self.method = "torch" in namespace.split() if method is None else method
         self.function = function

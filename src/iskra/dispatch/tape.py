@@ -8,7 +8,7 @@ from operator import attrgetter
 
 from iskra.autograd.node import Node, gradient_edge, next_sequence
 from iskra.core.dtypes import FLOATING
-from iskra.core.local import local
+from iskra.core.local import active, local
 from iskra.tensor import Parameter, Tensor, storage_of, wrap
 
 _new = object.__new__
@@ -26,10 +26,21 @@ class OperatorNode(Node):
         return self.operator.name
 
     def apply(self, g):
-        values = self._values()
+        values = self.saved
+        if values:
+            values = self._values()
         results = [None] * len(self.input_edges)
         for step in self.plan.steps:
-            step.run(self, g, values, results)
+            if step.only_g:
+                found = step.function(g)
+            else:
+                found = step.function(*[
+                    values[s] if s >= 0 else g if s == -1 else step.needs(self) for s in step.slots
+                ])
+            if step.place is not None:
+                results[step.place] = found
+            else:
+                step.lay_out(found, results)
         return results
 
     def _values(self):
@@ -55,7 +66,7 @@ class OperatorNode(Node):
             self.saved = tuple(saved)
 
     def release(self):
-        if any(v.__class__ in _SAVED for v in self.saved):
+        if self.plan.keeps:
             self.saved = FREED
 
     def __getattr__(self, name):
@@ -67,45 +78,67 @@ class OperatorNode(Node):
 
 
 class Plan:
-    """How to record a call of `op` in which the parameters in `wanted` want a gradient."""
+    """How to record a call of `op` in which the parameters in `wanted` want a gradient.
 
-    __slots__ = ("names", "captures", "steps", "node_class")
+    `places` tells where each parameter's edges lie; `plain` that each has just one.
+    """
 
-    def __init__(self, op, wanted, places):
+    __slots__ = ("names", "captures", "keeps", "steps", "node_class")
+
+    def __init__(self, op, wanted, places, plain):
         formulas = [f for f in op.formulas if any(t in wanted for t in f.targets)]
         self.names = list(dict.fromkeys(n for f in formulas for n in f.captures))
         self.captures = [_capture(op, name) for name in self.names]
-        self.steps = [_Step(f, self.names, places) for f in formulas]
+        self.keeps = any(c is None or c in op.operands for c in self.captures)
+        self.steps = [_Step(f, self.names, places, plain) for f in formulas]
         fixed = isinstance(op.node, str) and op.outputs is not None
         self.node_class = node_class(op, op.node, op.outputs) if fixed else None
+
+    def collect(self, bound, outputs):
+        """The values to save, in the order of `names`."""
+        saved = []
+        for capture in self.captures:
+            if capture.__class__ is int:
+                value = bound[capture]
+                saved.append(value if value.__class__ in _SIMPLE else _save_input(value))
+            elif capture is None:
+                saved.append(_save_outputs(outputs))
+            else:
+                index, describe = capture
+                saved.append(describe(bound[index]))
+        return saved
+
+
+_SIMPLE = frozenset({int, float, bool, type(None), str})
 
 
 class _Step:
     """One formula: where its arguments come from and where its results go."""
 
-    __slots__ = ("function", "slots", "places")
+    __slots__ = ("function", "slots", "only_g", "places", "place")
 
-    def __init__(self, formula, names, places):
+    def __init__(self, formula, names, places, plain):
         special = {"g": -1, "needs": -2}
         self.function = formula.function
         self.slots = [special[n] if n in special else names.index(n) for n in formula.names]
+        self.only_g = self.slots == [-1]
         self.places = [places[t] for t in formula.targets]
+        self.place = self.places[0][0] if plain and len(self.places) == 1 else None
 
-    def run(self, node, g, values, results):
-        found = self.function(*[
-            values[s] if s >= 0 else g if s == -1 else self._needs(node) for s in self.slots
-        ])
-        places = self.places
-        if len(places) == 1:
+    def needs(self, node):
+        """Which of the formula's targets want a gradient."""
+        edges = node.input_edges
+        return tuple(any(edges[i] is not None for i in range(*p)) for p in self.places)
+
+    def lay_out(self, found, results):
+        """Put gradients of several targets, or of lists, where their edges are."""
+        if len(self.places) == 1:
             found = (found,)
-        for (start, stop), gradient in zip(places, found, strict=True):
+        for (start, stop), gradient in zip(self.places, found, strict=True):
             if gradient.__class__ is list or gradient.__class__ is tuple:
                 results[start:stop] = gradient
             else:
                 results[start] = gradient
-
-    def _needs(self, node):
-        return tuple(any(node.input_edges[i] is not None for i in range(*p)) for p in self.places)
 
 
 def node_class(op, name, count):
@@ -130,9 +163,11 @@ def _capture(op, name):
 
 def _each(describe):
     def described(value):
+        if isinstance(value, Tensor):
+            return describe(value)
         if isinstance(value, (list, tuple)):
             return tuple(described(v) for v in value)
-        return describe(value) if isinstance(value, Tensor) else None
+        return None
 
     return described
 
@@ -206,7 +241,7 @@ _SAVED = frozenset({SavedTensor, SavedOutput, Packed, SavedSequence})
 
 def _save_input(value):
     if isinstance(value, Tensor):
-        if local.saved_tensors_hooks:
+        if active.watching and local.saved_tensors_hooks:
             return Packed(value)
         saved = _new(SavedTensor)
         saved.tensor = value
@@ -219,7 +254,7 @@ def _save_input(value):
 
 
 def _save_output(tensor, number):
-    if local.saved_tensors_hooks:
+    if active.watching and local.saved_tensors_hooks:
         return Packed(tensor.detach())
     saved = _new(SavedOutput)
     saved.array = tensor._array
@@ -246,7 +281,7 @@ def _overwritten(saved, tensor, node):
 
 def record(op, bound, output):
     """Attach a call to the graph if any of its tensors requires a gradient."""
-    if not local.grad_enabled:
+    if active.without_grad and not local.grad_enabled:
         return
     edges = []
     wanted = 0
@@ -254,16 +289,19 @@ def record(op, bound, output):
     for target in op.targets:
         value = bound[target]
         cls = value.__class__
-        edge = None
         if cls is Tensor or cls is Parameter:
             if value._requires_grad:
                 edge = value._edge or gradient_edge(value)
+                edges.append(edge)
                 if edge is not None:
                     wanted |= bit
+            else:
+                edges.append(None)
         elif cls is list or cls is tuple or isinstance(value, Tensor):
             record_lists(op, bound, output)
             return
-        edges.append(edge)
+        else:
+            edges.append(None)
         bit <<= 1
     if not wanted:
         return
@@ -271,10 +309,9 @@ def record(op, bound, output):
     node = _new(plan.node_class or _class_of(op, bound, output))
     node.input_edges = edges
     node.plan = plan
-    captures = plan.captures
-    node.saved = [_pick(c, bound, output) for c in captures] if captures else ()
+    node.saved = plan.collect(bound, output) if plan.captures else ()
     node.sequence_nr = next_sequence()
-    if local.anomaly:
+    if active.watching and local.anomaly:
         node.forward_trace = _trace()
     if op.kind == "pointwise":
         node.output_shape = output._array.shape
@@ -289,7 +326,7 @@ def _plan(op, wanted):
     """The plan for calls in which these targets (a bit each) want a gradient."""
     places = {target: (i, i + 1) for i, target in enumerate(op.targets)}
     targets = [t for i, t in enumerate(op.targets) if wanted >> i & 1]
-    plan = op.tape_plans[wanted] = Plan(op, targets, places)
+    plan = op.tape_plans[wanted] = Plan(op, targets, places, True)
     return plan
 
 
@@ -312,7 +349,7 @@ def edges_of(op, bound):
         places[target] = (start, len(edges))
         if any(e is not None for e in edges[start:]):
             wanted.append(target)
-    return edges, Plan(op, wanted, places) if wanted else None
+    return edges, Plan(op, wanted, places, False) if wanted else None
 
 
 def make_node(op, plan, bound, edges, outputs):
@@ -323,25 +360,22 @@ def make_node(op, plan, bound, edges, outputs):
     node = _new(plan.node_class or _class_of(op, bound, outputs))
     node.input_edges = edges
     node.plan = plan
-    node.saved = [_pick(c, bound, outputs) for c in plan.captures]
+    node.saved = plan.collect(bound, outputs)
     node.sequence_nr = next_sequence()
-    if local.anomaly:
+    if active.watching and local.anomaly:
         node.forward_trace = _trace()
     return node
 
 
 def _class_of(op, bound, outputs):
     """The node's class where it depends on the arguments."""
-    name = op.node if isinstance(op.node, str) else op.select(op.node, bound)
+    name = op.node
+    if op.node_arguments is not None:
+        name = name(*[bound[i] for i in op.node_arguments])
     return node_class(op, name, op.outputs if op.outputs == 1 else len(outputs))
 
 
-def _pick(capture, bound, outputs):
-    if capture.__class__ is int:
-        return _save_input(bound[capture])
-    if capture is not None:
-        index, describe = capture
-        return describe(bound[index])
+def _save_outputs(outputs):
     if outputs is None:
         return None
     if isinstance(outputs, (tuple, list)):

@@ -8,8 +8,8 @@ Source: https://docs.pytorch.org/docs/stable/tensor_view.html
 import numpy as np
 
 from iskra.core import dtypes
-from iskra.core.local import local
-from iskra.dispatch import composite, door
+from iskra.core.local import active, local
+from iskra.dispatch import composite
 from iskra.dispatch import view as view_operator
 from iskra.dispatch.execute import as_view
 from iskra.dispatch.tape import record
@@ -201,7 +201,7 @@ class _Brackets:
 
     def __getitem__(self, index):
         cls = self.__class__
-        if (cls is Tensor or cls is Parameter) and not door.intercepting:
+        if (cls is Tensor or cls is Parameter) and not active.intercepting:
             place = _place_of(index)
             if place is not None:
                 try:
@@ -235,7 +235,7 @@ class _Brackets:
 def _is_plain(tensor):
     """Whether nothing but memory is concerned by a write."""
     cls = tensor.__class__
-    if not (cls is Tensor or cls is Parameter) or door.intercepting or tensor._is_inference:
+    if not (cls is Tensor or cls is Parameter) or active.intercepting or tensor._is_inference:
         return False
     if tensor._requires_grad and local.grad_enabled and tensor.requires_grad:
         return False
