@@ -11,6 +11,7 @@ _FAMILIES = (
     "loss", "likelihood", "classification", "distance", "ctc",
     "seeding", "sampling", "random", "dropout", "gamma",
     "matmul", "linear",
+    "addmm", "contraction",
 )
 for _family in _FAMILIES:
     importlib.import_module(f"iskra.ops.{_family}")

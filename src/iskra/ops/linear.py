@@ -10,8 +10,8 @@ import numpy as np
 
 from iskra.core.size import format_shape
 from iskra.dispatch import composite, operator
-from iskra.ops.matmul import _check_expands, _refuse_m1_m2, adjoint_times, matmul, product
-from iskra.ops.matmul import same_dtype
+from iskra.ops.addmm import check_expands
+from iskra.ops.matmul import adjoint_times, matmul, product, refuse_m1_m2, same_dtype
 
 
 def _node_of_linear(input, bias):
@@ -39,7 +39,7 @@ def _bias_gradient(g):
 
 @operator(
     method=False, function=False, out=False, operands="input weight bias", computes=True,
-    accepts="int float", uniform=_refuse_m1_m2, autocast="lower", node=_node_of_linear,
+    accepts="int float", uniform=refuse_m1_m2, autocast="lower", node=_node_of_linear,
     grad={
         "input": lambda g, weight: matmul(g, weight),
         "weight": _weight_gradient,
@@ -59,7 +59,7 @@ def linear_real(input, weight, bias=None):
         return result
     if bias.shape != result.shape[-1:]:
         rows = (math.prod(result.shape[:-1]), result.shape[-1])
-        _check_expands(bias.shape, rows if result.ndim != 2 else result.shape)
+        check_expands(bias.shape, rows if result.ndim != 2 else result.shape)
     return np.add(result, bias, out=result if result.ndim and result.size else None)
 
 
