@@ -15,4 +15,4 @@ def to_dlpack(tensor):
     >>> torch.utils.dlpack.from_dlpack(torch.utils.dlpack.to_dlpack(torch.ones(2)))
     tensor([1., 1.])
     """
-    return tensor.__dlpack__()
+    return tensor.__dlpack__(max_version=(1, 0))
