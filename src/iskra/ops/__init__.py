@@ -4,9 +4,10 @@ import importlib
 
 # Order matters only where a family builds on names of another at import time.
 _FAMILIES = (
-    "creation", "comparison", "arithmetic", "mathematics", "conversion", "casting", "reduction", "view", "dunders",
+    "creation", "ranges", "comparison", "arithmetic", "mathematics", "conversion", "casting",
+    "reduction", "extrema", "view", "dunders",
     "activation", "softmax",
-    "axes", "slicing", "joining", "rearranging", "view_writes",
+    "axes", "slicing", "joining", "rearranging", "view_writes", "grids",
     "indexing", "subscript",
     "loss", "likelihood", "classification", "distance", "ctc",
     "seeding", "sampling", "random", "dropout", "gamma",

@@ -1,20 +1,37 @@
-"""Reductions: sum, mean, extrema, norms, counts.
+"""Reductions: sum, mean, prod, variance, all, any, logsumexp, counts.
 
 Source of every operator here: https://docs.pytorch.org/docs/stable/torch.html#reduction-ops
 """
 
+import math
+
 import numpy as np
 
-from iskra.dispatch import reduction
+from iskra.core.size import wrap_dim
+from iskra.dispatch import FLOAT, composite, reduction
+from iskra.ops.arithmetic import conj_of
+from iskra.ops.comparison import where
+from iskra.ops.joining import cat
+
+
+def dims_of(dim, rank):
+    """The dimensions that a reduction takes out, as a tuple of non-negative ints."""
+    if dim is None or isinstance(dim, (tuple, list)) and not dim:
+        return tuple(range(rank))
+    return tuple(wrap_dim(d, rank) for d in (dim if isinstance(dim, (tuple, list)) else (dim,)))
 
 
 def restore_dims(g, shape, dim, keepdim):
     """Put back the dimensions that a reduction took out of `g`, as sizes of 1."""
-    if keepdim or not shape:
+    if keepdim or not shape or dim is None:  # without dimensions `g` expands as it is
         return g
-    dims = range(len(shape)) if dim is None or dim == () else dim if isinstance(dim, (tuple, list)) else (dim,)
-    dims = {d % len(shape) for d in dims}
+    dims = dims_of(dim, len(shape))
     return g.reshape([1 if d in dims else s for d, s in enumerate(shape)])
+
+
+def reduced_count(shape, dim):
+    """How many elements each result is made of."""
+    return math.prod(shape[d] for d in dims_of(dim, len(shape))) if shape else 1
 
 
 @reduction(
@@ -34,4 +51,316 @@ def sum(input, dim=None, keepdim=False, *, dtype=None):
     tensor([4, 6])
     """
     wide = np.int64 if dtype is None and input.dtype.kind in "iub" else None
-    return np.sum(input, axis=dim, keepdims=keepdim, dtype=wide)
+    return np.add.reduce(input, axis=dim, keepdims=keepdim, dtype=wide)
+
+
+def _mean_gradient(g, input_shape, dim, keepdim):
+    count = reduced_count(input_shape, dim)
+    return restore_dims(g / count, input_shape, dim, keepdim).expand(input_shape)
+
+
+@reduction(
+    node=lambda dim: "MeanBackward0" if dim is None else "MeanBackward1", grad=_mean_gradient,
+)
+def mean(input, dim=None, keepdim=False, *, dtype=None):
+    """Return the mean of all elements, or along `dim`. The mean of nothing is NaN.
+
+    Raises RuntimeError for integers and bools (pass `dtype`).
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.mean.html
+
+    >>> import iskra as torch
+    >>> torch.mean(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), dim=1)
+    tensor([1.5000, 3.5000])
+    """
+    if input.dtype.kind in "iub":
+        raise RuntimeError(
+            "mean(): could not infer output dtype. Input dtype must be either a floating point or "
+            f"complex dtype. Got: {input.dtype}; convert with .float() or pass dtype="
+        )
+    count = reduced_count(input.shape, dim)
+    total = np.add.reduce(input, axis=dim, keepdims=keepdim)
+    return np.divide(total, np.asarray(count, input.dtype))
+
+
+def _nonzero_product(input, dim):
+    """Products of all other elements along `dim`, without dividing (elements may be zero)."""
+    size = input.shape[dim]
+    ones = input.narrow(dim, 0, 1) * 0 + 1
+    before = cat((ones, input.narrow(dim, 0, size - 1)), dim).cumprod(dim)
+    after = cat((ones, input.narrow(dim, 1, size - 1).flip(dim)), dim).cumprod(dim).flip(dim)
+    return before * after
+
+
+def _prod_gradient(g, input, result, dim, keepdim):
+    if not input.numel():
+        return input * 0
+    if dim is None or not input.ndim:
+        others = _nonzero_product(input.reshape(-1), 0).reshape(input.shape)
+        return g * conj_of(others)
+    return restore_dims(g, input.shape, dim, keepdim) * conj_of(_nonzero_product(input, dim))
+
+
+@reduction(
+    node=lambda dim: "ProdBackward0" if dim is None else "ProdBackward1", grad=_prod_gradient,
+)
+def prod(input, dim=None, keepdim=False, *, dtype=None):
+    """Return the product of all elements, or along one dimension.
+
+    Integers and bools are multiplied as int64; `dtype` converts the elements first.
+
+    >>> import iskra as torch
+    >>> torch.prod(torch.tensor([[1, 2], [3, 4]]), dim=1)
+    tensor([ 2, 12])
+    """
+    wide = np.int64 if dtype is None and input.dtype.kind in "iub" else None
+    return np.multiply.reduce(input, axis=dim, keepdims=keepdim, dtype=wide)
+
+
+def _truth(input, result):
+    """PyTorch keeps uint8 results for uint8 operands."""
+    return result.astype(np.uint8) if input.dtype == np.uint8 else result
+
+
+@reduction()
+def all(input, dim=None, keepdim=False):
+    """Return whether all elements are non-zero, over everything or along `dim`.
+
+    >>> import iskra as torch
+    >>> torch.all(torch.tensor([[True, False], [True, True]]), dim=1)
+    tensor([False,  True])
+    """
+    return _truth(input, np.asarray(np.all(input, axis=dim, keepdims=keepdim)))
+
+
+@reduction()
+def any(input, dim=None, keepdim=False):
+    """Return whether any element is non-zero, over everything or along `dim`.
+
+    >>> import iskra as torch
+    >>> torch.any(torch.tensor([[True, False], [False, False]]), dim=1)
+    tensor([ True, False])
+    """
+    return _truth(input, np.asarray(np.any(input, axis=dim, keepdims=keepdim)))
+
+
+@composite(out=True)
+def count_nonzero(input, dim=None):
+    """Return the number of non-zero elements, in all or along `dim`.
+
+    >>> import iskra as torch
+    >>> torch.count_nonzero(torch.tensor([0, 3, 5]))
+    tensor(2)
+    """
+    return (input != 0).sum(dim)
+
+
+def check_not_empty(name, input, dim):
+    """Raise IndexError where an extremum of no elements is asked for."""
+    for d in dims_of(dim, input.ndim):
+        if input.shape[d] == 0:
+            raise IndexError(
+                f"{name}(): Expected reduction dim {d} to have non-zero size, but the operand's "
+                f"shape is {list(input.shape)}"
+            )
+
+
+def extremum_gradient(g, input, result, dim, keepdim):
+    """Shared equally among the elements that attain the extremum."""
+    result = restore_dims(result, input.shape, dim, keepdim)
+    attained = (input == result) | (input.isnan() & result.isnan())
+    share = attained.to(g.dtype)
+    share = share / share.sum(dims_of(dim, input.ndim), keepdim=True) if input.ndim else share
+    return restore_dims(g, input.shape, dim, keepdim) * share
+
+
+@reduction(accepts="bool int float", grad=extremum_gradient)
+def amax(input, dim=(), keepdim=False):
+    """Return the largest element, of all or along `dim` (an int or a tuple).
+
+    The gradient is shared equally among equal largest elements.
+    Raises IndexError where a dimension to be reduced has size 0.
+
+    >>> import iskra as torch
+    >>> torch.amax(torch.tensor([[1, 5], [7, 2]]), dim=1)
+    tensor([5, 7])
+    """
+    check_not_empty("amax", input, dim)
+    return np.maximum.reduce(input, axis=dim, keepdims=keepdim)
+
+
+@reduction(accepts="bool int float", grad=extremum_gradient)
+def amin(input, dim=(), keepdim=False):
+    """Return the smallest element, of all or along `dim` (an int or a tuple).
+
+    The gradient is shared equally among equal smallest elements.
+    Raises IndexError where a dimension to be reduced has size 0.
+
+    >>> import iskra as torch
+    >>> torch.amin(torch.tensor([[1, 5], [7, 2]]), dim=1)
+    tensor([1, 2])
+    """
+    check_not_empty("amin", input, dim)
+    return np.minimum.reduce(input, axis=dim, keepdims=keepdim)
+
+
+def _variance(input, dim, correction, keepdim):
+    count = reduced_count(input.shape, dim)
+    center = np.add.reduce(input, axis=dim, keepdims=True) / np.asarray(count, input.dtype)
+    spread = np.abs(input - center)
+    total = np.add.reduce(spread * spread, axis=dim, keepdims=keepdim)
+    return np.divide(total, np.asarray(max(count - correction, 0), total.dtype))
+
+
+def _variance_gradient(g, input, dim, correction, keepdim):
+    count = reduced_count(input.shape, dim)
+    dims = dims_of(dim, input.ndim)
+    center = input.mean(dims, keepdim=True) if input.ndim else input
+    scale = 2.0 / (count - correction) if count != correction else math.nan
+    return scale * restore_dims(g, input.shape, dim, keepdim) * (input - center)
+
+
+@reduction(
+    function=False, method=False, out=False, accepts="float complex", node="VarBackward0",
+    grad=_variance_gradient,
+    samples=lambda make: [
+        ((make((3, 4)), None, 1, False), {}), ((make((3, 4)), 1, 0, True), {}),
+        ((make((2, 3, 4)), (0, 2), 1, False), {}),
+    ],
+)
+def variance(input, dim, correction, keepdim):
+    """The operator behind `var` and its kin."""
+    return _variance(input, dim, correction, keepdim)
+
+
+def _std_gradient(g, input, result, dim, correction, keepdim):
+    g = g / (result * 2)
+    g = where(result == 0, g.new_zeros(()), g)
+    return _variance_gradient(g, input, dim, correction, keepdim)
+
+
+@reduction(
+    function=False, method=False, out=False, accepts="float complex", node="StdBackward0",
+    grad=_std_gradient,
+    samples=lambda make: [
+        ((make((3, 4)), None, 1, False), {}), ((make((3, 4)), 1, 0, True), {}),
+    ],
+)
+def deviation(input, dim, correction, keepdim):
+    """The operator behind `std` and its kin."""
+    return np.sqrt(_variance(input, dim, correction, keepdim))
+
+
+def _spread_arguments(name, input, dim, unbiased, correction):
+    """`var` and `std` take ``(unbiased)``, ``(dim, unbiased)`` or ``(dim, correction=...)``."""
+    if not (input.is_floating_point() or input.is_complex()):
+        raise RuntimeError(
+            f"{name} and its kin only support floating point and complex dtypes, got {input.dtype}"
+        )
+    if isinstance(dim, bool):
+        dim, unbiased = None, dim
+    if correction is None:
+        correction = 1 if unbiased is None or unbiased else 0
+    if isinstance(dim, (tuple, list)) and not dim:
+        dim = None
+    return dim, correction
+
+
+@composite(out=True)
+def var(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
+    """Return the variance of all elements, or along `dim`.
+
+    The sum of squares is divided by the count less `correction` (1; `unbiased` False is 0).
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.var.html
+
+    >>> import iskra as torch
+    >>> torch.var(torch.tensor([1.0, 2.0, 4.0]))
+    tensor(2.3333)
+    """
+    dim, correction = _spread_arguments("var", input, dim, unbiased, correction)
+    return _VARIANCE(input, dim, correction, keepdim)
+
+
+@composite(out=True)
+def std(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
+    """Return the standard deviation of all elements, or along `dim` (see `var`).
+
+    >>> import iskra as torch
+    >>> torch.std(torch.tensor([1.0, 2.0, 4.0]))
+    tensor(1.5275)
+    """
+    dim, correction = _spread_arguments("std", input, dim, unbiased, correction)
+    return _DEVIATION(input, dim, correction, keepdim)
+
+
+_VARIANCE, _DEVIATION = variance, deviation
+
+
+@composite(method=False)
+def var_mean(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
+    """Return the variance and the mean (see `var`).
+
+    >>> import iskra as torch
+    >>> torch.var_mean(torch.tensor([1.0, 3.0]))
+    (tensor(2.), tensor(2.))
+    """
+    dim, correction = _spread_arguments("var_mean", input, dim, unbiased, correction)
+    return _VARIANCE(input, dim, correction, keepdim), mean(input, dim, keepdim)
+
+
+@composite(method=False)
+def std_mean(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
+    """Return the standard deviation and the mean (see `var`).
+
+    >>> import iskra as torch
+    >>> torch.std_mean(torch.tensor([1.0, 3.0]))
+    (tensor(1.4142), tensor(2.))
+    """
+    dim, correction = _spread_arguments("std_mean", input, dim, unbiased, correction)
+    return _DEVIATION(input, dim, correction, keepdim), mean(input, dim, keepdim)
+
+
+@reduction(
+    FLOAT, namespace="torch special",
+    grad=lambda g, input, result, dim, keepdim: restore_dims(g, input.shape, dim, keepdim)
+    * conj_of((input - restore_dims(result, input.shape, dim, keepdim)).exp()),
+    samples=lambda make: [
+        ((make((3, 4)), 1), {}), ((make((3, 4)), (0, 1), True), {}), ((make(()), 0), {}),
+    ],
+)
+def logsumexp(input, dim, keepdim=False):
+    """Return ``log(sum(exp(input)))`` along `dim`, without overflow.
+
+    >>> import iskra as torch
+    >>> torch.logsumexp(torch.tensor([1000.0, 1000.0]), 0)
+    tensor(1000.6931)
+    """
+    if not input.size:
+        return np.log(np.add.reduce(np.exp(input), axis=dim, keepdims=keepdim))
+    top = np.maximum.reduce(input.real, axis=dim, keepdims=True)
+    top = np.where(np.isfinite(top), top, top.dtype.type(0))
+    total = np.log(np.add.reduce(np.exp(input - top), axis=dim, keepdims=keepdim))
+    return total + (top if keepdim else top.reshape(np.shape(total)))
+
+
+@composite(out=True)
+def nansum(input, dim=None, keepdim=False, *, dtype=None):
+    """Return the sum, in which NaN counts as zero.
+
+    >>> import iskra as torch
+    >>> torch.nansum(torch.tensor([1.0, float("nan")]))
+    tensor(1.)
+    """
+    return where(input.isnan(), input.new_zeros(()), input).sum(dim, keepdim, dtype=dtype)
+
+
+@composite(out=True)
+def nanmean(input, dim=None, keepdim=False, *, dtype=None):
+    """Return the mean of the elements that are not NaN.
+
+    >>> import iskra as torch
+    >>> torch.nanmean(torch.tensor([1.0, 3.0, float("nan")]))
+    tensor(2.)
+    """
+    count = input.isnan().logical_not().sum(dim, keepdim)
+    return nansum(input, dim, keepdim, dtype=dtype) / count
+
