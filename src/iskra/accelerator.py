@@ -5,7 +5,7 @@ Source: https://docs.pytorch.org/docs/stable/accelerator.html
 """
 
 __all__ = [
-    "current_accelerator", "current_device_idx", "current_device_index", "current_stream",
+    "Graph", "current_accelerator", "current_device_idx", "current_device_index", "current_stream",
     "device_count", "device_index", "empty_cache", "empty_host_cache", "get_device_capability",
     "get_memory_info", "is_available", "max_memory_allocated", "max_memory_reserved",
     "memory_allocated", "memory_reserved", "memory_stats", "reset_accumulated_memory_stats",
@@ -45,6 +45,13 @@ class device_index:
 
     def __exit__(self, *exception):
         return None
+
+
+class Graph:
+    """A recorded row of calls; there is no accelerator, so making one raises RuntimeError."""
+
+    def __new__(cls, *arguments, **keywords):
+        _absent("Graph")
 
 
 def _absent(name):

@@ -5,6 +5,7 @@ import functools
 
 from iskra.core import device
 from iskra.tensor import Storage, wrap
+from iskra.tensor.pickling import rebuild_meta_storage
 from iskra.tensor.tensor import device_of, storage_of
 
 _packages = []
@@ -34,7 +35,7 @@ def location_of(storage):
 
 
 def mover(map_location):
-    """A function of (read, location) that gives the `Storage`, or None for the meta device.
+    """A function of (read, nbytes, location) that gives the `Storage`.
 
     `read` is called for the bytes, on the CPU, only if they are needed; `location` is the name
     of the device from which they were saved.
@@ -43,7 +44,9 @@ def mover(map_location):
     if map_location is None:
         return _restore
     if isinstance(map_location, dict):
-        return lambda read, location: _restore(read, map_location.get(location, location))
+        return lambda read, nbytes, location: _restore(
+            read, nbytes, map_location.get(location, location)
+        )
     if isinstance(map_location, (str, device)):
         return functools.partial(_to, str(map_location))
     if callable(map_location):
@@ -54,15 +57,15 @@ def mover(map_location):
     )
 
 
-def _to(target, read, location):
-    return _restore(read, target)
+def _to(target, read, nbytes, location):
+    return _restore(read, nbytes, target)
 
 
-def _by_function(function, read, location):
+def _by_function(function, read, nbytes, location):
     storage = Storage(read())
     result = function(storage, location)
     if result is None:
-        return _restore(lambda: storage.array, location)
+        return _restore(lambda: storage.array, nbytes, location)
     if not isinstance(result, Storage):
         raise TypeError(
             "load: the map_location function must return a storage or None, not "
@@ -71,13 +74,13 @@ def _by_function(function, read, location):
     return result
 
 
-def _restore(read, location):
+def _restore(read, nbytes, location):
     """The storage on the device called `location`."""
     kind = str(location).partition(":")[0]
     if kind == "cpu":
         return Storage(read())
     if kind == "meta":
-        return None
+        return rebuild_meta_storage(nbytes)
     if kind != "cuda":
         for _, _, deserializer in _packages:
             result = deserializer(Storage(read()), location)

@@ -12,15 +12,11 @@ import numpy as np
 from iskra import ops
 from iskra.core import dtype as dtype_class
 from iskra.core import strided
-from iskra.tensor import Parameter, Storage, Tensor, wrap
-from iskra.tensor.storage import strided_view
+from iskra.tensor import Parameter, Storage, Tensor, pickling
 
 
 class TypedStorage:
-    """A storage together with the element type that a checkpoint gives it.
-
-    `storage` is the `Storage`, or None where `map_location` said "meta" and nothing was read.
-    """
+    """A `Storage` together with the element type that a checkpoint gives it."""
 
     __slots__ = ("storage", "dtype", "nbytes")
 
@@ -60,8 +56,6 @@ def rebuild_tensor(storage, offset, size, stride, requires_grad=False, dtype=Non
     if isinstance(storage, TypedStorage):
         dtype = storage.dtype if dtype is None else dtype
         storage = storage.storage
-        if storage is None:
-            return _meta(dtype, size, stride, requires_grad)
     if not isinstance(storage, Storage) or not isinstance(dtype, dtype_class):
         raise TypeError(
             f"rebuild_tensor: expected a storage and a dtype, got {type(storage).__name__} and "
@@ -71,14 +65,13 @@ def rebuild_tensor(storage, offset, size, stride, requires_grad=False, dtype=Non
     offset = operator.index(offset)
     if len(size) != len(stride) or offset < 0:
         raise RuntimeError(f"rebuild_tensor: size {size}, stride {stride}, offset {offset}")
-    tensor = wrap(_view(storage.array, dtype.numpy, size, stride, offset), dtype)
-    tensor._storage = storage
+    tensor = pickling.rebuild_tensor(storage, dtype, offset, size, stride, False)
     return _requiring(tensor, requires_grad)
 
 
 def _requiring(tensor, requires_grad):
     if requires_grad:
-        tensor.requires_grad = True
+        tensor.requires_grad = True  # raises for integers
     return tensor
 
 
@@ -87,20 +80,6 @@ def _lengths(values):
     if any(v < 0 for v in values):
         raise RuntimeError(f"rebuild_tensor: sizes and strides cannot be negative: {values}")
     return values
-
-
-def _view(memory, dtype, size, stride, offset):
-    if isinstance(memory, np.ndarray):
-        # As bytes: NumPy lends no buffer of the types it does not know, such as bfloat16.
-        return strided_view(memory.view(np.uint8), dtype, size, stride, offset)
-    import cupy  # the memory came from it
-
-    memory = memory.view(np.uint8).view(dtype)
-    last = offset + sum((n - 1) * s for n, s in zip(size, stride))
-    if 0 not in size and last >= memory.size:
-        raise RuntimeError(f"rebuild_tensor: element {last} of a storage of {memory.size}")
-    steps = tuple(s * dtype.itemsize for s in stride)
-    return cupy.lib.stride_tricks.as_strided(memory[offset:], size, steps)
 
 
 def _meta(dtype, size, stride, requires_grad):

@@ -23,7 +23,6 @@ from iskra.compat.locations import mover, register_package
 from iskra.compat.pickler import dump
 from iskra.compat.rebuild import TypedStorage
 from iskra.compat.unpickler import SafeUnpickler
-from iskra.core import dtypes
 from iskra.tensor import Storage
 
 __all__ = [
@@ -198,7 +197,7 @@ def _load_archive(source, options):
                     f"load: storage {key!r} has {source.size(name)} bytes, the checkpoint speaks "
                     f"of {nbytes}; it is damaged"
                 )
-            loaded[key] = options.move(lambda: contents(name, nbytes, kind), location)
+            loaded[key] = options.move(lambda: contents(name, nbytes, kind), nbytes, location)
         return _result(loaded[key], kind, length)
 
     return options.unpickle(io.BytesIO(source.bytes("data.pkl")), persistent_load)
@@ -224,7 +223,8 @@ def _load_legacy(stream, options):
             return reference[1]  # the class; its source code is not compared
         kind, key, location, length = _parse(reference)
         if key not in loaded:
-            loaded[key] = options.move(lambda: _native(source.arrays[key], kind, swap), location)
+            array = source.arrays[key]
+            loaded[key] = options.move(lambda: _native(array, kind, swap), array.size, location)
         view = reference[5] if len(reference) > 5 else None
         if view is None:
             return _result(loaded[key], kind, length)
@@ -243,8 +243,11 @@ def _parse(reference):
     if not good or reference[0] not in ("storage", b"storage"):
         raise pickle.UnpicklingError("load: an unknown reference, to no storage; damaged")
     _, kind, key, location, length = reference[:5]
-    key, location = (v.decode() if isinstance(v, bytes) else v for v in (key, location))
-    if not isinstance(kind, names.StorageClass) or type(length) is not int or length < 0:
+    key, location = (
+        v.decode("utf-8", "replace") if isinstance(v, bytes) else v for v in (key, location)
+    )
+    typed = isinstance(kind, names.StorageClass) and isinstance(key, str)
+    if not typed or not isinstance(location, str) or type(length) is not int or length < 0:
         raise pickle.UnpicklingError("load: a reference to an unknown kind of storage; damaged")
     return kind.dtype, key, location, length
 
@@ -264,11 +267,7 @@ def _native(array, kind, swap):
 
 
 def _result(storage, kind, length):
-    if kind is None:
-        if storage is not None:
-            return storage
-        kind = dtypes.uint8  # on the meta device there are no bytes to hold
-    return TypedStorage(storage, kind, length * kind.itemsize)
+    return storage if kind is None else TypedStorage(storage, kind, length * kind.itemsize)
 
 
 # --- settings
