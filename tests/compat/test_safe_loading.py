@@ -284,6 +284,15 @@ def test_trust_by_another_name():
         assert iskra.load(checkpoint(pickled)).value == 3
 
 
+@pytest.mark.parametrize("value", [np.float64(1.5), np.int32(7), np.bool_(True)])
+def test_numpy_scalars_once_they_are_trusted(value):
+    make = value.__reduce__()[0]
+    with pytest.raises(pickle.UnpicklingError, match="multiarray.scalar"):
+        through(value, [])
+    back = through({"best": value}, [make, np.dtype, type(value.dtype)])["best"]
+    assert back == value and type(back) is type(value)
+
+
 def test_errors_of_trusted_code_come_through():
     failing = Failing()
     failing.x = 1
