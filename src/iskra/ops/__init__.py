@@ -13,6 +13,7 @@ _FAMILIES = (
     "seeding", "sampling", "random", "dropout", "gamma",
     "matmul", "linear",
     "addmm", "contraction",
+    "gathering", "scattering", "scatter_reduce",
 )
 for _family in _FAMILIES:
     importlib.import_module(f"iskra.ops.{_family}")
