@@ -5,9 +5,10 @@ NumPy's protocols (CuPy's arrays, the meta device's, a recorder's symbols) gives
 The docstring of the body is the public documentation, its signature the public signature.
 """
 
-from iskra.dispatch.door import binary, general, perform, unary, unary_with_settings
+from iskra.dispatch.door import complete, perform
 from iskra.dispatch.execute import RUNNERS, run_general
 from iskra.dispatch.operator import NONE, SAME, Operator, register
+from iskra.dispatch.shortcuts import binary, composed, general, unary, unary_with_settings, viewing
 from iskra.dispatch.variants import make_inplace, write_out, write_result
 
 
@@ -96,11 +97,22 @@ def _public(op, body):
 
 
 def _template(op):
-    """The short path serves pointwise operators of one or two operands with default settings."""
+    """Which short path fits the operator's kind and signature."""
     signature = op.signature
-    operands = len(op.operands)
-    if op.kind == "pointwise" and operands == signature.required == 1 < signature.positional:
+    if op.kind == "pointwise":
+        return _pointwise_template(signature, len(op.operands))
+    if op.starred or op.storage:
+        return complete
+    if op.kind == "view":
+        return viewing if op.outputs == 1 and op.formulas else complete
+    if signature.variadic is not None or op.inplace_flag is not None:
+        return complete
+    return composed if op.kind == "composite" else general
+
+
+def _pointwise_template(signature, operands):
+    if operands == signature.required == 1 < signature.positional:
         return unary_with_settings
-    if op.kind != "pointwise" or not operands == signature.required == signature.positional:
-        return general
-    return {1: unary, 2: binary}.get(operands, general)
+    if operands == signature.required == signature.positional <= 2:
+        return unary if operands == 1 else binary
+    return complete

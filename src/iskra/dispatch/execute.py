@@ -16,7 +16,7 @@ from iskra.tensor import PERHAPS, Parameter, Tensor, storage_of, wrap
 from iskra.tensor.tensor import _new
 
 ndarray = np.ndarray
-_PASSED = frozenset({int, float, bool, str, type(None), complex, dtype})
+PASSED = frozenset({int, float, bool, str, type(None), complex, dtype})
 _NUMBERS = (bool, int, float, complex, np.number, np.bool_)
 
 
@@ -49,7 +49,7 @@ def run_pointwise(op, bound):
     check_operands(op, bound)
     arrays, kind = promote(op, bound)
     result = wrap_array(compute(op, arrays, bound), kind)
-    _plan(op, bound, kind, result)
+    note_plan(op, bound, kind, result._dtype)
     return result
 
 
@@ -104,7 +104,7 @@ def _plain_arrays(op, bound):
             if kind.is_narrow or accepts is not None and kind.category not in accepts:
                 return None
             arrays[index] = value._array
-        elif cls not in _PASSED and not (cls is tuple and value and value[0].__class__ is int):
+        elif cls not in PASSED and not (cls is tuple and value and value[0].__class__ is int):
             return None
         elif index in op.operands and value is not None:
             return None
@@ -125,7 +125,7 @@ def prepare(op, bound):
     return unwrap_all(op, bound) if op.promote is NONE else promote(op, bound)
 
 
-def _plan(op, bound, kind, result):
+def note_plan(op, bound, kind, result_dtype):
     """Note for the short path what a call on plain tensors of this one dtype amounts to."""
     if kind.is_narrow or op.outputs != 1:
         return
@@ -136,7 +136,7 @@ def _plan(op, bound, kind, result):
                 return
         elif not kind.is_floating_point:
             return
-    op.plans[kind] = (op.ufunc or op.body, result._dtype)
+    op.plans[kind] = (op.ufunc or op.body, result_dtype)
 
 
 def _resolve_dims(op, bound):
@@ -262,7 +262,7 @@ def unwrap_all(op, bound):
         if cls is Tensor or cls is Parameter:
             arrays[index] = value._array
             kind = value._dtype
-        elif cls in _PASSED:
+        elif cls in PASSED:
             continue
         else:
             arrays[index] = unwrap(value)

@@ -96,6 +96,8 @@ class Operator:
         self.scalars = scalars  # operands after the first may be numbers, left to the body
         self.doc = body.__doc__
         self.plans = {}  # dtype -> (function, result dtype): see iskra.dispatch.door
+        self.taken = {}  # dtype -> whether the body takes its arrays as they are
+        self.one_dtype = promote is not NONE or uniform is not None
         self.node_classes = {}
         self.tape_plans = {}  # which targets want a gradient -> how to record the call
         self.targets = tuple(dict.fromkeys(t for f in self.formulas for t in f.targets))
@@ -110,6 +112,10 @@ class Operator:
         self.inplace_flag = self.signature.position.get("inplace") if flagged else None
         self.settings = self.signature.defaults[self.signature.positional:]
         along = kind in ("reduction", "fused")  # these work along `dim` in `dtype`
+        # Keyword arguments that are the body's own business.
+        self.setting_names = set(self.signature.names) - {
+            self.signature.names[i] for i in self.operands
+        } - {"inplace", "dtype", "out"}
         self.dim_index = self.signature.position.get("dim") if along else None
         self.dtype_index = self.signature.position.get("dtype") if along else None
 
@@ -207,7 +213,7 @@ def bind(op, args, kwargs):
     """Lay call arguments onto the operator's parameters; raise TypeError where they don't fit."""
     signature = op.signature
     if signature.variadic is not None:
-        args = _pack(args, signature.variadic)
+        args = pack(args, signature.variadic)
     if signature.rest is not None and len(args) >= signature.rest:
         args = (*args[: signature.rest], args[signature.rest:])
     count = len(args)
@@ -244,7 +250,7 @@ def _gather(signature, kwargs):
     return named | {signature.names[signature.extra]: extra}
 
 
-def _pack(args, index):
+def pack(args, index):
     """``view(2, 3)`` means ``view((2, 3))``."""
     rest = args[index:]
     if len(rest) == 1 and (rest[0] is None or not hasattr(rest[0], "__index__")):

@@ -29,7 +29,7 @@ def check_writable(tensor, name):
             "You can make a clone to get a normal tensor before doing inplace update."
         )
     array = tensor._array
-    if 0 in array.strides and any(
+    if 0 in array.strides and array.size and any(
         s == 0 and n > 1 for s, n in zip(array.strides, array.shape, strict=True)
     ):
         raise RuntimeError(
@@ -176,6 +176,8 @@ def _result_array(op, bound):
     """The array of the result, and its dtype."""
     arrays, kind = execute.prepare(op, bound)
     result = execute.wrap_array(execute.compute(op, arrays, bound), kind)
+    if op.kind == "pointwise":
+        execute.note_plan(op, bound, kind, result._dtype)
     return result._array, result._dtype
 
 

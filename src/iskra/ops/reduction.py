@@ -185,7 +185,7 @@ def amax(input, dim=(), keepdim=False):
     tensor([5, 7])
     """
     check_not_empty("amax", input, dim)
-    return np.maximum.reduce(input, axis=dim, keepdims=keepdim)
+    return np.maximum.reduce(input, axis=None if dim == () else dim, keepdims=keepdim)
 
 
 @reduction(accepts="bool int float", grad=extremum_gradient)
@@ -200,7 +200,7 @@ def amin(input, dim=(), keepdim=False):
     tensor([1, 2])
     """
     check_not_empty("amin", input, dim)
-    return np.minimum.reduce(input, axis=dim, keepdims=keepdim)
+    return np.minimum.reduce(input, axis=None if dim == () else dim, keepdims=keepdim)
 
 
 def _variance(input, dim, correction, keepdim):
@@ -331,8 +331,8 @@ def logsumexp(input, dim, keepdim=False):
     """Return ``log(sum(exp(input)))`` along `dim`, without overflow.
 
     >>> import iskra as torch
-    >>> torch.logsumexp(torch.tensor([1000.0, 1000.0]), 0)
-    tensor(1000.6931)
+    >>> torch.logsumexp(torch.tensor([1000.0, 1001.0]), 0)
+    tensor(1001.3133)
     """
     if not input.size:
         return np.log(np.add.reduce(np.exp(input), axis=dim, keepdims=keepdim))

@@ -1,0 +1,271 @@
+"""Short paths: the functions that users call, for calls in which nothing is unusual.
+
+Each of them looks whether the call is ordinary (plain tensors, dtypes that the body takes as they
+are, no interceptor in the process), runs the body, and wraps and records what comes out. Anything
+else, and any error, goes through `iskra.dispatch.door.call`, which is complete and says what is
+wrong.
+"""
+
+import numpy as np
+
+from iskra.core.dtypes import FLOATING, of_numpy
+from iskra.core.local import active, local
+from iskra.dispatch.door import call
+from iskra.dispatch.execute import PASSED, as_view, constant, quiet_run, return_type
+from iskra.dispatch.operator import NONE, SAME, bind, pack
+from iskra.dispatch.overrides import FOREIGN, scan
+from iskra.dispatch.tape import record
+from iskra.tensor import Parameter, Tensor
+from iskra.tensor.tensor import _new
+
+ndarray = np.ndarray
+
+
+def unary(op):
+    """The public function of a pointwise operator with one operand."""
+    plans = op.plans
+    defaults = op.settings
+
+    def function(input, **settings):
+        if (input.__class__ is Tensor or input.__class__ is Parameter) and not active.intercepting:
+            plan = plans.get(input._dtype)
+            if plan is not None and not settings:
+                try:
+                    array = quiet_run(plan[0], input._array)
+                except Exception:
+                    return call(op, (input,), settings)
+                if array.__class__ is not ndarray:
+                    return call(op, (input,), settings)
+                result = _new(Tensor)
+                result._array = array
+                result._dtype = plan[1]
+                if input._requires_grad:
+                    record(op, (input,) + defaults, result)
+                return result
+        return call(op, (input,), settings)
+
+    return function
+
+
+_not_inplace = {"inplace": False}
+
+
+def unary_with_settings(op):
+    """The same where positional settings follow, as in `relu(input, inplace=False)`."""
+    plans = op.plans
+    defaults = op.signature.defaults[1:]
+
+    def function(input, *rest, **settings):
+        if (input.__class__ is Tensor or input.__class__ is Parameter) and not active.intercepting:
+            plan = plans.get(input._dtype)
+            if plan is not None and not rest and (not settings or settings == _not_inplace):
+                try:
+                    array = quiet_run(plan[0], input._array)
+                except Exception:
+                    return call(op, (input,), settings)
+                if array.__class__ is not ndarray:
+                    return call(op, (input,), settings)
+                result = _new(Tensor)
+                result._array = array
+                result._dtype = plan[1]
+                if input._requires_grad:
+                    record(op, (input,) + defaults, result)
+                return result
+        return call(op, (input, *rest), settings)
+
+    return function
+
+
+def binary(op):
+    """The public function of a pointwise operator with two operands."""
+    plans = op.plans
+    defaults = op.settings
+
+    def function(input, other, **settings):
+        if (input.__class__ is Tensor or input.__class__ is Parameter) and not settings:
+            kind = input._dtype
+            if kind in plans and not active.intercepting:
+                compute, result_dtype = plans[kind]
+                cls = other.__class__
+                if cls is Tensor or cls is Parameter:
+                    if other._dtype is not kind:
+                        return call(op, (input, other), settings)
+                    operand = other._array
+                    taped = input._requires_grad or other._requires_grad
+                elif (cls is float or cls is int) and kind.is_floating_point:
+                    operand = constant(other, kind)
+                    taped = input._requires_grad
+                else:
+                    return call(op, (input, other), settings)
+                try:
+                    array = quiet_run(compute, input._array, operand)
+                except Exception:
+                    return call(op, (input, other), settings)
+                if array.__class__ is not ndarray:
+                    return call(op, (input, other), settings)
+                result = _new(Tensor)
+                result._array = array
+                result._dtype = result_dtype
+                if taped:
+                    record(op, (input, other) + defaults, result)
+                return result
+        return call(op, (input, other), settings)
+
+    return function
+
+
+def _takes(op, dtype):
+    """Whether the body may be given arrays of this dtype as they are; noted for the next time."""
+    if op.promote is not NONE:
+        # Promotion leaves operands of one dtype alone, unless it makes integers floats.
+        rule_keeps = op.promote == SAME or dtype.category >= FLOATING
+        known = isinstance(op.promote, str) and rule_keeps and not dtype.is_narrow
+    else:
+        known = not (op.computes and dtype.is_narrow)
+    if op.accepts is not None and dtype.category not in op.accepts:
+        known = False
+    op.taken[dtype] = known
+    return known
+
+
+def _arrays(op, args):
+    """``(arrays, whether any tensor may be taped)``, or None where the call is not ordinary."""
+    arrays = []
+    taped = False
+    taken = op.taken
+    kind = None
+    for index, value in enumerate(args):
+        cls = value.__class__
+        if cls is Tensor or cls is Parameter:
+            dtype = value._dtype
+            if dtype not in taken:
+                _takes(op, dtype)
+            if not taken[dtype] or kind is not dtype and kind is not None and op.one_dtype:
+                return None
+            kind = dtype
+            arrays.append(value._array)
+            if value._requires_grad:
+                taped = True
+        elif cls in PASSED:
+            if value is not None and (index in op.operands or index == op.dtype_index):
+                return None
+            arrays.append(value)
+        elif cls is tuple and value and value[0].__class__ is int:
+            arrays.append(value)
+        else:
+            return None
+    return None if kind is None else (arrays, taped)
+
+
+def _settle_dim(op, arrays, kwargs):
+    """Make a reduction's `dim` non-negative; False where it needs a closer look."""
+    index = op.dim_index
+    dim = arrays[index] if index < len(arrays) else kwargs.get("dim")
+    if dim is None:
+        return True
+    rank = arrays[0].ndim
+    if dim.__class__ is not int or not -rank <= dim < rank:
+        return False
+    if dim < 0:
+        if index < len(arrays):
+            arrays[index] = dim + rank
+        else:
+            kwargs["dim"] = dim + rank
+    return True
+
+
+def _wrapped(op, result):
+    """Tensors around the body's results; None where they need a closer look."""
+    if result.__class__ is ndarray:
+        tensor = _new(Tensor)
+        tensor._array = result
+        tensor._dtype = of_numpy(result.dtype)
+        return tensor
+    if isinstance(result, np.generic):  # NumPy's answer for zero dimensions
+        return _wrapped(op, np.asarray(result))
+    if result.__class__ is tuple and op.outputs != 1:
+        tensors = [_wrapped(op, r) for r in result]
+        if not any(t is None for t in tensors):
+            return tuple(tensors) if op.result is None else return_type(op)(tensors)
+    return None
+
+
+def general(op):
+    """The function of an operator whose body takes arrays."""
+    body = op.body
+    computes = op.computes
+    reduces = op.dim_index is not None
+
+    def function(*args, **kwargs):
+        if active.intercepting or kwargs and not _are_settings(op, kwargs):
+            return call(op, args, kwargs)
+        found = _arrays(op, args)
+        if found is None:
+            return call(op, args, kwargs)
+        arrays, taped = found
+        if reduces and not _settle_dim(op, arrays, kwargs):
+            return call(op, args, kwargs)
+        try:
+            if computes:
+                result = quiet_run(body, *arrays, **kwargs)
+            else:
+                result = body(*arrays, **kwargs)
+        except Exception:
+            return call(op, args, kwargs)
+        result = _wrapped(op, result)
+        if result is None:
+            return call(op, args, kwargs)
+        if taped and op.formulas and (not active.without_grad or local.grad_enabled):
+            record(op, bind(op, args, kwargs), result)
+        return result
+
+    return function
+
+
+def _are_settings(op, kwargs):
+    """Whether the keyword arguments are the body's own and hold no tensors."""
+    for name, value in kwargs.items():
+        if value.__class__ not in PASSED or name not in op.setting_names and value is not None:
+            return False
+    return True
+
+
+def viewing(op):
+    """The function of a view operator with one result."""
+    body = op.body
+    variadic = op.signature.variadic
+
+    def function(*args, **kwargs):
+        if not kwargs and args and not active.intercepting:
+            source = args[0]
+            cls = source.__class__
+            if cls is Tensor or cls is Parameter:
+                bound = args if variadic is None else pack(args, variadic)
+                try:
+                    array = body(source._array, *bound[1:])
+                except Exception:
+                    return call(op, args, kwargs)
+                if array.__class__ is ndarray:
+                    view = as_view(source, array)
+                    if source._requires_grad:
+                        record(op, bind(op, args, kwargs), view)
+                    return view
+        return call(op, args, kwargs)
+
+    return function
+
+
+def composed(op):
+    """The function of a composite: its body takes tensors."""
+    body = op.body
+    names = op.setting_names
+
+    def function(*args, **kwargs):
+        if active.intercepting or scan(args) & FOREIGN:
+            return call(op, args, kwargs)
+        for name, value in kwargs.items():
+            if name not in names or value.__class__ not in PASSED:
+                return call(op, args, kwargs)
+        return body(*args, **kwargs)
+
+    return function
