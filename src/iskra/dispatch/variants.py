@@ -265,6 +265,7 @@ def _check_out(op, bound, outs):
 def store(name, target, value):
     """Write `value` into `target`, which takes its shape."""
     shape = value._array.shape
+    check_writable(target, name)
     if target._array.shape != shape:
         if target._array.size:
             warnings.warn(
@@ -274,7 +275,6 @@ def store(name, target, value):
                 stacklevel=4,
             )
         resize(target, shape)
-    check_writable(target, name)
     np.copyto(target._array, value._array, casting="unsafe")
     bump(target)
 
