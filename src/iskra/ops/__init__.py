@@ -14,6 +14,7 @@ _FAMILIES = (
     "matmul", "linear",
     "addmm", "contraction",
     "gathering", "scattering", "scatter_reduce",
+    "cdist",
 )
 for _family in _FAMILIES:
     importlib.import_module(f"iskra.ops.{_family}")

@@ -48,7 +48,7 @@ def positions(index, shape, dim):
 
 def check_index(name, index, rank):
     """`gather` and `scatter` want int32 or int64 and as many dimensions as the operand has."""
-    if index.dtype not in _INDEX:
+    if index.dtype not in _INDEX and index.size:
         raise RuntimeError(f"{name}(): Expected dtype int32/int64 for index")
     if index.size and max(index.ndim, 1) != max(rank, 1):
         raise RuntimeError(
@@ -187,6 +187,12 @@ def check_flat(name, index, size):
         )
 
 
+@operator(function=False, method=False, out=False)
+def from_the_front(indices, size):
+    """Indices that count from the end, counted from the front."""
+    return np.where(indices < 0, indices + size, indices)
+
+
 @composite(
     out=True, samples=lambda make: [
         ((make((3, 4)), make((1, 4), low=0, high=3, dtype=dtypes.int64), 0), {}),
@@ -210,7 +216,7 @@ def take_along_dim(input, indices, dim=None):
             f"{indices._dtype.scalar_name}"
         )
     if dim is None:
-        return gather(input.reshape(-1), 0, indices.reshape(-1))
+        input, indices, dim = input.reshape(-1), indices.reshape(-1), 0
     if input.dim() != indices.dim():
         raise RuntimeError(
             "torch.take_along_dim(): input and indices should have the same number of "
@@ -218,6 +224,8 @@ def take_along_dim(input, indices, dim=None):
             "dimensions for indices"
         )
     dim = wrap_dim(dim, input.dim())
+    if input.dim():
+        indices = from_the_front(indices, input.size(dim))
     held, wanted = list(input.shape), list(indices.shape)
     if held:
         held[dim] = wanted[dim] = 1

@@ -92,7 +92,7 @@ def _product_of_ranks(input, weight):
 
 
 @composite(
-    namespace="nn.functional",
+    namespace="nn.functional", out=True,
     samples=lambda make: [
         ((make((2, 3)), make((4, 3)), make((4,))), {}), ((make((2, 3)), make((4, 3))), {}),
         ((make((2, 2, 3)), make((4, 3)), make((4,))), {}), ((make((3,)), make((4, 3))), {}),

@@ -191,8 +191,7 @@ def roll(input, shifts, dims=()):
             f"shifts and dimensions must align. shifts: {len(shifts)}, dims:{len(dims)}"
         )
     if not input.ndim:
-        wrap_dims(dims, 0)
-        return input.copy()
+        raise IndexError("Dimension specified as 0 but tensor has no dimensions")
     return np.roll(input, shifts, tuple(wrap_dim(d, input.ndim) for d in dims))
 
 

@@ -331,7 +331,7 @@ def _number_for(name, value, kind):
     operands="input index value", scalars=True, inplace=True, node=_node_of_fill("IndexFill"),
     grad={
         "input": lambda g, dim, index: g.index_fill(dim, index, 0),
-        "value": lambda g, dim, index: g.index_select(dim, index).sum(),
+        "value": lambda g, dim, index: g.sum() - g.index_fill(dim, index, 0).sum(),
     },
     samples=lambda make: [((make((3, 4)), 1, index_samples(make, (2,), 4), 2.0), {})],
 )

@@ -7,8 +7,10 @@ import operator as python
 
 import numpy as np
 
+from iskra.core.dtypes import INTEGER
 from iskra.core.size import format_shape, wrap_dim
 from iskra.dispatch import composite, operator, view
+from iskra.ops.joining import cat, stack
 from iskra.tensor import Tensor
 
 _ALL = slice(None)
@@ -116,7 +118,7 @@ def narrow(input, dim, start, length):
     if not input.dim():
         raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
     if isinstance(start, Tensor):
-        if start.dim() or start.is_floating_point() or start.is_complex():
+        if start.dim() or start._dtype.category != INTEGER:
             raise RuntimeError(
                 "narrow(): start must be an 0-dim integral Tensor, got a tensor of shape "
                 f"{format_shape(start.shape)} and dtype {start.dtype}"
@@ -165,7 +167,7 @@ def stack_or_zeros(gradients, shape, dim):
         if gradient is None:
             zeros = known.new_zeros(shape) if zeros is None else zeros
             gradients[place] = zeros
-    return type(known).stack(gradients, dim)
+    return stack(gradients, dim)
 
 
 @view(
@@ -216,7 +218,7 @@ def _join_pieces(g, shape, sizes, dim):
             part = list(shape)
             part[dim] = sizes[place]
             gradients[place] = known.new_zeros(part)
-    return type(known).cat(gradients, dim)
+    return cat(gradients, dim)
 
 
 @view(
