@@ -254,7 +254,7 @@ def kaiming_uniform_(tensor, a=0, mode="fan_in", nonlinearity="leaky_relu", gene
     >>> import iskra as torch
     >>> _ = torch.manual_seed(0)
     >>> torch.nn.init.kaiming_uniform_(torch.empty(1, 3))
-    tensor([[-0.0105,  0.7588, -1.1641]])
+    tensor([[-0.0106,  0.7586, -1.1640]])
     """
     std = _kaiming_std(tensor, a, mode, nonlinearity)
     if std is None:

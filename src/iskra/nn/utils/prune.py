@@ -441,8 +441,8 @@ def custom_from_mask(module, name, mask):
     Source: `torch.nn.utils.prune.custom_from_mask`.
 
     >>> import iskra as torch
-    >>> custom_from_mask(torch.nn.Linear(2, 1), "bias", torch.tensor([0])).bias
-    tensor([0.], grad_fn=<MulBackward0>)
+    >>> custom_from_mask(torch.nn.Linear(2, 1), "bias", torch.tensor([0])).bias_mask
+    tensor([0.])
     """
     CustomFromMask.apply(module, name, mask)
     return module
