@@ -7,6 +7,8 @@ import pytest
 
 import iskra
 
+collect_ignore = ["typing"]         # read by the type checker, not run
+
 
 @pytest.fixture(autouse=True)
 def fixed_seed():
