@@ -9,6 +9,7 @@ _FAMILIES = (
     "activation", "softmax",
     "axes", "slicing", "joining", "rearranging", "view_writes", "grids",
     "indexing", "subscript",
+    "normalization", "embedding",
     "loss", "likelihood", "classification", "distance", "ctc",
     "seeding", "sampling", "random", "dropout", "gamma",
     "matmul", "linear",

@@ -1,0 +1,246 @@
+"""Embeddings: rows looked up by index, bags of rows, one-hot vectors.
+
+Source: https://docs.pytorch.org/docs/stable/nn.functional.html#sparse-functions
+"""
+
+import numpy as np
+
+from iskra.autograd import no_grad
+from iskra.core.dtypes import int32, int64
+from iskra.core.size import format_shape
+from iskra.dispatch import composite, operator
+from iskra.ops.joining import stack
+from iskra.tensor import Tensor, wrap
+
+FUNCTIONAL = dict(namespace="nn.functional", method=False, out=False)
+INTERNAL = dict(method=False, function=False, out=False)
+
+
+def _check_indices(name, indices, rows):
+    if indices.dtype.kind not in "iu" or indices.dtype.itemsize < 4:
+        raise RuntimeError(
+            f"Expected tensor for argument #1 'indices' to have one of the following scalar types: "
+            f"Long, Int; but got {indices.dtype} instead (while checking arguments for {name})"
+        )
+    if indices.size and (indices.min() < 0 or indices.max() >= rows):
+        bad = indices[(indices < 0) | (indices >= rows)].flat[0]
+        raise IndexError(
+            f"{name}: index out of range in self: {bad} is not in [0, {rows - 1}]"
+        )
+
+
+def add_rows(rows, indices, count):
+    """Sum `rows` into `count` rows, each where `indices` says."""
+    total = np.zeros((count, *rows.shape[1:]), rows.dtype)
+    if indices.size:
+        order = np.argsort(indices, kind="stable")
+        ordered = indices[order]
+        starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
+        total[ordered[starts]] = np.add.reduceat(rows[order], starts, axis=0)
+    return total
+
+
+def _backward_of_lookup(g, input, padding_idx):
+    rows = lookup(g, input, -1, False)
+    if padding_idx >= 0:
+        rows = rows.masked_fill((input == padding_idx).unsqueeze(-1), 0)
+    return rows
+
+
+@operator(**INTERNAL, operands="g input", computes=True, node="EmbeddingDenseBackward0", grad={
+    "g": lambda g, input, padding_idx, scale_grad_by_freq: _backward_of_lookup(
+        g, input, padding_idx
+    ),
+})
+def embedding_backward(g, input, rows, padding_idx, scale_grad_by_freq):
+    """The gradient of the table: each row gets what was looked up from it."""
+    indices = input.reshape(-1)
+    flat = g.reshape(indices.size, -1)
+    if scale_grad_by_freq and indices.size:
+        counts = np.bincount(indices, minlength=rows)
+        flat = flat / counts[indices][:, None].astype(flat.dtype)
+    total = add_rows(flat, indices, rows).reshape(rows, *g.shape[input.ndim:])
+    if padding_idx >= 0:
+        total[padding_idx] = 0
+    return total
+
+
+@operator(
+    **INTERNAL, operands="weight input", node="EmbeddingBackward0",
+    grad=lambda g, input, weight_shape, padding_idx, scale_grad_by_freq: embedding_backward(
+        g, input, weight_shape[0], padding_idx, scale_grad_by_freq
+    ),
+)
+def lookup(weight, input, padding_idx, scale_grad_by_freq):
+    """The operator behind `embedding`."""
+    _check_indices("embedding", input, weight.shape[0])
+    return np.take(weight, input, axis=0)
+
+
+def _renormalise(weight, indices, max_norm, norm_type):
+    """Scale the rows that are looked up and are too long, in place."""
+    with no_grad():
+        used = wrap(np.unique(indices._array))
+        rows = weight.detach()[used]
+        norms = rows.norm(norm_type, dim=1, keepdim=True)
+        factor = (max_norm / (norms + 1e-7)).clamp(max=1.0)
+        weight.detach()[used] = rows * factor
+
+
+def _padding(padding_idx, rows):
+    if padding_idx is None:
+        return -1
+    if not -rows <= padding_idx < rows:
+        raise AssertionError("Padding_idx must be within num_embeddings")
+    return padding_idx % rows
+
+
+@composite(**FUNCTIONAL)
+def embedding(
+    input, weight, padding_idx=None, max_norm=None, norm_type=2.0, scale_grad_by_freq=False,
+    sparse=False,
+):
+    """Return the rows of `weight` that `input` names: of shape ``(*input.shape, row)``.
+
+    The row `padding_idx` gets no gradient. Rows longer than `max_norm` are scaled in place.
+    Raises IndexError for an index outside the table. `sparse` gradients are given dense.
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.embedding.html
+
+    >>> import iskra as torch
+    >>> table = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+    >>> torch.nn.functional.embedding(torch.tensor([1, 0, 1]), table)
+    tensor([[3., 4.],
+            [1., 2.],
+            [3., 4.]])
+    """
+    if weight.dim() != 2:
+        raise RuntimeError(
+            f"embedding: 'weight' must be 2-D, got shape {format_shape(weight.shape)}"
+        )
+    padding = _padding(padding_idx, weight.size(0))
+    if max_norm is not None:
+        _renormalise(weight, input, max_norm, norm_type)
+    return lookup(weight, input, padding, scale_grad_by_freq)
+
+
+def _check_bag(input, offsets, mode, per_sample_weights):
+    if per_sample_weights is not None and mode != "sum":
+        raise NotImplementedError(
+            "embedding_bag: per_sample_weights was not None. per_sample_weights is only supported "
+            f"for mode='sum' (got mode='{mode}')."
+        )
+    if per_sample_weights is not None and per_sample_weights.shape != input.shape:
+        raise ValueError(
+            f"embedding_bag: If per_sample_weights ({per_sample_weights.shape}) is not None, then "
+            f"it must have the same shape as the input ({input.shape})"
+        )
+    if mode not in ("sum", "mean", "max"):
+        raise ValueError("mode has to be one of sum, mean or max")
+    if input.dim() == 2 and offsets is not None:
+        raise ValueError(
+            "if input is 2D, then offsets has to be None, as input is treated is a mini-batch of "
+            "fixed length sequences."
+        )
+    if input.dim() == 1 and offsets is None:
+        raise ValueError("offsets has to be a 1D Tensor but got None")
+    if input.dim() == 1 and offsets.dim() != 1:
+        raise ValueError("offsets has to be a 1D Tensor")
+    if input.dim() not in (1, 2):
+        raise ValueError(
+            f"input has to be 1D or 2D Tensor, but got Tensor of dimension {input.dim()}"
+        )
+
+
+@composite(**FUNCTIONAL)
+def embedding_bag(
+    input, weight, offsets=None, max_norm=None, norm_type=2, scale_grad_by_freq=False,
+    mode="mean", sparse=False, per_sample_weights=None, include_last_offset=False,
+    padding_idx=None,
+):
+    """Look up bags of rows and return the sum, mean or maximum of each.
+
+    A 2-D `input` holds one bag a row; a 1-D one is cut at `offsets`.
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.embedding_bag.html
+
+    >>> import iskra as torch
+    >>> table = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+    >>> torch.nn.functional.embedding_bag(torch.tensor([[0, 1], [1, 1]]), table)
+    tensor([[2., 3.],
+            [3., 4.]])
+    """
+    if weight.dtype in (int64, int32) and input.is_floating_point():
+        input, weight = weight, input  # an older order of the arguments
+    _check_bag(input, offsets, mode, per_sample_weights)
+    starts, ends = _bounds(input, offsets, include_last_offset)
+    flat = input.reshape(-1)
+    rows = embedding(flat, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq)
+    if per_sample_weights is not None:
+        rows = rows * per_sample_weights.reshape(-1, 1)
+    kept = None if padding_idx is None else flat != padding_idx % weight.size(0)
+    return stack([
+        _bag(rows[a:b], None if kept is None else kept[a:b], mode)
+        for a, b in zip(starts, ends, strict=True)
+    ]) if len(starts) else rows.new_zeros((0, weight.size(1)))
+
+
+def _bounds(input, offsets, include_last_offset):
+    """Where each bag begins and ends in the flattened input."""
+    if input.dim() == 2:
+        count, size = input.shape
+        return [i * size for i in range(count)], [(i + 1) * size for i in range(count)]
+    starts = offsets.tolist()
+    if starts and starts[0] != 0:
+        raise RuntimeError(
+            f"offsets[0] has to be 0, i.e., the first sequence in the mini-batch has to start from "
+            f"position 0. However, got {starts[0]}"
+        )
+    if starts and starts[-1] > input.numel():
+        raise RuntimeError(
+            f"offsets[-1] can not be greater than input's length({input.numel()}) but got "
+            f"offsets[-1] of {starts[-1]}"
+        )
+    if include_last_offset:
+        return starts[:-1], starts[1:]
+    return starts, [*starts[1:], input.numel()]
+
+
+def _bag(rows, kept, mode):
+    """One bag's rows, reduced; rows of the padding index do not count."""
+    if kept is not None:
+        rows = rows[kept]
+    if not rows.size(0):
+        return rows.new_zeros(rows.shape[1:])
+    if mode == "max":
+        return rows.max(0).values
+    return rows.sum(0) if mode == "sum" else rows.mean(0)
+
+
+@composite(**FUNCTIONAL)
+def one_hot(tensor, num_classes=-1):
+    """Return vectors of zeros with a one at each index: shape ``(*tensor.shape, num_classes)``.
+
+    Without `num_classes` it is one more than the largest index.
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.one_hot.html
+
+    >>> import iskra as torch
+    >>> torch.nn.functional.one_hot(torch.tensor([2, 0]))
+    tensor([[0, 0, 1],
+            [1, 0, 0]])
+    """
+    if not isinstance(tensor, Tensor) or tensor.dtype is not int64:
+        raise RuntimeError(
+            "one_hot is only applicable to index tensor of type LongTensor, got "
+            f"{getattr(tensor, 'dtype', type(tensor).__name__)}; convert with .long()"
+        )
+    indices = tensor._array
+    if not indices.size and num_classes <= 0:
+        raise RuntimeError("Can not infer total number of classes from empty tensor.")
+    if indices.size and indices.min() < 0:
+        raise RuntimeError("Class values must be non-negative.")
+    if num_classes == -1:
+        num_classes = int(indices.max()) + 1
+    elif indices.size and indices.max() >= num_classes:
+        raise RuntimeError("Class values must be smaller than num_classes.")
+    result = np.zeros((*indices.shape, num_classes), np.int64)
+    np.put_along_axis(result, indices[..., None], 1, -1)
+    return wrap(result)

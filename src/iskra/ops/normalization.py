@@ -1,0 +1,400 @@
+"""Normalisation: batch, layer, group, instance, RMS and local response.
+
+Source: https://docs.pytorch.org/docs/stable/nn.functional.html#normalization-functions
+"""
+
+import math
+
+import numpy as np
+
+from iskra.autograd import no_grad
+from iskra.core.dtypes import finfo
+from iskra.core.size import format_shape
+from iskra.dispatch import composite, fused
+from iskra.ops.arithmetic import conj_of
+from iskra.ops.joining import cat
+
+INTERNAL = dict(method=False, function=False, out=False)
+BOTH = dict(namespace="torch nn.functional", method=False, out=False)
+FUNCTIONAL = dict(namespace="nn.functional", method=False, out=False)
+
+
+def _standard(array, axes, eps):
+    """``(array - mean) / sqrt(variance + eps)`` over the axes, and one over that root."""
+    count = np.asarray(math.prod(array.shape[a] for a in axes), array.dtype)
+    mean = np.add.reduce(array, axis=axes, keepdims=True) / count
+    centred = array - mean
+    variance = np.add.reduce(centred * centred, axis=axes, keepdims=True) / count
+    scale = np.reciprocal(np.sqrt(variance + array.dtype.type(eps)))
+    return centred * scale, scale
+
+
+def _standard_gradient(g, result, dims):
+    """Both outputs' part: of the standardised elements and of the scale."""
+    standard, scale = result
+    total = None
+    if g[0] is not None:
+        inner = g[0] - g[0].mean(dims, keepdim=True)
+        total = scale * (inner - standard * (g[0] * standard).mean(dims, keepdim=True))
+    if g[1] is not None:
+        count = math.prod(standard.shape[d] for d in dims)
+        part = -g[1] * scale * scale * standard / count
+        total = part if total is None else total + part
+    return total
+
+
+@fused(
+    **INTERNAL, outputs=2, grad=_standard_gradient,
+    samples=lambda make: [((make((3, 4)), (1,), 1e-5), {}), ((make((2, 3, 4)), (0, 2), 1e-5), {})],
+)
+def standardize(input, dims, eps):
+    """Elements less their mean, over their standard deviation along `dims`; and one over it."""
+    return _standard(input, dims, eps)
+
+
+def _through_standard(g, standard, scale, dims):
+    """The gradient of the standardised elements, passed on to what they were made of."""
+    inner = g - g.mean(dims, keepdim=True) - standard * (g * standard).mean(dims, keepdim=True)
+    return scale * inner
+
+
+def _affine(standard, weight, bias):
+    if weight is not None:
+        standard = np.multiply(standard, weight)
+    return standard if bias is None else np.add(standard, bias)
+
+
+def _layer_norm_gradient(g, needs, input, normalized_shape, weight, eps):
+    dims = tuple(range(input.dim() - len(normalized_shape), input.dim()))
+    standard, scale = standardize(input, dims, eps)
+    weighted = g if weight is None else g * conj_of(weight)
+    return (
+        _through_standard(weighted, standard, scale, dims) if needs[0] else None,
+        g * standard if needs[1] else None,
+        g if needs[2] else None,
+    )
+
+
+def _check_normalized_shape(name, shape, normalized_shape, weight, bias):
+    given = tuple(normalized_shape)
+    for label, value in (("weight", weight), ("bias", bias)):
+        if value is not None and value.shape != given:
+            raise RuntimeError(
+                f"{name}: Expected {label} to be of same shape as normalized_shape, but got "
+                f"{label} of shape {format_shape(value.shape)} and normalized_shape = "
+                f"{format_shape(given)}"
+            )
+    if not given:
+        raise RuntimeError(
+            f"{name}: Expected normalized_shape to be at least 1-dimensional, i.e., containing at "
+            "least one element, but got normalized_shape = []"
+        )
+    if tuple(shape[-len(given):]) != given or len(shape) < len(given):
+        raise RuntimeError(
+            f"{name}: Given normalized_shape={format_shape(given)}, expected input with shape "
+            f"[*, {format_shape(given)[1:-1]}], but got input of size{format_shape(shape)}"
+        )
+
+
+@fused(
+    **BOTH, operands="input weight bias", accepts="float complex",
+    node="NativeLayerNormBackward0",
+    grad={("input", "weight", "bias"): _layer_norm_gradient},
+    samples=lambda make: [
+        ((make((3, 4)), (4,)), {}), ((make((2, 3, 4)), (3, 4), make((3, 4)), make((3, 4))), {}),
+    ],
+)
+def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-05):
+    """Standardise over the last dimensions, then scale by `weight` and shift by `bias`.
+
+    `normalized_shape` is the shape of those dimensions. Raises RuntimeError where shapes differ.
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.layer_norm.html
+
+    >>> import iskra as torch
+    >>> torch.nn.functional.layer_norm(torch.tensor([[1.0, 3.0], [0.0, 10.0]]), (2,))
+    tensor([[-1.0000,  1.0000],
+            [-1.0000,  1.0000]])
+    """
+    _check_normalized_shape("layer_norm", input.shape, normalized_shape, weight, bias)
+    axes = tuple(range(input.ndim - len(normalized_shape), input.ndim))
+    return _affine(_standard(input, axes, eps)[0], weight, bias)
+
+
+@composite(
+    **BOTH,
+    samples=lambda make: [
+        ((make((3, 4)), (4,)), {}), ((make((2, 3, 4)), (3, 4), make((3, 4))), {}),
+    ],
+)
+def rms_norm(input, normalized_shape, weight=None, eps=None):
+    """Divide by the root of the mean square over the last dimensions, then scale by `weight`.
+
+    Without `eps` the dtype's own is used.
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.rms_norm.html
+
+    >>> import iskra as torch
+    >>> torch.nn.functional.rms_norm(torch.tensor([[3.0, 4.0]]), (2,))
+    tensor([[0.8485, 1.1314]])
+    """
+    _check_normalized_shape("rms_norm", input.shape, normalized_shape, weight, None)
+    eps = finfo(input.dtype).eps if eps is None else eps
+    dims = tuple(range(input.dim() - len(normalized_shape), input.dim()))
+    result = input * ((input * input).mean(dims, keepdim=True) + eps).rsqrt()
+    return result if weight is None else result * weight
+
+
+def _by_channel(values, rank):
+    """Values per channel, shaped to broadcast along dimension 1."""
+    return None if values is None else values.reshape([1, -1] + [1] * (rank - 2))
+
+
+def _channel_sum(g):
+    return g.sum([d for d in range(g.dim()) if d != 1])
+
+
+def _batch_norm_gradient(g, needs, input, weight, eps):
+    g = g[0]
+    dims = tuple(d for d in range(input.dim()) if d != 1)
+    standard, scale = standardize(input, dims, eps)
+    weighted = g if weight is None else g * _by_channel(weight, g.dim())
+    return (
+        _through_standard(weighted, standard, scale, dims) if needs[0] else None,
+        _channel_sum(g * standard) if needs[1] else None,
+        _channel_sum(g) if needs[2] else None,
+    )
+
+
+@fused(
+    **INTERNAL, outputs=3, operands="input weight bias", accepts="float",
+    node="NativeBatchNormBackward0",
+    grad={("input", "weight", "bias"): _batch_norm_gradient},
+)
+def batch_norm_training(input, weight, bias, eps):
+    """Batch normalisation by the batch's own statistics; also those: mean and variance."""
+    axes = tuple(d for d in range(input.ndim) if d != 1)
+    standard, scale = _standard(input, axes, eps)
+    mean = np.add.reduce(input, axis=axes) / np.asarray(input.size // input.shape[1], input.dtype)
+    variance = (np.reciprocal(scale * scale) - input.dtype.type(eps)).reshape(-1)
+    rank = input.ndim
+    return _affine(standard, _by_channel(weight, rank), _by_channel(bias, rank)), mean, variance
+
+
+def _fixed_standard(input, mean, var, eps):
+    """Elements standardised by given statistics, and the scale that does it; per channel."""
+    rank = input.dim()
+    scale = (_by_channel(var, rank) + eps).rsqrt()
+    return (input - _by_channel(mean, rank)) * scale, scale
+
+
+def _fixed_gradient(g, needs, input, running_mean, running_var, weight, eps):
+    standard, scale = _fixed_standard(input, running_mean, running_var, eps)
+    weighted = g if weight is None else g * _by_channel(weight, g.dim())
+    return (
+        weighted * scale if needs[0] else None,
+        _channel_sum(g * standard) if needs[1] else None,
+        _channel_sum(g) if needs[2] else None,
+    )
+
+
+@fused(
+    **INTERNAL, operands="input running_mean running_var weight bias", accepts="float",
+    node="NativeBatchNormBackward0",
+    grad={("input", "weight", "bias"): _fixed_gradient},
+    samples=lambda make: [(
+        (make((3, 4)), make((4,), requires_grad=False), make((4,), 0.5, 2, requires_grad=False),
+         make((4,)), make((4,)), 1e-5), {},
+    )],
+)
+def batch_norm_fixed(input, running_mean, running_var, weight, bias, eps):
+    """Batch normalisation by given statistics."""
+    rank = input.ndim
+    scale = np.reciprocal(np.sqrt(running_var + input.dtype.type(eps)))
+    scale = scale if weight is None else scale * weight
+    shift = -running_mean * scale if bias is None else bias - running_mean * scale
+    result = np.multiply(input, _by_channel(scale, rank)) + _by_channel(shift, rank)
+    return result.astype(input.dtype, copy=False)
+
+
+def _check_batch_norm(input, running_mean, running_var, weight, bias, training):
+    if input.dim() < 2:
+        raise RuntimeError(
+            f"batch_norm: expected at least a 2D input, got shape {format_shape(input.shape)}"
+        )
+    channels = input.size(1)
+    named = {
+        "running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias,
+    }
+    for name, value in named.items():
+        if value is not None and value.numel() != channels:
+            raise RuntimeError(
+                f"{name} should contain {channels} elements not {value.numel()}"
+            )
+    if not training and (running_mean is None or running_var is None):
+        raise RuntimeError(
+            "batch_norm: Expected running_mean and running_var to be defined when training=False"
+        )
+
+
+def check_several_values(shape):
+    """Raise ValueError where a channel has one value: its variance would be zero."""
+    if math.prod(shape) == shape[1]:
+        raise ValueError(
+            f"Expected more than 1 value per channel when training, got input size {shape}"
+        )
+
+
+@composite(**FUNCTIONAL)
+def batch_norm(
+    input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1,
+    eps=1e-05,
+):
+    """Standardise each channel (dimension 1), then scale by `weight` and shift by `bias`.
+
+    In training by the batch's statistics, and the running ones, if given, move towards them by
+    `momentum` (the variance unbiased); otherwise by the running ones.
+    Raises ValueError in training where a channel has one value only.
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.batch_norm.html
+
+    >>> import iskra as torch
+    >>> x = torch.tensor([[1.0, 10.0], [3.0, 30.0]])
+    >>> torch.nn.functional.batch_norm(x, None, None, training=True)
+    tensor([[-1.0000, -1.0000],
+            [ 1.0000,  1.0000]])
+    """
+    _check_batch_norm(input, running_mean, running_var, weight, bias, training)
+    if not training:
+        return batch_norm_fixed(input, running_mean, running_var, weight, bias, eps)
+    check_several_values(input.shape)
+    result, mean, variance = batch_norm_training(input, weight, bias, eps)
+    with no_grad():
+        if running_mean is not None:
+            running_mean.mul_(1 - momentum).add_(mean.detach() * momentum)
+        if running_var is not None:
+            count = input.numel() // input.size(1)
+            unbiased = variance.detach() * (count / (count - 1))
+            running_var.mul_(1 - momentum).add_(unbiased * momentum)
+    return result
+
+
+@composite(**FUNCTIONAL)
+def instance_norm(
+    input, running_mean=None, running_var=None, weight=None, bias=None, use_input_stats=True,
+    momentum=0.1, eps=1e-05,
+):
+    """Standardise each channel of each sample on its own (see `batch_norm`).
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.instance_norm.html
+
+    >>> import iskra as torch
+    >>> torch.nn.functional.instance_norm(torch.tensor([[[1.0, 3.0], [0.0, 10.0]]]))
+    tensor([[[-1.0000,  1.0000],
+             [-1.0000,  1.0000]]])
+    """
+    if use_input_stats and math.prod(input.shape[2:]) == 1:
+        raise ValueError(
+            "Expected more than 1 spatial element when training, got input size "
+            f"{input.shape}"
+        )
+    count, channels = input.shape[:2]
+
+    def spread(values):
+        return None if values is None else values.repeat(count)
+
+    mean, var = spread(running_mean), spread(running_var)
+    result = batch_norm(
+        input.reshape(1, count * channels, *input.shape[2:]), mean, var, spread(weight),
+        spread(bias), use_input_stats, momentum, eps,
+    ).reshape(input.shape)
+    with no_grad():
+        for running, values in ((running_mean, mean), (running_var, var)):
+            if running is not None and use_input_stats:
+                running.copy_(values.reshape(count, channels).mean(0))
+    return result
+
+
+def _groups(input, count):
+    return input.reshape(input.shape[0], count, -1)
+
+
+def _group_norm_gradient(g, needs, input, num_groups, weight, eps):
+    standard, scale = standardize(_groups(input, num_groups), (2,), eps)
+    weighted = g if weight is None else g * _by_channel(weight, g.dim())
+    inner = None
+    if needs[0]:
+        inner = _through_standard(_groups(weighted, num_groups), standard, scale, (2,))
+        inner = inner.reshape(input.shape)
+    return (
+        inner,
+        _channel_sum(g * standard.reshape(input.shape)) if needs[1] else None,
+        _channel_sum(g) if needs[2] else None,
+    )
+
+
+@fused(
+    **BOTH, operands="input weight bias", accepts="float",
+    node="NativeGroupNormBackward0",
+    grad={("input", "weight", "bias"): _group_norm_gradient},
+    samples=lambda make: [
+        ((make((2, 4, 3)), 2, make((4,)), make((4,))), {}), ((make((2, 4, 2)), 4), {}),
+    ],
+)
+def group_norm(input, num_groups, weight=None, bias=None, eps=1e-05):
+    """Standardise each sample over groups of channels, then scale and shift per channel.
+
+    Raises RuntimeError where the channels cannot be split into `num_groups`.
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.group_norm.html
+
+    >>> import iskra as torch
+    >>> torch.nn.functional.group_norm(torch.tensor([[[1.0], [3.0], [0.0], [10.0]]]), 2)
+    tensor([[[-1.0000],
+             [ 1.0000],
+             [-1.0000],
+             [ 1.0000]]])
+    """
+    if input.ndim < 2:
+        raise RuntimeError(
+            f"Expected at least 2 dimensions for input tensor but received {input.ndim}"
+        )
+    channels = input.shape[1]
+    if num_groups <= 0 or channels % num_groups:
+        raise RuntimeError(
+            "Expected number of channels in input to be divisible by num_groups, but got input of "
+            f"shape {format_shape(input.shape)} and num_groups={num_groups}"
+        )
+    for name, value in (("weight", weight), ("bias", bias)):
+        if value is not None and value.shape != (channels,):
+            raise RuntimeError(
+                f"Expected {name} to be a vector of size equal to the number of channels in "
+                f"input, but got {name} of shape {format_shape(value.shape)} and input of shape "
+                f"{format_shape(input.shape)}"
+            )
+    standard = _standard(_groups(input, num_groups), (2,), eps)[0].reshape(input.shape)
+    return _affine(standard, _by_channel(weight, input.ndim), _by_channel(bias, input.ndim))
+
+
+@composite(**FUNCTIONAL)
+def local_response_norm(input, size, alpha=0.0001, beta=0.75, k=1.0):
+    """Divide each element by a power of the mean square of its `size` neighbouring channels.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.local_response_norm.html
+
+    >>> import iskra as torch
+    >>> torch.nn.functional.local_response_norm(torch.ones(1, 2, 1), 2, alpha=2.0)
+    tensor([[[0.5946],
+             [0.4387]]])
+    """
+    if input.dim() < 3:
+        raise ValueError(
+            "Expected 3D or higher dimensionality input (got "
+            f"{input.dim()} dimensions)"
+        )
+    if not input.numel():
+        return input
+    squares = input * input
+    shape = list(input.shape)
+    parts = [squares]
+    for place, count in ((0, size // 2), (2, (size - 1) // 2)):
+        shape[1] = count
+        parts.insert(place, squares.new_zeros(shape))
+    mean = cat(parts, 1).unfold(1, size, 1).mean(-1)
+    return input / (mean * alpha + k) ** beta
