@@ -30,7 +30,7 @@ def creation(*, variadic=None, out=True, **fields):
     return declare
 
 
-def _perform(op, bound):
+def _perform(op, bound, flags):
     return op.compute(bound)
 
 
