@@ -9,7 +9,7 @@ _FAMILIES = (
     "activation", "softmax",
     "axes", "slicing", "joining", "rearranging", "view_writes", "grids",
     "indexing", "subscript",
-    "normalization", "embedding",
+    "normalization", "embedding", "conv",
     "loss", "likelihood", "classification", "distance", "ctc",
     "seeding", "sampling", "random", "dropout", "gamma",
     "matmul", "linear",
