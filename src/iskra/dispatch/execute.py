@@ -360,13 +360,17 @@ _return_types = {}
 
 
 def return_type(op):
-    """The class of an operator's named results, made on first use."""
-    found = _return_types.get(op.name)
+    """The class of an operator's named results."""
+    return named_results(op.name, op.result)
+
+
+def named_results(name, fields):
+    """The class of results called `fields`, made on first use."""
+    found = _return_types.get(name)
     if found is None:
-        members = {name: property(itemgetter(i)) for i, name in enumerate(op.result)}
-        members |= {"__slots__": (), "_fields": op.result}
-        name = op.name.removeprefix("linalg_")
-        found = _return_types[op.name] = type(name, (ReturnType,), members)
+        members = {field: property(itemgetter(i)) for i, field in enumerate(fields)}
+        members |= {"__slots__": (), "_fields": fields}
+        found = _return_types[name] = type(name, (ReturnType,), members)
     return found
 
 
