@@ -216,7 +216,7 @@ def batch_norm_fixed(input, running_mean, running_var, weight, bias, eps):
 
 
 def _check_batch_norm(input, running_mean, running_var, weight, bias, training):
-    if input.dim() < 2:
+    if input.dim() < 2 and input.numel():
         raise RuntimeError(
             f"batch_norm: expected at least a 2D input, got shape {format_shape(input.shape)}"
         )
@@ -313,7 +313,7 @@ def instance_norm(
 
 
 def _groups(input, count):
-    return input.reshape(input.shape[0], count, -1)
+    return input.reshape(input.shape[0], count, math.prod(input.shape[1:]) // max(count, 1))
 
 
 def _group_norm_gradient(g, needs, input, num_groups, weight, eps):
