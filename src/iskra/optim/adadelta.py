@@ -1,15 +1,7 @@
 """Adadelta: steps as large as recent steps were, relative to recent gradients."""
 
 from iskra.optim.checks import check_at_least_0, check_lr
-from iskra.optim.update import (
-    Elementwise,
-    advance,
-    descent,
-    number,
-    rewrite,
-    scalar_tensor,
-    zeros_like,
-)
+from iskra.optim.update import Elementwise, decay, descent, number
 
 
 class Adadelta(Elementwise):
@@ -45,25 +37,19 @@ class Adadelta(Elementwise):
             "capturable": capturable, "foreach": foreach, "differentiable": differentiable,
         })
 
-    def _start(self, state, p, group):
-        state["step"] = scalar_tensor(0.0)
-        state["square_avg"] = zeros_like(p)
-        state["acc_delta"] = zeros_like(p)
+    def _names(self, group):
+        return "square_avg", "acc_delta"
 
-    def _step_group(self, group):
+    def _numbers(self, group, step, state):
+        rho = float(group["rho"])
         lr = number(group["lr"], group)
-        for p, grad, state in self._ready(group):
-            advance(state)
-            rewrite(
-                group, _adadelta, grad, (p, state["square_avg"], state["acc_delta"]), lr,
-                group["rho"], group["eps"], group["weight_decay"], group["maximize"],
-            )
+        return lr, rho, 1 - rho, float(group["eps"]), decay(group), group["maximize"]
 
-
-def _adadelta(xp, grad, tensors, lr, rho, eps, weight_decay, maximize):
-    param, square_avg, acc_delta = tensors
-    grad = descent(grad, param, maximize, weight_decay)
-    square_avg = square_avg * rho + grad * (1 - rho) * grad
-    delta = xp.sqrt(acc_delta + eps) / xp.sqrt(square_avg + eps) * grad
-    acc_delta = acc_delta * rho + delta * (1 - rho) * delta
-    return param - delta * lr, square_avg, acc_delta
+    @staticmethod
+    def _formula(xp, grad, tensors, lr, rho, weight, eps, weight_decay, maximize):
+        param, square_avg, acc_delta = tensors
+        grad = descent(grad, param, maximize, weight_decay)
+        square_avg = square_avg * rho + grad * weight * grad
+        delta = xp.sqrt(acc_delta + eps) / xp.sqrt(square_avg + eps) * grad
+        acc_delta = acc_delta * rho + delta * weight * delta
+        return param - delta * lr, square_avg, acc_delta

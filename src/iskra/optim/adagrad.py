@@ -3,7 +3,7 @@
 import numpy as np
 
 from iskra.optim.checks import check_at_least_0, check_lr, check_speed_options
-from iskra.optim.update import Elementwise, advance, descent, number, rewrite, scalar_tensor
+from iskra.optim.update import Elementwise, decay, descent, number, scalar_tensor
 from iskra.tensor import wrap
 
 
@@ -59,18 +59,16 @@ class Adagrad(Elementwise):
         >>> torch.optim.Adagrad([torch.nn.Parameter(torch.ones(1))]).share_memory()
         """
 
-    def _step_group(self, group):
-        lr, lr_decay = number(group["lr"], group), group["lr_decay"]
-        for p, grad, state in self._ready(group):
-            rate = lr / (1 + (advance(state) - 1) * lr_decay)
-            rewrite(
-                group, _adagrad, grad, (p, state["sum"]), rate, group["eps"],
-                group["weight_decay"], group["maximize"],
-            )
+    def _names(self, group):
+        return ("sum",)
 
+    def _numbers(self, group, step, state):
+        rate = number(group["lr"], group) / (1 + (step - 1) * group["lr_decay"])
+        return rate, float(group["eps"]), decay(group), group["maximize"]
 
-def _adagrad(xp, grad, tensors, lr, eps, weight_decay, maximize):
-    param, total = tensors
-    grad = descent(grad, param, maximize, weight_decay)
-    total = total + grad * grad
-    return param - grad * lr / (xp.sqrt(total) + eps), total
+    @staticmethod
+    def _formula(xp, grad, tensors, rate, eps, weight_decay, maximize):
+        param, total = tensors
+        grad = descent(grad, param, maximize, weight_decay)
+        total = total + grad * grad
+        return param - grad * rate / (xp.sqrt(total) + eps), total

@@ -1,16 +1,7 @@
 """Adam and AdamW."""
 
 from iskra.optim.checks import check_at_least_0, check_betas, check_lr, check_speed_options
-from iskra.optim.update import (
-    Elementwise,
-    advance,
-    descent,
-    lerp,
-    number,
-    rewrite,
-    scalar_tensor,
-    zeros_like,
-)
+from iskra.optim.update import Elementwise, decays, descent, lerp, number
 from iskra.tensor import Tensor
 
 
@@ -52,27 +43,37 @@ class Adam(Elementwise):
             "decoupled_weight_decay": decoupled_weight_decay,
         })
 
-    def _start(self, state, p, group):
-        state["step"] = scalar_tensor(0.0)
-        state["exp_avg"] = zeros_like(p)
-        state["exp_avg_sq"] = zeros_like(p)
+    def _names(self, group):
         if group["amsgrad"]:
-            state["max_exp_avg_sq"] = zeros_like(p)
+            return "exp_avg", "exp_avg_sq", "max_exp_avg_sq"
+        return "exp_avg", "exp_avg_sq"
 
-    def _step_group(self, group):
+    def _numbers(self, group, step, state):
         beta1, beta2 = group["betas"]
-        beta1, beta2 = number(beta1, group), number(beta2, group)
-        lr, eps, amsgrad = number(group["lr"], group), group["eps"], group["amsgrad"]
-        weight_decay, maximize = group["weight_decay"], group["maximize"]
-        decoupled = group["decoupled_weight_decay"]
-        for p, grad, state in self._ready(group):
-            tensors = [p, state["exp_avg"], state["exp_avg_sq"]]
-            if amsgrad:
-                tensors.append(state["max_exp_avg_sq"])
-            rewrite(
-                group, _adam, grad, tensors, advance(state), lr, beta1, beta2, eps, weight_decay,
-                decoupled, maximize,
-            )
+        beta1, beta2, lr = number(beta1, group), number(beta2, group), number(group["lr"], group)
+        return (
+            lr / (1 - beta1**step), 1 - beta1, bool(beta1 > 0.5), beta2, 1 - beta2,
+            (1 - beta2**step) ** 0.5, number(group["eps"], group), *decays(group, lr),
+            group["maximize"],
+        )
+
+    @staticmethod
+    def _formula(
+        xp, grad, tensors, rate, weight1, near, beta2, weight2, root2, eps, keep, weight_decay,
+        maximize,
+    ):
+        param, exp_avg, exp_avg_sq, *largest = tensors
+        if keep is not None:
+            param = param * keep
+        grad = descent(grad, param, maximize, weight_decay)
+        exp_avg = lerp(exp_avg, grad, weight1, near)
+        exp_avg_sq = exp_avg_sq * beta2 + grad * weight2 * grad
+        size = exp_avg_sq
+        if largest:
+            size = xp.maximum(largest[0], exp_avg_sq)
+            largest = [size]
+        denominator = xp.sqrt(size) / root2 + eps
+        return param - exp_avg * rate / denominator, exp_avg, exp_avg_sq, *largest
 
 
 class AdamW(Adam):
@@ -122,21 +123,3 @@ def _check_tensor_betas(betas, foreach, capturable):
             raise ValueError(
                 f"Tensor betas[{i}] must be 1-element, but has shape {tuple(beta.shape)}"
             )
-
-
-def _adam(
-    xp, grad, tensors, step, lr, beta1, beta2, eps, weight_decay, decoupled, maximize
-):
-    param, exp_avg, exp_avg_sq, *largest = tensors
-    if decoupled and weight_decay:
-        param, weight_decay = param * (1 - lr * weight_decay), 0
-    grad = descent(grad, param, maximize, weight_decay)
-    exp_avg = lerp(exp_avg, grad, 1 - beta1)
-    exp_avg_sq = exp_avg_sq * beta2 + grad * (1 - beta2) * grad
-    size = exp_avg_sq
-    if largest:
-        size = xp.maximum(largest[0], exp_avg_sq)
-        largest = [size]
-    denominator = xp.sqrt(size) / (1 - beta2**step) ** 0.5 + eps
-    param = param - exp_avg * (lr / (1 - beta1**step)) / denominator
-    return param, exp_avg, exp_avg_sq, *largest

@@ -1,16 +1,7 @@
 """Adamax: Adam with the largest recent gradient in place of the root of the mean square."""
 
 from iskra.optim.checks import check_at_least_0, check_betas, check_lr
-from iskra.optim.update import (
-    Elementwise,
-    advance,
-    descent,
-    lerp,
-    number,
-    rewrite,
-    scalar_tensor,
-    zeros_like,
-)
+from iskra.optim.update import Elementwise, decay, descent, lerp, number
 
 
 class Adamax(Elementwise):
@@ -46,25 +37,21 @@ class Adamax(Elementwise):
             "capturable": capturable,
         })
 
-    def _start(self, state, p, group):
-        state["step"] = scalar_tensor(0.0)
-        state["exp_avg"] = zeros_like(p)
-        state["exp_inf"] = zeros_like(p)
+    def _names(self, group):
+        return "exp_avg", "exp_inf"
 
-    def _step_group(self, group):
-        lr = number(group["lr"], group)
-        beta1, beta2 = group["betas"]
-        for p, grad, state in self._ready(group):
-            rate = lr / (1 - beta1 ** advance(state))
-            rewrite(
-                group, _adamax, grad, (p, state["exp_avg"], state["exp_inf"]), rate, beta1, beta2,
-                group["eps"], group["weight_decay"], group["maximize"],
-            )
+    def _numbers(self, group, step, state):
+        beta1, beta2 = map(float, group["betas"])
+        rate = number(group["lr"], group) / (1 - beta1**step)
+        return (
+            rate, 1 - beta1, beta1 > 0.5, beta2, float(group["eps"]), decay(group),
+            group["maximize"],
+        )
 
-
-def _adamax(xp, grad, tensors, rate, beta1, beta2, eps, weight_decay, maximize):
-    param, exp_avg, exp_inf = tensors
-    grad = descent(grad, param, maximize, weight_decay)
-    exp_avg = lerp(exp_avg, grad, 1 - beta1)
-    exp_inf = xp.maximum(exp_inf * beta2, xp.abs(grad) + eps)
-    return param - exp_avg * rate / exp_inf, exp_avg, exp_inf
+    @staticmethod
+    def _formula(xp, grad, tensors, rate, weight1, near, beta2, eps, weight_decay, maximize):
+        param, exp_avg, exp_inf = tensors
+        grad = descent(grad, param, maximize, weight_decay)
+        exp_avg = lerp(exp_avg, grad, weight1, near)
+        exp_inf = xp.maximum(exp_inf * beta2, xp.abs(grad) + eps)
+        return param - exp_avg * rate / exp_inf, exp_avg, exp_inf

@@ -3,15 +3,7 @@
 import numpy as np
 
 from iskra.optim.checks import check_at_least_0, check_lr
-from iskra.optim.update import (
-    Elementwise,
-    advance,
-    descent,
-    number,
-    rewrite,
-    scalar_tensor,
-    zeros_like,
-)
+from iskra.optim.update import Elementwise, decay, descent, scalar_tensor, zeros_like
 from iskra.tensor import wrap
 
 
@@ -47,27 +39,29 @@ class ASGD(Elementwise):
             "capturable": capturable,
         })
 
+    _own_numbers = True  # of eta and mu
+
     def _start(self, state, p, group):
         state["step"] = scalar_tensor(0.0)
         state["eta"] = wrap(np.array(float(group["lr"]), state["step"]._array.dtype))
         state["mu"] = scalar_tensor(1.0)
         state["ax"] = zeros_like(p)
 
-    def _step_group(self, group):
+    def _names(self, group):
+        return ("ax",)
+
+    def _numbers(self, group, step, state):
         lr, lambd = float(group["lr"]), group["lambd"]
-        for p, grad, state in self._ready(group):
-            step = advance(state)
-            eta, mu = state["eta"]._array, state["mu"]._array
-            rewrite(
-                group, _asgd, grad, (p, state["ax"]), eta.item(), mu.item(), lambd,
-                number(group["weight_decay"], group), group["maximize"],
-            )
-            eta[...] = lr / (1 + lambd * lr * step) ** group["alpha"]
-            mu[...] = 1 / max(1, step - group["t0"])
+        eta_array, mu_array = state["eta"]._array, state["mu"]._array
+        eta, mu = eta_array.item(), mu_array.item()
+        eta_array[...] = lr / (1 + lambd * lr * step) ** group["alpha"]  # of the next step
+        mu_array[...] = 1 / max(1, step - group["t0"])
+        keep = 1 - lambd * eta
+        return keep, eta, None if mu == 1 else mu, decay(group), group["maximize"]
 
-
-def _asgd(xp, grad, tensors, eta, mu, lambd, weight_decay, maximize):
-    param, average = tensors
-    grad = descent(grad, param, maximize, weight_decay)
-    param = param * (1 - lambd * eta) - grad * eta
-    return param, param if mu == 1 else average + (param - average) * mu
+    @staticmethod
+    def _formula(xp, grad, tensors, keep, eta, mu, weight_decay, maximize):
+        param, average = tensors
+        grad = descent(grad, param, maximize, weight_decay)
+        param = param * keep - grad * eta
+        return param, param if mu is None else average + (param - average) * mu

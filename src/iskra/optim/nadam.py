@@ -1,16 +1,7 @@
 """NAdam: Adam with Nesterov's look ahead."""
 
 from iskra.optim.checks import check_at_least_0, check_betas, check_lr
-from iskra.optim.update import (
-    Elementwise,
-    advance,
-    descent,
-    lerp,
-    number,
-    rewrite,
-    scalar_tensor,
-    zeros_like,
-)
+from iskra.optim.update import Elementwise, decays, descent, lerp, number, scalar_tensor, zeros_like
 
 
 class NAdam(Elementwise):
@@ -31,7 +22,7 @@ class NAdam(Elementwise):
     >>> (p * p).sum().backward()
     >>> optimizer.step()
     >>> p.data
-    tensor([0.4687])
+    tensor([0.4718])
     """
 
     def __init__(
@@ -51,6 +42,11 @@ class NAdam(Elementwise):
             "differentiable": differentiable,
         })
 
+    _own_numbers = True  # of mu_product
+
+    def _names(self, group):
+        return "exp_avg", "exp_avg_sq"
+
     def _start(self, state, p, group):
         state["step"] = scalar_tensor(0.0)
         state["mu_product"] = scalar_tensor(1.0)
@@ -64,34 +60,31 @@ class NAdam(Elementwise):
             if isinstance(entry.get("mu_product"), float):
                 entry["mu_product"] = scalar_tensor(entry["mu_product"])
 
-    def _step_group(self, group):
-        lr, decay = number(group["lr"], group), group["momentum_decay"]
-        beta1, beta2 = group["betas"]
-        for p, grad, state in self._ready(group):
-            step = advance(state)
-            mu = beta1 * (1 - 0.5 * 0.96 ** (step * decay))
-            mu_next = beta1 * (1 - 0.5 * 0.96 ** ((step + 1) * decay))
-            product = state["mu_product"]._array
-            product *= mu
-            mu_product = product.item()
-            rewrite(
-                group, _nadam, grad, (p, state["exp_avg"], state["exp_avg_sq"]),
-                lr * (1 - mu) / (1 - mu_product), lr * mu_next / (1 - mu_product * mu_next),
-                beta1, beta2, 1 - beta2**step, group["eps"], lr, group["weight_decay"],
-                group["decoupled_weight_decay"], group["maximize"],
-            )
+    def _numbers(self, group, step, state):
+        lr, momentum_decay = number(group["lr"], group), group["momentum_decay"]
+        beta1, beta2 = map(float, group["betas"])
+        mu = beta1 * (1 - 0.5 * 0.96 ** (step * momentum_decay))
+        mu_next = beta1 * (1 - 0.5 * 0.96 ** ((step + 1) * momentum_decay))
+        product = state["mu_product"]._array
+        product *= mu
+        mu_product = product.item()
+        return (
+            lr * (1 - mu) / (1 - mu_product), lr * mu_next / (1 - mu_product * mu_next),
+            1 - beta1, beta1 > 0.5, beta2, 1 - beta2, 1 - beta2**step, float(group["eps"]),
+            *decays(group, lr), group["maximize"],
+        )
 
-
-def _nadam(
-    xp, grad, tensors, grad_rate, momentum_rate, beta1, beta2, correction2, eps, lr, weight_decay,
-    decoupled, maximize,
-):
-    param, exp_avg, exp_avg_sq = tensors
-    if decoupled and weight_decay:
-        param, weight_decay = param * (1 - lr * weight_decay), 0
-    grad = descent(grad, param, maximize, weight_decay)
-    exp_avg = lerp(exp_avg, grad, 1 - beta1)
-    exp_avg_sq = exp_avg_sq * beta2 + grad * (1 - beta2) * grad
-    denominator = xp.sqrt(exp_avg_sq / correction2) + eps
-    param = param - grad * grad_rate / denominator
-    return param - exp_avg * momentum_rate / denominator, exp_avg, exp_avg_sq
+    @staticmethod
+    def _formula(
+        xp, grad, tensors, grad_rate, momentum_rate, weight1, near, beta2, weight2, correction2,
+        eps, keep, weight_decay, maximize,
+    ):
+        param, exp_avg, exp_avg_sq = tensors
+        if keep is not None:
+            param = param * keep
+        grad = descent(grad, param, maximize, weight_decay)
+        exp_avg = lerp(exp_avg, grad, weight1, near)
+        exp_avg_sq = exp_avg_sq * beta2 + grad * weight2 * grad
+        denominator = xp.sqrt(exp_avg_sq / correction2) + eps
+        param = param - grad * grad_rate / denominator
+        return param - exp_avg * momentum_rate / denominator, exp_avg, exp_avg_sq

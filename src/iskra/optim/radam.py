@@ -1,16 +1,7 @@
 """RAdam: Adam that waits until its average of squares can be trusted."""
 
 from iskra.optim.checks import check_at_least_0, check_betas, check_lr
-from iskra.optim.update import (
-    Elementwise,
-    advance,
-    descent,
-    lerp,
-    number,
-    rewrite,
-    scalar_tensor,
-    zeros_like,
-)
+from iskra.optim.update import Elementwise, decays, descent, lerp, number
 
 
 class RAdam(Elementwise):
@@ -49,23 +40,34 @@ class RAdam(Elementwise):
             "decoupled_weight_decay": decoupled_weight_decay, "differentiable": differentiable,
         })
 
-    def _start(self, state, p, group):
-        state["step"] = scalar_tensor(0.0)
-        state["exp_avg"] = zeros_like(p)
-        state["exp_avg_sq"] = zeros_like(p)
+    def _names(self, group):
+        return "exp_avg", "exp_avg_sq"
 
-    def _step_group(self, group):
+    def _numbers(self, group, step, state):
         lr = number(group["lr"], group)
-        beta1, beta2 = group["betas"]
-        for p, grad, state in self._ready(group):
-            step = advance(state)
-            correction2 = 1 - beta2**step
-            rewrite(
-                group, _radam, grad, (p, state["exp_avg"], state["exp_avg_sq"]), lr, beta1, beta2,
-                1 - beta1**step, correction2**0.5, _rectification(step, beta2, correction2),
-                group["eps"], group["weight_decay"], group["decoupled_weight_decay"],
-                group["maximize"],
-            )
+        beta1, beta2 = map(float, group["betas"])
+        correction2 = 1 - beta2**step
+        return (
+            lr, 1 - beta1, beta1 > 0.5, beta2, 1 - beta2, 1 - beta1**step, correction2**0.5,
+            _rectification(step, beta2, correction2), float(group["eps"]), *decays(group, lr),
+            group["maximize"],
+        )
+
+    @staticmethod
+    def _formula(
+        xp, grad, tensors, lr, weight1, near, beta2, weight2, correction1, root2, rectification,
+        eps, keep, weight_decay, maximize,
+    ):
+        param, exp_avg, exp_avg_sq = tensors
+        if keep is not None:
+            param = param * keep
+        grad = descent(grad, param, maximize, weight_decay)
+        exp_avg = lerp(exp_avg, grad, weight1, near)
+        exp_avg_sq = exp_avg_sq * beta2 + grad * weight2 * grad
+        change = exp_avg / correction1 * lr
+        if rectification is not None:
+            change = change * (root2 / (xp.sqrt(exp_avg_sq) + eps)) * rectification
+        return param - change, exp_avg, exp_avg_sq
 
 
 def _rectification(step, beta2, correction2):
@@ -76,19 +78,3 @@ def _rectification(step, beta2, correction2):
         return None
     now = (length - 4) * (length - 2) * longest
     return (now / ((longest - 4) * (longest - 2) * length)) ** 0.5
-
-
-def _radam(
-    xp, grad, tensors, lr, beta1, beta2, correction1, root2, rectification, eps, weight_decay,
-    decoupled, maximize,
-):
-    param, exp_avg, exp_avg_sq = tensors
-    if decoupled and weight_decay:
-        param, weight_decay = param * (1 - lr * weight_decay), 0
-    grad = descent(grad, param, maximize, weight_decay)
-    exp_avg = lerp(exp_avg, grad, 1 - beta1)
-    exp_avg_sq = exp_avg_sq * beta2 + grad * (1 - beta2) * grad
-    change = exp_avg / correction1 * lr
-    if rectification is not None:
-        change = change * (root2 / (xp.sqrt(exp_avg_sq) + eps)) * rectification
-    return param - change, exp_avg, exp_avg_sq

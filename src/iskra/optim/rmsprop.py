@@ -1,16 +1,7 @@
 """RMSprop: steps scaled by a running average of the squared gradient."""
 
 from iskra.optim.checks import check_at_least_0, check_lr
-from iskra.optim.update import (
-    Elementwise,
-    advance,
-    descent,
-    lerp,
-    number,
-    rewrite,
-    scalar_tensor,
-    zeros_like,
-)
+from iskra.optim.update import Elementwise, decay, descent, lerp, number
 
 
 class RMSprop(Elementwise):
@@ -48,43 +39,37 @@ class RMSprop(Elementwise):
             "maximize": maximize, "differentiable": differentiable,
         })
 
-    def _start(self, state, p, group):
-        state["step"] = scalar_tensor(0.0)
-        state["square_avg"] = zeros_like(p)
+    def _names(self, group):
+        names = ["square_avg"]
         if group["momentum"] > 0:
-            state["momentum_buffer"] = zeros_like(p)
+            names.append("momentum_buffer")
         if group["centered"]:
-            state["grad_avg"] = zeros_like(p)
+            names.append("grad_avg")
+        return names
 
-    def _step_group(self, group):
-        lr = number(group["lr"], group)
-        momentum, centered = group["momentum"], group["centered"]
-        for p, grad, state in self._ready(group):
-            advance(state)
-            tensors = [p, state["square_avg"]]
-            if momentum > 0:
-                tensors.append(state["momentum_buffer"])
-            if centered:
-                tensors.append(state["grad_avg"])
-            rewrite(
-                group, _rmsprop, grad, tensors, lr, group["alpha"], group["eps"],
-                group["weight_decay"], momentum, centered, group["maximize"],
-            )
+    def _numbers(self, group, step, state):
+        alpha, momentum = float(group["alpha"]), float(group["momentum"])
+        return (
+            number(group["lr"], group), alpha, 1 - alpha, alpha > 0.5, float(group["eps"]),
+            decay(group),
+            momentum if momentum > 0 else None, group["centered"], group["maximize"],
+        )
 
-
-def _rmsprop(
-    xp, grad, tensors, lr, alpha, eps, weight_decay, momentum, centered, maximize
-):
-    param, square_avg, *rest = tensors
-    grad = descent(grad, param, maximize, weight_decay)
-    size = square_avg = square_avg * alpha + grad * (1 - alpha) * grad
-    if centered:
-        rest[-1] = grad_avg = lerp(rest[-1], grad, 1 - alpha)
-        size = square_avg - grad_avg * grad_avg
-    denominator = xp.sqrt(size) + eps
-    if momentum > 0:
-        rest[0] = rest[0] * momentum + grad / denominator
-        param = param - rest[0] * lr
-    else:
-        param = param - grad * lr / denominator
-    return param, square_avg, *rest
+    @staticmethod
+    def _formula(
+        xp, grad, tensors, lr, alpha, weight, near, eps, weight_decay, momentum, centered,
+        maximize,
+    ):
+        param, square_avg, *rest = tensors
+        grad = descent(grad, param, maximize, weight_decay)
+        size = square_avg = square_avg * alpha + grad * weight * grad
+        if centered:
+            rest[-1] = grad_avg = lerp(rest[-1], grad, weight, near)
+            size = square_avg - grad_avg * grad_avg
+        denominator = xp.sqrt(size) + eps
+        if momentum is not None:
+            rest[0] = rest[0] * momentum + grad / denominator
+            param = param - rest[0] * lr
+        else:
+            param = param - grad * lr / denominator
+        return param, square_avg, *rest

@@ -3,7 +3,7 @@
 import numpy as np
 
 from iskra.optim.checks import check_lr
-from iskra.optim.update import Elementwise, advance, rewrite, scalar_tensor, zeros_like
+from iskra.optim.update import Elementwise, scalar_tensor, zeros_like
 from iskra.tensor import wrap
 
 
@@ -46,22 +46,20 @@ class Rprop(Elementwise):
         first = complex(lr, lr) if p.is_complex() else lr
         state["step_size"] = wrap(np.full_like(p._array, first))
 
-    def _step_group(self, group):
-        for p, grad, state in self._ready(group):
-            advance(state)
-            rewrite(
-                group, _rprop, grad, (p, state["prev"], state["step_size"]), *group["etas"],
-                *group["step_sizes"], group["maximize"],
-            )
+    def _names(self, group):
+        return "prev", "step_size"
 
+    def _numbers(self, group, step, state):
+        return *map(float, group["etas"]), *map(float, group["step_sizes"]), group["maximize"]
 
-def _rprop(xp, grad, tensors, shrink, grow, smallest, largest, maximize):
-    param, previous, step_size = tensors
-    if maximize:
-        grad = -grad
-    agreement = grad * previous
-    shrunk = xp.where(agreement < 0, step_size * shrink, step_size)
-    step_size = xp.where(agreement > 0, step_size * grow, shrunk)
-    step_size = xp.clip(step_size, smallest, largest)
-    grad = xp.where(agreement < 0, 0.0, grad)
-    return param - xp.sign(grad) * step_size, grad, step_size
+    @staticmethod
+    def _formula(xp, grad, tensors, shrink, grow, smallest, largest, maximize):
+        param, previous, step_size = tensors
+        if maximize:
+            grad = -grad
+        agreement = grad * previous
+        shrunk = xp.where(agreement < 0, step_size * shrink, step_size)
+        step_size = xp.where(agreement > 0, step_size * grow, shrunk)
+        step_size = xp.clip(step_size, smallest, largest)
+        grad = xp.where(agreement < 0, 0.0, grad)
+        return param - xp.sign(grad) * step_size, grad, step_size

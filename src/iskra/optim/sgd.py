@@ -1,7 +1,7 @@
 """SGD: stochastic gradient descent, with momentum."""
 
 from iskra.optim.checks import check_at_least_0, check_lr, check_speed_options
-from iskra.optim.update import Elementwise, descent, number, rewrite
+from iskra.optim.update import Elementwise, decay, descent, number, zeros_like
 
 
 class SGD(Elementwise):
@@ -45,40 +45,34 @@ class SGD(Elementwise):
             "differentiable": differentiable, "fused": fused,
         })
 
-    def _start(self, state, p, group):
-        if group["momentum"]:
-            state["momentum_buffer"] = None
+    _joins = False
 
-    def _step_group(self, group):
-        lr, weight_decay = number(group["lr"], group), number(group["weight_decay"], group)
-        momentum, maximize = group["momentum"], group["maximize"]
-        for p, grad, state in self._ready(group):
-            if not momentum:
-                rewrite(group, _sgd, grad, (p,), lr, weight_decay, maximize)
-                continue
-            buffer = state["momentum_buffer"]
-            first = buffer is None
-            if first:
-                buffer = state["momentum_buffer"] = grad.detach().clone()
-            rewrite(
-                group, _sgd_momentum, grad, (p, buffer), lr, weight_decay, maximize, momentum,
-                1 - group["dampening"], group["nesterov"], first,
-            )
+    def _remembers(self, group):
+        return bool(group["momentum"])
 
+    def _names(self, group):
+        return ("momentum_buffer",) if group["momentum"] else ()
 
-def _sgd(xp, grad, tensors, lr, weight_decay, maximize):
-    (param,) = tensors
-    return (param - descent(grad, param, maximize, weight_decay) * lr,)
+    def _count(self, state, p, group):
+        """There is no step count: only whether it is the parameter's first step with momentum."""
+        if not group["momentum"] or state.get("momentum_buffer") is not None:
+            return False
+        state["momentum_buffer"] = zeros_like(p)
+        return True
 
+    def _numbers(self, group, step, state):
+        # What is left of a gradient on its way into the buffer; all of the first one.
+        share = 1.0 if step else 1 - float(group["dampening"])
+        return (
+            number(group["lr"], group), float(group["momentum"]), None if share == 1 else share,
+            group["nesterov"], decay(group), group["maximize"],
+        )
 
-def _sgd_momentum(
-    xp, grad, tensors, lr, weight_decay, maximize, momentum, keep, nesterov, first
-):
-    param, buffer = tensors
-    grad = descent(grad, param, maximize, weight_decay)
-    buffer = grad if first else buffer * momentum + grad * keep
-    if nesterov:
-        grad = grad + buffer * momentum
-    else:
-        grad = buffer
-    return param - grad * lr, buffer
+    @staticmethod
+    def _formula(xp, grad, tensors, lr, momentum, share, nesterov, weight_decay, maximize):
+        param, *buffer = tensors
+        grad = descent(grad, param, maximize, weight_decay)
+        if buffer:
+            buffer[0] = buffer[0] * momentum + (grad if share is None else grad * share)
+            grad = grad + buffer[0] * momentum if nesterov else buffer[0]
+        return param - grad * lr, *buffer

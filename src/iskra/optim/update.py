@@ -1,6 +1,6 @@
 """Element-wise optimizers: one formula for an element, and the only place that writes by it.
 
-A *formula* is a function ``formula(xp, grad, tensors, ...scalars)`` that returns the new values of
+A *formula* is a function ``formula(xp, grad, tensors, ...)`` that returns the new values of
 `tensors` (the parameter, then its state) and changes nothing. It is written in operators and in
 functions that NumPy and `iskra.ops` name alike, so `xp` is NumPy for a plain step and `iskra.ops`
 for a differentiable one. Each element is treated by itself, so a large parameter is rewritten block
@@ -11,20 +11,36 @@ import numpy as np
 
 from iskra import ops
 from iskra.autograd import set_grad_enabled
-from iskra.core import float32, float64, get_default_dtype
+from iskra.core import complex128, float32, float64, get_default_dtype
 from iskra.dispatch.variants import bump
+from iskra.optim.joined import Joined, can_join
 from iskra.optim.optimizer import Optimizer
 from iskra.tensor import Tensor, wrap
 
+SMALL = 1024  # elements: parameters up to here cost more in calls than in arithmetic
+TOGETHER = 32  # how many of those are computed as one vector at most
 BLOCK = 16384  # elements: a float32 block of each operand and temporary fits in the L2 cache
 
 
 class Elementwise(Optimizer):
     """Base of the optimizers whose step treats every element by itself, by one formula.
 
-    A subclass defines ``_start(state, p, group)``, which fills an empty state, and
-    ``_step_group(group)``, which calls `rewrite` for each parameter that ``_ready`` yields.
+    A subclass defines
+
+    - ``_names(group)``: the names of the state tensors that the formula rewrites, in its order;
+    - ``_numbers(group, step, state)``: the formula's further arguments at a step. Floats stand for
+      numbers to compute with, all else for switches;
+    - ``_formula``, the formula.
     """
+
+    # Whether the numbers also depend on the parameter's state, not on the step count alone.
+    _own_numbers = False
+    # Whether the formula is long enough that gathering small parameters costs less.
+    _joins = True
+
+    def __init__(self, params, defaults):
+        super().__init__(params, defaults)
+        self._joined = {}
 
     def step(self, closure=None):
         """Do one step for all parameters that have a gradient; return what `closure` returned.
@@ -53,26 +69,65 @@ class Elementwise(Optimizer):
             for group in self.param_groups:
                 self._step_group(group)
 
-    def _ready(self, group):
-        """Yield ``(p, grad, state)`` for each parameter of `group` that has a gradient."""
-        states = self.state
+    def _step_group(self, group):
+        names, formula = self._names(group), self._formula
+        bundles = {}  # (step count, dtype) -> numbers, and the small parameters that share them
         for p in group["params"]:
             grad = p.grad
-            if grad is not None:
-                state = states.get(p)
-                if not state:
-                    state = {}
-                    self._start(state, p, group)
-                    if state:
-                        states[p] = state
-                yield p, grad, state
+            if grad is None:
+                continue
+            state = self.state[p] if self._remembers(group) else {}
+            step = self._count(state, p, group)
+            key = step, p._dtype
+            if key not in bundles or self._own_numbers:
+                numbers = prepared(self._numbers(group, step, state), group, p)
+                bundles[key] = numbers, []
+            numbers, members = bundles[key]
+            tensors = [p, *[state[name] for name in names]]
+            if p._array.size > SMALL or self._own_numbers:
+                rewrite(group, formula, grad, tensors, numbers)
+            else:
+                members.append((grad, tensors))
+        for numbers, members in bundles.values():
+            for start in range(0, len(members), TOGETHER):
+                part = members[start : start + TOGETHER]
+                self._rewrite_all(group, formula, part, numbers)
+
+    def _rewrite_all(self, group, formula, members, numbers):
+        """`rewrite` for several small parameters: as one vector, where that can be and pays."""
+        joined = None
+        if self._joins and len(members) > 1 and not group["differentiable"]:
+            first = id(members[0][1][0])
+            joined = self._joined.get(first)
+            if joined is None or not joined.holds(members):
+                joined = Joined(members) if can_join(members) else None
+                self._joined[first] = joined
+        if joined is not None:
+            joined.rewrite(formula, members, numbers)
+            return
+        for grad, tensors in members:
+            rewrite(group, formula, grad, tensors, numbers)
+
+    def _remembers(self, group):
+        """Whether parameters have a state."""
+        return True
+
+    def _count(self, state, p, group):
+        """Begin the state if it is empty; return the step count, this step included."""
+        if not state:
+            self._start(state, p, group)
+        return advance(state)
 
     def _start(self, state, p, group):
-        """Fill the empty `state` of `p`; nothing is remembered unless a subclass says so."""
+        """Fill the empty `state` of `p`: the step count, and zeros for each state tensor."""
+        state["step"] = scalar_tensor(0.0)
+        for name in self._names(group):
+            state[name] = zeros_like(p)
 
     def __setstate__(self, state):
         """Take up saved state, also of older PyTorch: options it lacks, counts as plain numbers."""
         super().__setstate__(state)
+        self._joined = {}
         for group in self.param_groups:
             for key, value in self.defaults.items():
                 group.setdefault(key, value)
@@ -109,9 +164,41 @@ def number(value, group):
     return float(value)
 
 
-def lerp(start, end, weight):
-    """``start + weight * (end - start)``, exact at both ends."""
-    if weight < 0.5:
+def decay(group):
+    """The weight decay as a formula takes it: None where there is none."""
+    value = number(group["weight_decay"], group)
+    return None if value.__class__ is float and value == 0 else value
+
+
+def decays(group, lr):
+    """``(keep, weight_decay)``: what to multiply the parameter by, or what to add of it.
+
+    One of them is None, or both: with decoupled weight decay the parameter itself shrinks.
+    """
+    weight_decay = decay(group)
+    if weight_decay is not None and group["decoupled_weight_decay"]:
+        return 1 - lr * weight_decay, None
+    return None, weight_decay
+
+
+def prepared(numbers, group, p):
+    """`numbers` with floats as 0-d arrays of the dtype in which `p` is computed.
+
+    That rounds them as they would be rounded in each operation, at half the cost of an operation.
+    """
+    if group["differentiable"]:
+        return numbers
+    dtype = np.float64 if p._dtype in (float64, complex128) else np.float32
+    return [np.array(n, dtype) if n.__class__ is float else n for n in numbers]
+
+
+def lerp(start, end, weight, near):
+    """``start + weight * (end - start)``; `near`, that `weight` is below a half.
+
+    Two ways to write it, so that it is exact at both ends. The comparison itself would cost more
+    than all the rest.
+    """
+    if near:
         return start + (end - start) * weight
     return end - (end - start) * (1 - weight)
 
@@ -120,27 +207,28 @@ def descent(grad, param, maximize, weight_decay):
     """The gradient to descend along: negated to climb, with the pull towards zero added."""
     if maximize:
         grad = -grad
-    return grad + param * weight_decay if weight_decay else grad
+    return grad if weight_decay is None else grad + param * weight_decay
 
 
-def rewrite(group, formula, grad, tensors, *scalars):
+def rewrite(group, formula, grad, tensors, numbers):
     """Give `tensors` (a parameter and its state) the values that `formula` computes for them."""
     if group["differentiable"]:
-        return _rewrite_tracked(formula, grad, tensors, scalars)
+        return _rewrite_tracked(formula, grad, tensors, numbers)
     arrays = [t._array for t in tensors]
     grad_array = grad._array
-    if grad_array.size <= BLOCK and grad_array.dtype.kind != "c":
-        for array, new in zip(arrays, formula(np, grad_array, arrays, *scalars)):
+    if grad_array.size <= BLOCK and grad_array.dtype.char in "fd":
+        for array, new in zip(arrays, formula(np, grad_array, arrays, *numbers)):
             array[...] = new
     else:
-        _rewrite_blocks(formula, grad_array, arrays, scalars)
+        _rewrite_blocks(formula, grad_array, arrays, numbers)
     for t in tensors:
         bump(t)
 
 
-def _rewrite_blocks(formula, grad, arrays, scalars):
+def _rewrite_blocks(formula, grad, arrays, numbers):
     for part, *rest in _blocks([real_view(a) for a in (grad, *arrays)]):
-        for array, new in zip(rest, formula(np, part, rest, *scalars)):
+        news = formula(np, _wide(part), [_wide(a) for a in rest], *numbers)
+        for array, new in zip(rest, news):
             array[...] = new
 
 
@@ -164,8 +252,13 @@ def real_view(array):
     return array[..., np.newaxis].view(real)
 
 
-def _rewrite_tracked(formula, grad, tensors, scalars):
+def _wide(array):
+    """Narrow floats are computed with in float32, and rounded when the result is stored."""
+    return array if array.itemsize > 2 else array.astype(np.float32)
+
+
+def _rewrite_tracked(formula, grad, tensors, numbers):
     """The same with tensors, so that the step itself can be differentiated."""
     grad, *tensors = [ops.view_as_real(t) if t.is_complex() else t for t in (grad, *tensors)]
-    for t, new in zip(tensors, formula(ops, grad, tensors, *scalars)):
+    for t, new in zip(tensors, formula(ops, grad, tensors, *numbers)):
         t.copy_(new)
