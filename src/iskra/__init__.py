@@ -4,6 +4,7 @@
 """
 
 import importlib
+import math
 
 from iskra import autograd, ops
 from iskra.autograd import (
@@ -42,17 +43,26 @@ from iskra.core import (
 )
 from iskra.dispatch.namespaces import functions
 from iskra.ops.seeding import get_rng_state, initial_seed, manual_seed, seed, set_rng_state
+from iskra.tensor import Storage as UntypedStorage
 from iskra.tensor import Tensor
+from iskra.tensor.facts import FUNCTIONS as _FACTS
+from iskra.tensor.legacy import TYPES as _TYPES
+from iskra.tensor.legacy import typename
+from iskra.tensor.printing import get_printoptions, printoptions, set_printoptions
 
 __version__ = "0.1.0"
 
+e, pi, inf, nan, newaxis = math.e, math.pi, math.inf, math.nan, None
+
 globals().update(functions("torch"))
+globals().update(_TYPES)
+globals().update({_fact.__name__: _fact for _fact in _FACTS})
 
 # Loaded when first used, so that `import iskra` stays quick.
 _LAZY = (
     "accelerator", "amp", "backends", "compat", "cuda", "data", "distributed", "distributions",
-    "fft", "func", "linalg", "nn", "optim", "overrides", "random", "serialization", "special",
-    "testing", "utils",
+    "fft", "func", "linalg", "multiprocessing", "nn", "optim", "overrides", "random",
+    "serialization", "special", "testing", "utils", "version",
 )
 _LAZY_NAMES = {"save": "iskra.compat.serialization", "load": "iskra.compat.serialization"}
 

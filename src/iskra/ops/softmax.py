@@ -11,6 +11,7 @@ from iskra.core import dtypes
 from iskra.core.size import wrap_dim
 from iskra.dispatch import composite, fused
 from iskra.ops.arithmetic import neg
+from iskra.ops.joining import cat
 from iskra.ops.mathematics import exp, sigmoid
 
 F = "nn.functional"
@@ -89,7 +90,7 @@ def softmax(input, dim=None, _stacklevel=3, dtype=None):
     if input.size == 0:
         return np.copy(input)
     powers, total = _exponentials(input, dim)[1:]
-    return np.divide(powers, total, out=powers)
+    return np.divide(powers, total, out=powers if input.ndim else None)
 
 
 @fused(**_internal, operands="grad result", grad={
@@ -121,7 +122,7 @@ def log_softmax(input, dim=None, _stacklevel=3, dtype=None):
     if input.size == 0:
         return np.copy(input)
     shifted, _, total = _exponentials(input, dim)
-    return np.subtract(shifted, np.log(total), out=shifted)
+    return np.subtract(shifted, np.log(total), out=shifted if input.ndim else None)
 
 
 @composite(namespace=F, method=False)
@@ -163,15 +164,7 @@ def _glu_curvature(g, grad, input, dim):
     gate = sigmoid(second)
     slope = gate * (1 - gate)
     bend = slope * (1 - 2 * gate)
-    return join(grad * g_second * slope, grad * (g_first * slope + g_second * first * bend), dim)
-
-
-@fused(**_internal, operands="first second", grad={
-    ("first", "second"): lambda g, dim: g.chunk(2, dim),
-})
-def join(first, second, dim):
-    """Two arrays of one shape, one after the other along `dim`."""
-    return np.concatenate((first, second), axis=dim)
+    return cat((grad * g_second * slope, grad * (g_first * slope + g_second * first * bend)), dim)
 
 
 def _glu_product(g, input, dim):

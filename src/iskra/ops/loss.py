@@ -1,0 +1,356 @@
+"""Losses that compare input and target element by element: squares, absolutes, margins.
+
+Every loss takes ``reduction="none"`` (one loss per element), ``"mean"`` or ``"sum"``.
+Source: https://docs.pytorch.org/docs/stable/nn.functional.html#loss-functions
+"""
+
+import math
+import warnings
+
+import numpy as np
+
+from iskra.core.naming import prefix
+from iskra.core.size import broadcast, format_shape
+from iskra.dispatch import SAME, composite, fused
+from iskra.ops.activation import gated
+from iskra.ops.comparison import clamp_min, where
+from iskra.ops.mathematics import abs, sigmoid, sign
+
+F = "nn.functional"
+INTERNAL = dict(method=False, function=False, out=False)
+PUBLIC = dict(namespace=F, method=False, out=False)
+BOTH = dict(namespace=f"torch {F}", method=False, out=False)
+
+_BY_NUMBER = ("none", "mean", "sum")
+# Above this size a dot product is no longer the more exact sum of squares.
+_DOT = 2048
+
+
+def reduction_name(reduction, size_average=None, reduce=None):
+    """The reduction meant by `reduction` and the two flags that it replaced.
+
+    Raises ValueError for an unknown one.
+    """
+    if size_average is not None or reduce is not None:
+        reduction = "none" if reduce is False else "sum" if size_average is False else "mean"
+        warnings.warn(
+            "size_average and reduce args will be deprecated, please use "
+            f"reduction='{reduction}' instead.",
+            stacklevel=5,
+        )
+    elif reduction not in _BY_NUMBER:
+        if isinstance(reduction, int) and 0 <= reduction <= 2:  # as torch.kl_div has it
+            return _BY_NUMBER[reduction]
+        raise ValueError(f"{reduction} is not a valid value for reduction")
+    return reduction
+
+
+def reduced(losses, reduction):
+    """The array `losses`, reduced."""
+    if reduction == "none":
+        return losses
+    total = np.add.reduce(losses, axis=None)
+    return np.divide(total, losses.size) if reduction == "mean" else total
+
+
+def reduce_losses(losses, reduction):
+    """The tensor `losses`, reduced."""
+    if reduction == "mean":
+        return losses.mean()
+    return losses.sum() if reduction == "sum" else losses
+
+
+def shared(g, reduction, *shapes):
+    """The gradient of each loss: `g`, divided by their number where the mean was taken."""
+    if reduction_name(reduction) != "mean":
+        return g
+    return g / math.prod(broadcast(*shapes))
+
+
+def warn_broadcast(input, target):
+    """Warn where shapes differ: broadcasting is rarely what was meant."""
+    if input.shape != target.shape:
+        warnings.warn(
+            f"Using a target size ({size_of(target)}) that is different to the input size "
+            f"({size_of(input)}). This will likely lead to incorrect results due to broadcasting. "
+            "Please ensure they have the same size.",
+            stacklevel=7,
+        )
+
+
+def size_of(array):
+    """The shape as PyTorch's messages show it."""
+    return f"{prefix()}.Size({format_shape(array.shape)})"
+
+
+# Squares and absolutes
+
+
+def _squares_gradient(g, input, target, reduction, size_average, reduce, weight):
+    if size_average is not None or reduce is not None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            reduction = reduction_name(reduction, size_average, reduce)
+    return mse_loss_backward(g, input, target, weight, reduction)
+
+
+def _weight_gradient(g, input, target, weight, reduction, result):
+    squares = (input - target) ** 2
+    return g * squares if reduction != "mean" else g * (squares - result) / weight.sum()
+
+
+def _squares_factor(reduction, size, weight):
+    """The factor of ``grad * (input - target)``; tensors and arrays alike."""
+    factor = 2.0 if weight is None else weight * 2.0
+    if reduction != "mean":
+        return factor
+    return factor / (size if weight is None else weight.sum())
+
+
+@fused(SAME, **INTERNAL, operands="grad input target weight", grad={
+    "grad": lambda g, input, target, weight, reduction: (
+        g * (input - target) * _squares_factor(reduction, g.numel(), weight)
+    ),
+    "input": lambda g, grad, weight, reduction: (
+        g * grad * _squares_factor(reduction, g.numel(), weight)
+    ),
+    "target": lambda g, grad, weight, reduction: (
+        -g * grad * _squares_factor(reduction, g.numel(), weight)
+    ),
+})
+def mse_loss_backward(grad, input, target, weight=None, reduction="mean"):
+    """The gradient of `mse_loss`."""
+    difference = np.subtract(input, target)
+    return np.multiply(
+        difference, np.multiply(grad, _squares_factor(reduction, difference.size, weight))
+    )
+
+
+@fused(SAME, **PUBLIC, operands="input target weight", grad={
+    "input": _squares_gradient,
+    "target": lambda g, input, target, reduction, size_average, reduce, weight: -_squares_gradient(
+        g, input, target, reduction, size_average, reduce, weight
+    ),
+    "weight": _weight_gradient,
+})
+def mse_loss(input, target, size_average=None, reduce=None, reduction="mean", weight=None):
+    """Return the squared difference of input and target; `weight` weighs the elements.
+
+    Shapes that differ are broadcast, with a warning.
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.mse_loss.html
+
+    >>> import iskra as torch
+    >>> torch.nn.functional.mse_loss(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 4.0]))
+    tensor(2.)
+    """
+    if reduction not in _BY_NUMBER or size_average is not None or reduce is not None:
+        reduction = reduction_name(reduction, size_average, reduce)
+    if input.shape != target.shape:
+        warn_broadcast(input, target)
+    difference = np.subtract(input, target)
+    if difference.dtype.kind not in "fc" and reduction == "mean":
+        raise RuntimeError(_no_mean("mse_loss", difference))
+    if weight is not None:
+        return _weighted(np.multiply(difference, difference), weight, reduction)
+    if reduction == "mean" and difference.size <= _DOT:
+        return np.divide(np.vdot(difference, difference), difference.size)
+    return reduced(np.multiply(difference, difference), reduction)
+
+
+def _no_mean(name, array):
+    return (
+        f"{name}: the mean needs a floating point dtype, but got {array.dtype}; convert the input "
+        "with .float()"
+    )
+
+
+def _weighted(losses, weight, reduction):
+    if weight.shape != losses.shape:
+        raise ValueError("Inputs and weights must have the same size.")
+    losses = np.multiply(losses, weight)
+    if reduction == "none":
+        return losses
+    total = np.add.reduce(losses, axis=None)
+    return np.divide(total, np.add.reduce(weight, axis=None)) if reduction == "mean" else total
+
+
+@composite(**PUBLIC)
+def l1_loss(input, target, size_average=None, reduce=None, reduction="mean", weight=None):
+    """Return the absolute difference of input and target; `weight` weighs the elements.
+
+    Shapes that differ are broadcast, with a warning.
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.l1_loss.html
+
+    >>> import iskra as torch
+    >>> torch.nn.functional.l1_loss(torch.tensor([1.0, 2.0]), torch.tensor([1.0, 4.0]))
+    tensor(1.)
+    """
+    reduction = reduction_name(reduction, size_average, reduce)
+    warn_broadcast(input, target)
+    losses = abs(input - target)
+    if weight is None:
+        return reduce_losses(losses, reduction)
+    if weight.shape != losses.shape:
+        raise ValueError("Inputs and weights must have the same size.")
+    losses = losses * weight
+    return losses.sum() / weight.sum() if reduction == "mean" else reduce_losses(losses, reduction)
+
+
+def _smooth_slope(difference, beta):
+    """The derivative of the smooth absolute value of a tensor."""
+    return where(abs(difference) < beta, difference / beta, sign(difference))
+
+
+@fused(SAME, **INTERNAL, operands="input target", node="SmoothL1LossBackward0", grad={
+    "input": lambda g, input, target, reduction, beta: (
+        shared(g, reduction, input.shape, target.shape) * _smooth_slope(input - target, beta)
+    ),
+    "target": lambda g, input, target, reduction, beta: (
+        shared(g, reduction, input.shape, target.shape) * _smooth_slope(target - input, beta)
+    ),
+})
+def smooth_absolute(input, target, reduction, beta):
+    """`smooth_l1_loss` for a beta above zero."""
+    size = np.absolute(np.subtract(input, target))
+    losses = np.where(
+        np.less(size, beta), np.multiply(np.multiply(size, size), 0.5 / beta), size - 0.5 * beta
+    )
+    return reduced(losses, reduction)
+
+
+@composite(**PUBLIC)
+def smooth_l1_loss(
+    input, target, size_average=None, reduce=None, reduction="mean", beta=1.0
+):
+    """Return the absolute difference, rounded off to a square below `beta`.
+
+    Raises RuntimeError for a negative `beta`.
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.smooth_l1_loss.html
+
+    >>> import iskra as torch
+    >>> torch.nn.functional.smooth_l1_loss(torch.tensor([0.5, 3.0]), torch.tensor([0.0, 0.0]))
+    tensor(1.3125)
+    """
+    reduction = reduction_name(reduction, size_average, reduce)
+    warn_broadcast(input, target)
+    if beta < 0:
+        raise RuntimeError("smooth_l1_loss does not support negative values for beta.")
+    if beta == 0:
+        return reduce_losses(abs(input - target), reduction)
+    return smooth_absolute(input, target, reduction, beta)
+
+
+def _huber_slope(difference, delta):
+    return difference.clamp(-delta, delta)
+
+
+@fused(SAME, **INTERNAL, operands="input target", node="HuberLossBackward0", grad={
+    "input": lambda g, input, target, reduction, delta: (
+        shared(g, reduction, input.shape, target.shape) * _huber_slope(input - target, delta)
+    ),
+    "target": lambda g, input, target, reduction, delta: (
+        shared(g, reduction, input.shape, target.shape) * _huber_slope(target - input, delta)
+    ),
+})
+def huber(input, target, reduction, delta):
+    """`huber_loss` without weights."""
+    size = np.absolute(np.subtract(input, target))
+    inner = np.minimum(size, delta)
+    return reduced(np.multiply(inner, np.subtract(size, np.multiply(inner, 0.5))), reduction)
+
+
+@composite(**PUBLIC)
+def huber_loss(input, target, reduction="mean", delta=1.0, weight=None):
+    """Return half the square below `delta`, ``delta * (|difference| - delta / 2)`` above.
+
+    Raises RuntimeError unless `delta` is positive.
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.huber_loss.html
+
+    >>> import iskra as torch
+    >>> torch.nn.functional.huber_loss(torch.tensor([0.5, 3.0]), torch.tensor([0.0, 0.0]))
+    tensor(1.3125)
+    """
+    reduction = reduction_name(reduction)
+    warn_broadcast(input, target)
+    if delta <= 0:
+        raise RuntimeError("huber_loss does not support non-positive values for delta.")
+    if weight is None:
+        return huber(input, target, reduction, delta)
+    losses = huber(input, target, "none", delta)
+    if weight.shape != losses.shape:
+        raise ValueError("Inputs and weights must have the same size.")
+    return reduce_losses(losses * weight, reduction)
+
+
+# Two-valued targets: 1 and -1
+
+
+@fused(SAME, **INTERNAL, operands="input target", node="SoftMarginLossBackward0", grad={
+    "input": lambda g, input, target, reduction: (
+        shared(g, reduction, input.shape, target.shape) * -target * sigmoid(-target * input)
+    ),
+})
+def soft_margin(input, target, reduction):
+    """`soft_margin_loss` with a checked reduction."""
+    z = np.negative(np.multiply(target, input))
+    return reduced(np.logaddexp(z.dtype.type(0), z), reduction)
+
+
+@composite(**PUBLIC)
+def soft_margin_loss(input, target, size_average=None, reduce=None, reduction="mean"):
+    """Return ``log(1 + exp(-target * input))`` for targets 1 and -1.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.soft_margin_loss.html
+
+    >>> import iskra as torch
+    >>> torch.nn.functional.soft_margin_loss(torch.tensor([0.0]), torch.tensor([1.0]))
+    tensor(0.6931)
+    """
+    return soft_margin(input, target, reduction_name(reduction, size_average, reduce))
+
+
+@composite(**BOTH)
+def hinge_embedding_loss(
+    input, target, margin=1.0, size_average=None, reduce=None, reduction="mean"
+):
+    """Return the input where the target is 1, ``max(0, margin - input)`` where it is -1.
+
+    Source:
+    https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.hinge_embedding_loss.html
+
+    >>> import iskra as torch
+    >>> x, y = torch.tensor([0.5, 0.25]), torch.tensor([1, -1])
+    >>> torch.nn.functional.hinge_embedding_loss(x, y, reduction="none")
+    tensor([0.5000, 0.7500])
+    """
+    reduction = reduction_name(reduction, size_average, reduce)
+    close = clamp_min(margin - input, 0)
+    return reduce_losses(gated(target != 1, close) + gated(target != -1, input), reduction)
+
+
+@composite(**BOTH)
+def margin_ranking_loss(
+    input1, input2, target, margin=0, size_average=None, reduce=None, reduction="mean"
+):
+    """Return ``max(0, -target * (input1 - input2) + margin)`` for targets 1 and -1.
+
+    Raises RuntimeError where the numbers of dimensions differ.
+    Source:
+    https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.margin_ranking_loss.html
+
+    >>> import iskra as torch
+    >>> a, b = torch.tensor([1.0]), torch.tensor([3.0])
+    >>> torch.nn.functional.margin_ranking_loss(a, b, torch.tensor([1.0]))
+    tensor(2.)
+    """
+    reduction = reduction_name(reduction, size_average, reduce)
+    if not input1.ndim == input2.ndim == target.ndim:
+        shapes = ", ".join(
+            f"{name}: {size_of(x)}"
+            for name, x in (("input1", input1), ("input2", input2), ("target", target))
+        )
+        raise RuntimeError(
+            "margin_ranking_loss : All input tensors should have same dimension but got sizes: "
+            + shapes
+        )
+    return reduce_losses(clamp_min(-target * (input1 - input2) + margin, 0), reduction)
