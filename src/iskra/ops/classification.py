@@ -150,7 +150,7 @@ def nll(input, target, weight=None, ignore_index=IGNORED, reduction="mean"):
 
 @composite(**PUBLIC)
 def nll_loss(
-    input, target, weight=None, size_average=None, ignore_index=IGNORED, reduce=None, reduction="mean"
+    input, target, weight=None, size_average=None, ignore_index=-100, reduce=None, reduction="mean"
 ):
     """Return the negated log-probabilities `input` of the target classes.
 
@@ -175,7 +175,7 @@ def nll_loss(
 
 @composite(**PUBLIC)
 def cross_entropy(
-    input, target, weight=None, size_average=None, ignore_index=IGNORED, reduce=None,
+    input, target, weight=None, size_average=None, ignore_index=-100, reduce=None,
     reduction="mean", label_smoothing=0.0,
 ):
     """Return the cross entropy between the scores `input` (before softmax) and the target.
