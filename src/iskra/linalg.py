@@ -3,9 +3,10 @@
 Source: https://docs.pytorch.org/docs/stable/linalg.html
 """
 
+from iskra.core.errors import LinAlgError
 from iskra.dispatch.namespaces import functions
 
 _functions = functions("linalg")
 globals().update(_functions)
 
-__all__ = list(_functions)
+__all__ = list(_functions) + ["LinAlgError"]

@@ -348,3 +348,51 @@ def test_spawning_processes(run):
     assert sorted(run("a.py", "fine", files=files).stdout.split("\n")) == ["", "0 fine", "1 fine"]
     assert run("a.py", "fail").stdout.splitlines()[-1] == "raised 1 True"
     assert run("a.py", "die").stdout.splitlines()[-1] == "died 0 SIGKILL"
+
+
+TRAINING = """
+    import sys
+    import torch
+    import torch.nn as nn
+    import torch.nn.functional as F
+    from torch.utils.data import DataLoader, TensorDataset
+
+    read, written = sys.argv[1:]
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Dropout(0.2), nn.Linear(8, 3))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
+    schedule = torch.optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=0.5)
+    if read != "none":
+        state = torch.load(read)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        schedule.load_state_dict(state["schedule"])
+        torch.set_rng_state(state["random"])
+    x = torch.randn(32, 4)
+    data = TensorDataset(x, x.sum(1).sign().long() + 1)
+    for epoch in range(2):
+        for inputs, labels in DataLoader(data, batch_size=8, shuffle=True):
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(inputs), labels)
+            loss.backward()
+            optimizer.step()
+        schedule.step()
+        print(f"{epoch} {loss.item():.4f} {schedule.get_last_lr()}")
+    print(model[3].bias)
+    torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(),
+                "schedule": schedule.state_dict(), "random": torch.get_rng_state()}, written)
+"""
+
+
+def test_training_goes_on_from_the_other_ones_checkpoint(run):
+    """The same script under both: the same transcript, and each resumes what the other saved."""
+    pytest.importorskip("torch")
+    files = {"a.py": TRAINING}
+    ours = run("a.py", "none", "ours.pt", files=files)
+    theirs = run("a.py", "none", "theirs.pt", interpreter=())
+    assert ours.stderr == "" and len(ours.stdout.splitlines()) == 4
+    assert ours.stdout == theirs.stdout
+    ours = run("a.py", "theirs.pt", "ours2.pt")
+    theirs = run("a.py", "ours.pt", "theirs2.pt", interpreter=())
+    assert ours.stderr == theirs.stderr == ""
+    assert ours.stdout == theirs.stdout
