@@ -23,6 +23,8 @@ POINTWISE = [
 DIFFERENTIABLE = [n for n in SAMPLED if OPERATORS[n].formulas]
 # What these give depends on the memory behind the operand, by definition.
 ON_MEMORY = {"as_strided", "as_strided_copy", "as_strided_scatter", "view"}
+# Which of several equal elements these point to is not specified.
+ANY_OF_EQUALS = {"topk", "kthvalue", "mode", "sort"}
 RANDOM = {"nextafter"}  # results of another precision are other numbers by their nature
 
 
@@ -228,6 +230,8 @@ def test_values_and_dtypes_are_pytorchs(name, dtype):
     reference = torch_function(op, torch)
     if reference is None:
         pytest.skip("PyTorch has no function of this name")
+    if op.accepts is not None and getattr(iskra, dtype).category not in op.accepts:
+        pytest.skip("refused by its declaration")
 
     def theirs(value):
         tensors = [torch.from_numpy(np.array(t.detach()._array)) for t in tensors_in(value)]
@@ -242,6 +246,8 @@ def test_values_and_dtypes_are_pytorchs(name, dtype):
         parts = [expected] if isinstance(expected, torch.Tensor) else [
             t for t in expected if isinstance(t, torch.Tensor)
         ] if isinstance(expected, (tuple, list)) else []
+        if name in ANY_OF_EQUALS:
+            found, parts = found[:1], parts[:1]
         for a, b in zip(found, parts, strict=True):
             b = b.detach().resolve_conj()
             assert a.dtype.name == str(b.dtype)[6:], f"{args} {kwargs}"

@@ -1,0 +1,448 @@
+"""Order: sorting, the largest k, medians, quantiles, searching in sorted sequences, uniqueness.
+
+NaN counts as larger than every number.
+Source: https://docs.pytorch.org/docs/stable/torch.html#comparison-ops
+"""
+
+import numpy as np
+
+from iskra.core.dtypes import int32, int64
+from iskra.core.size import format_shape, wrap_dim
+from iskra.dispatch import composite, operator
+from iskra.ops.extrema import index_gradient
+from iskra.ops.joining import stack
+from iskra.tensor import Tensor, wrap
+
+INTERNAL = dict(method=False, function=False, out=False)
+
+
+def _order(input, dim, descending):
+    """The indices that sort `input` along `dim`, equal elements in their order."""
+    if not descending:
+        return np.argsort(input, axis=dim, kind="stable")
+    turned = np.flip(np.argsort(np.flip(input, dim), axis=dim, kind="stable"), dim)
+    return input.shape[dim] - 1 - turned
+
+
+def _taking_gradient(g, input_shape, result, dim):
+    """Sorted and selected elements give their gradients back to where they were."""
+    if not input_shape:
+        return g[0]
+    return g[0].new_zeros(input_shape).scatter(dim, result[1], g[0])
+
+
+def _no_complex(name, input):
+    if input.dtype.kind == "c":
+        raise RuntimeError(f"{name}(): complex numbers have no order")
+
+
+@operator(
+    outputs=2, result=("values", "indices"), method=False, function=False, node="SortBackward0",
+    grad=_taking_gradient,
+    samples=lambda make: [((make((3, 4)), 1, False), {}), ((make((2, 3, 4)), 0, True), {})],
+)
+def sort_along(input, dim, descending):
+    """The operator behind `sort`."""
+    _no_complex("sort", input)
+    if not input.ndim:
+        return np.copy(input), np.zeros((), np.int64)
+    order = _order(input, dim, descending)
+    return np.take_along_axis(input, order, dim), order.astype(np.int64, copy=False)
+
+
+@composite(out=True)
+def sort(input, dim=-1, descending=False, stable=False):
+    """Return the elements in order along `dim`, and where they were.
+
+    Equal elements keep their order always. Raises RuntimeError for complex numbers.
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.sort.html
+
+    >>> import iskra as torch
+    >>> values, indices = torch.sort(torch.tensor([3, 1, 2]))
+    >>> values, indices
+    (tensor([1, 2, 3]), tensor([1, 2, 0]))
+    """
+    return sort_along(input, wrap_dim(dim, input.dim()), bool(descending))
+
+
+@composite(out=True)
+def argsort(input, dim=-1, descending=False, stable=False):
+    """Return the indices that sort the elements along `dim`.
+
+    >>> import iskra as torch
+    >>> torch.argsort(torch.tensor([3, 1, 2]))
+    tensor([1, 2, 0])
+    """
+    return sort(input, dim, descending).indices
+
+
+@composite(out=True)
+def msort(input):
+    """Return the elements in order along the first dimension.
+
+    >>> import iskra as torch
+    >>> torch.msort(torch.tensor([3, 1, 2]))
+    tensor([1, 2, 3])
+    """
+    return sort(input, 0).values
+
+
+@operator(
+    outputs=2, result=("values", "indices"), grad=_taking_gradient,
+    samples=lambda make: [((make((3, 4)), 2), {}), ((make((5, 3)), 3, 0, False), {})],
+)
+def topk(input, k, dim=-1, largest=True, sorted=True):
+    """Return the `k` largest (or smallest) elements along `dim` in order, and where they are.
+
+    Raises RuntimeError where `k` is larger than the dimension.
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.topk.html
+
+    >>> import iskra as torch
+    >>> torch.topk(torch.tensor([1, 5, 2]), 2).values
+    tensor([5, 2])
+    """
+    _no_complex("topk", input)
+    dim = wrap_dim(dim, input.ndim)
+    size = input.shape[dim] if input.ndim else 1
+    if not 0 <= k <= size:
+        raise RuntimeError(f"topk: selected index k out of range: k={k} for a dimension of {size}")
+    if not input.ndim:
+        shape = () if k else (0,)
+        return np.copy(input).reshape(shape), np.zeros(shape, np.int64)
+    chosen = np.take(_order(input, dim, largest), np.arange(k), axis=dim)
+    return np.take_along_axis(input, chosen, dim), chosen.astype(np.int64, copy=False)
+
+
+@operator(
+    outputs=2, result=("values", "indices"), grad=index_gradient, accepts="int float",
+    samples=lambda make: [((make((3, 4)), 2), {}), ((make((5, 3)), 3, 0, True), {})],
+)
+def kthvalue(input, k, dim=-1, keepdim=False):
+    """Return the `k`-th smallest element along `dim` (counted from 1), and where it is.
+
+    >>> import iskra as torch
+    >>> torch.kthvalue(torch.tensor([3, 1, 2]), 2).values
+    tensor(2)
+    """
+    dim = wrap_dim(dim, input.ndim)
+    size = input.shape[dim] if input.ndim else 1
+    if not 1 <= k <= size:
+        raise RuntimeError(
+            f"kthvalue(): selected number k out of range for dimension {dim}: k={k}, size={size}"
+        )
+    if not input.ndim:
+        return np.copy(input), np.zeros((), np.int64)
+    return _at_rank(input, np.full((1,) * input.ndim, k - 1), dim, keepdim)
+
+
+def _at_rank(input, rank, dim, keepdim):
+    """The elements of the given ranks along `dim`, and where they are."""
+    order = _order(input, dim, False)
+    shape = [1 if d == dim else n for d, n in enumerate(input.shape)]
+    chosen = np.take_along_axis(order, np.broadcast_to(rank, shape), dim)
+    values = np.take_along_axis(input, chosen, dim)
+    chosen = chosen.astype(np.int64, copy=False)
+    return (values, chosen) if keepdim else (values.squeeze(dim), chosen.squeeze(dim))
+
+
+def _median_rank(input, dim, skip_nan):
+    """The rank of the lower median; that of the first NaN where NaN wins."""
+    size = input.shape[dim]
+    missing = np.isnan(input) if input.dtype.kind == "f" else np.zeros(input.shape, bool)
+    count = size - missing.sum(dim, keepdims=True)
+    if skip_nan:
+        return np.maximum(count - 1, 0) // 2
+    return np.where(count < size, count, (size - 1) // 2)
+
+
+_MEDIAN = dict(outputs=2, result=("values", "indices"), **INTERNAL, accepts="int float")
+
+
+@operator(**_MEDIAN, node="MedianBackward1", grad=index_gradient, samples=lambda make: [
+    ((make((3, 5)), 1, False, False), {}), ((make((4, 3)), 0, True, True), {}),
+])
+def median_along(input, dim, keepdim, skip_nan):
+    """The operator behind `median` and `nanmedian` with `dim`."""
+    if not input.ndim:
+        return np.copy(input), np.zeros((), np.int64)
+    if not input.shape[dim]:
+        raise IndexError(f"median(): Expected reduction dim {dim} to have non-zero size.")
+    return _at_rank(input, _median_rank(input, dim, skip_nan), dim, keepdim)
+
+
+def _median(input, dim, keepdim, skip_nan):
+    if dim is None:
+        if not input.numel():
+            return input.new_full((), float("nan") if input.is_floating_point() else 0)
+        return median_along(input.reshape(-1), 0, False, skip_nan).values
+    return median_along(input, wrap_dim(dim, input.dim()), keepdim, skip_nan)
+
+
+@composite(out=True)
+def median(input, dim=None, keepdim=False):
+    """Return the lower median; with `dim` the medians along it and where they are. NaN wins.
+
+    >>> import iskra as torch
+    >>> torch.median(torch.tensor([3, 1, 2, 4]))
+    tensor(2)
+    """
+    return _median(input, dim, keepdim, False)
+
+
+@composite(out=True)
+def nanmedian(input, dim=None, keepdim=False):
+    """Return the lower median of the elements that are not NaN (see `median`).
+
+    >>> import iskra as torch
+    >>> torch.nanmedian(torch.tensor([3.0, float("nan"), 1.0]))
+    tensor(1.)
+    """
+    return _median(input, dim, keepdim, True)
+
+
+@operator(
+    outputs=2, result=("values", "indices"), grad=index_gradient,
+    samples=lambda make: [((make((3, 5)),), {}), ((make((4, 3)), 0, True), {})],
+)
+def mode(input, dim=-1, keepdim=False):
+    """Return the most frequent element along `dim` (the smallest of equals), and its last place.
+
+    >>> import iskra as torch
+    >>> torch.mode(torch.tensor([2, 1, 2, 1])).values
+    tensor(1)
+    """
+    if not input.ndim:
+        return np.copy(input), np.zeros((), np.int64)
+    dim = wrap_dim(dim, input.ndim)
+    rows = np.moveaxis(input, dim, -1)
+    if not rows.shape[-1]:
+        raise IndexError(f"mode(): Expected reduction dim {dim} to have non-zero size.")
+    values = np.empty(rows.shape[:-1], input.dtype)
+    indices = np.empty(rows.shape[:-1], np.int64)
+    for place in np.ndindex(*rows.shape[:-1]):
+        found, counts = np.unique(rows[place], return_counts=True)
+        values[place] = found[counts.argmax()]
+        indices[place] = np.flatnonzero(rows[place] == values[place])[-1]
+    if keepdim:
+        return np.expand_dims(values, dim), np.expand_dims(indices, dim)
+    return values, indices
+
+
+def _quantile(name, input, q, dim, keepdim, interpolation, skip_nan):
+    """Quantiles by taking elements of two neighbouring ranks and mixing them."""
+    if not isinstance(q, Tensor):
+        q = input.new_tensor(float(q))
+    if not input.is_floating_point() or q.dtype is not input.dtype:
+        raise RuntimeError(
+            f"{name}() input and q tensors must be floating point and of the same dtype, got "
+            f"{input.dtype} and {q.dtype}"
+        )
+    if q.dim() > 1:
+        raise RuntimeError(f"{name}() q must be a scalar or 1D tensor")
+    if interpolation not in ("linear", "lower", "higher", "midpoint", "nearest"):
+        raise RuntimeError(
+            f"{name}() interpolation must be one of linear, lower, higher, midpoint or nearest, "
+            f"but got {interpolation}"
+        )
+    if not input.numel():
+        raise RuntimeError(f"{name}() input tensor must be non-empty")
+    levels = q._array.reshape(-1).astype(np.float64)
+    if ((levels < 0) | (levels > 1)).any():
+        raise RuntimeError(f"{name}() q values must be in the range [0, 1]")
+    rank = input.dim()
+    flat = dim is None
+    source = input.reshape(-1) if flat else input
+    axis = 0 if flat else wrap_dim(dim, rank)
+    results = [
+        _one_quantile(source, float(level), axis, interpolation, skip_nan) for level in levels
+    ]
+    if keepdim:
+        shape = [1] * rank if flat else [1 if d == axis else n for d, n in enumerate(input.shape)]
+        results = [r.reshape(shape) for r in results]
+    return results[0] if q.dim() == 0 else stack(results)
+
+
+def _one_quantile(source, level, axis, interpolation, skip_nan):
+    if not source.dim():
+        return source
+    ordered = sort(source, axis).values
+    missing = source.isnan()
+    size = source.shape[axis]
+    count = (size - missing.sum(axis, keepdim=True)._array) if skip_nan else np.full(
+        [1 if d == axis else n for d, n in enumerate(source.shape)], size
+    )
+    place = level * np.maximum(count - 1, 0)
+    below, above = np.floor(place).astype(np.int64), np.ceil(place).astype(np.int64)
+    weight = place - below
+    if interpolation == "lower":
+        above, weight = below, weight * 0
+    elif interpolation == "higher":
+        below, weight = above, weight * 0
+    elif interpolation == "midpoint":
+        weight = np.where(above > below, 0.5, 0.0)
+    elif interpolation == "nearest":
+        below = above = np.rint(place).astype(np.int64)
+    low = ordered.gather(axis, wrap(below)).squeeze(axis)
+    high = ordered.gather(axis, wrap(above)).squeeze(axis)
+    mixed = low.lerp(high, wrap(weight.astype(source._array.dtype)).squeeze(axis))
+    if skip_nan:
+        return mixed
+    return mixed.masked_fill(missing.any(axis), float("nan"))
+
+
+@composite(out=True)
+def quantile(input, q, dim=None, keepdim=False, *, interpolation="linear"):
+    """Return the `q`-th quantiles (of 0 to 1) of all elements or along `dim`; NaN wins.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.quantile.html
+
+    >>> import iskra as torch
+    >>> torch.quantile(torch.tensor([0.0, 1.0, 2.0, 3.0]), 0.5)
+    tensor(1.5000)
+    """
+    return _quantile("quantile", input, q, dim, keepdim, interpolation, False)
+
+
+@composite(out=True)
+def nanquantile(input, q, dim=None, keepdim=False, *, interpolation="linear"):
+    """Return quantiles of the elements that are not NaN (see `quantile`).
+
+    >>> import iskra as torch
+    >>> torch.nanquantile(torch.tensor([0.0, float("nan"), 2.0]), 0.5)
+    tensor(1.)
+    """
+    return _quantile("nanquantile", input, q, dim, keepdim, interpolation, True)
+
+
+def _search(sequence, values, side):
+    """Where to put `values` into sorted rows so that they stay sorted."""
+    if sequence.ndim == 1:
+        return np.searchsorted(sequence, values, side)
+    result = np.empty(values.shape, np.int64)
+    for place in np.ndindex(*sequence.shape[:-1]):
+        result[place] = np.searchsorted(sequence[place], values[place], side)
+    return result
+
+
+@composite(out=True, method=False)
+def searchsorted(
+    sorted_sequence, input, *, out_int32=False, right=False, side=None, sorter=None
+):
+    """Return where to put elements of `input` into sorted sequences so that these stay sorted.
+
+    Raises RuntimeError where the leading dimensions differ.
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.searchsorted.html
+
+    >>> import iskra as torch
+    >>> torch.searchsorted(torch.tensor([1, 3, 5]), torch.tensor([3, 4]))
+    tensor([1, 2])
+    """
+    if not isinstance(input, Tensor):
+        input = sorted_sequence.new_tensor(input)
+    if side not in (None, "left", "right"):
+        raise RuntimeError(
+            f"searchsorted(): side can only be 'left' or 'right' but got {side}"
+        )
+    if right and side == "left":
+        raise RuntimeError(
+            "searchsorted(): side and right can't be set to opposites, got side of left while "
+            "right was True"
+        )
+    if sorted_sequence.dim() == 0:
+        raise RuntimeError("searchsorted(): boundaries tensor should have positive dimension")
+    if sorted_sequence.dim() != 1 and (
+        sorted_sequence.dim() != input.dim()
+        or sorted_sequence.shape[:-1] != input.shape[:-1]
+    ):
+        raise RuntimeError(
+            "searchsorted(): boundaries tensor should be 1 dimension or the first N-1 dimensions "
+            "of boundaries tensor and input value tensor must match, but we got boundaries tensor "
+            f"{format_shape(sorted_sequence.shape)} and input value tensor "
+            f"{format_shape(input.shape)}"
+        )
+    if sorter is not None:
+        sorted_sequence = sorted_sequence.gather(-1, sorter)
+    where_to = "right" if right or side == "right" else "left"
+    found = _search(sorted_sequence._array, input._array, where_to)
+    kind = int32 if out_int32 else int64
+    return wrap(np.asarray(found, kind.numpy))
+
+
+@composite(out=True, method=False)
+def bucketize(input, boundaries, *, out_int32=False, right=False):
+    """Return the index of the bucket, between sorted `boundaries`, of each element.
+
+    >>> import iskra as torch
+    >>> torch.bucketize(torch.tensor([3, 6]), torch.tensor([1, 3, 5]))
+    tensor([1, 3])
+    """
+    if boundaries.dim() != 1:
+        raise RuntimeError(
+            f"boundaries tensor must be 1 dimension, but got dim({boundaries.dim()})"
+        )
+    if not isinstance(input, Tensor):
+        input = boundaries.new_tensor(input)
+    return searchsorted(boundaries, input, out_int32=out_int32, right=right)
+
+
+@composite(out=True, method=False)
+def isin(elements, test_elements, *, assume_unique=False, invert=False):
+    """Return whether each of `elements` is among `test_elements`.
+
+    >>> import iskra as torch
+    >>> torch.isin(torch.tensor([1, 2, 3]), torch.tensor([2]))
+    tensor([False,  True, False])
+    """
+    both = (elements, test_elements)
+    arrays = [t._array if isinstance(t, Tensor) else np.asarray(t) for t in both]
+    return wrap(np.asarray(np.isin(*arrays, invert=invert)))
+
+
+def _unique_parts(values, first, inverse, counts, return_inverse, return_counts, shape):
+    parts = [wrap(np.ascontiguousarray(values))]
+    if return_inverse:
+        parts.append(wrap(np.asarray(inverse, np.int64).reshape(shape)))
+    if return_counts:
+        parts.append(wrap(np.asarray(counts, np.int64)))
+    return parts[0] if len(parts) == 1 else tuple(parts)
+
+
+@composite()
+def unique(input, sorted=True, return_inverse=False, return_counts=False, dim=None):
+    """Return the distinct elements (or slices along `dim`) in order; also inverses and counts.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.unique.html
+
+    >>> import iskra as torch
+    >>> torch.unique(torch.tensor([3, 1, 3]), return_counts=True)
+    (tensor([1, 3]), tensor([1, 2]))
+    """
+    found = np.unique(
+        input._array, return_index=True, return_inverse=True, return_counts=True, axis=dim,
+        equal_nan=False,
+    )
+    shape = input.shape if dim is None else (-1,)
+    return _unique_parts(*found, return_inverse, return_counts, shape)
+
+
+@composite()
+def unique_consecutive(input, return_inverse=False, return_counts=False, dim=None):
+    """Return the elements (or slices along `dim`) without those equal to the one before.
+
+    >>> import iskra as torch
+    >>> torch.unique_consecutive(torch.tensor([1, 1, 2, 1]))
+    tensor([1, 2, 1])
+    """
+    array = input._array.reshape(-1) if dim is None else np.moveaxis(input._array, dim, 0)
+    if len(array):
+        rows = array.reshape(len(array), -1)
+        new = np.concatenate(([True], (rows[1:] != rows[:-1]).any(1)))
+    else:
+        new = np.zeros(0, bool)
+    starts = np.flatnonzero(new)
+    values = array[starts] if dim is None else np.moveaxis(array[starts], 0, dim)
+    counts = np.diff(np.append(starts, len(array)))
+    shape = input.shape if dim is None else (-1,)
+    return _unique_parts(
+        values, starts, np.cumsum(new) - 1, counts, return_inverse, return_counts, shape
+    )
