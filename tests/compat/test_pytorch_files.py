@@ -211,3 +211,16 @@ def test_pytorch_reads_a_whole_module_of_ours(torch):
     assert np.allclose(
         back(torch.ones(1, 2)).detach().numpy(), module(iskra.ones(1, 2)).detach()._array
     )
+
+
+def test_pytorch_reads_a_recurrent_layer_of_ours(torch):
+    file = io.BytesIO()
+    layer = iskra.nn.GRU(2, 3)
+    iskra.save(layer, file)
+    file.seek(0)
+    back = torch.load(file, weights_only=False)
+    result, _ = back(torch.ones(1, 1, 2))
+    assert np.allclose(result.detach().numpy(), layer(iskra.ones(1, 1, 2))[0].detach()._array)
+    file.seek(0)
+    again = iskra.load(file, weights_only=False)
+    assert values(again(iskra.ones(1, 1, 2))[0]) == values(layer(iskra.ones(1, 1, 2))[0])

@@ -205,6 +205,9 @@ def _reduce_module(module):
     make, arguments, state, *rest = module.__reduce_ex__(2)
     if isinstance(state, dict):
         state = {name: OrderedDict() for name in _HOOKS} | {"_is_full_backward_hook": None} | state
+        for name in ("_flat_weights_names", "_flat_weights"):  # of recurrent layers
+            if hasattr(type(module), name):
+                state[name] = getattr(module, name)
     return make, arguments, state, *rest
 
 
