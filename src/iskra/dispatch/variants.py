@@ -142,6 +142,8 @@ def write_result(op, name, bound):
     if op.kind == "view":
         return _become(op, name, bound, target)
     check_writable(target, name)
+    if op.kind == "composite":
+        return _write_composite(op, name, bound, target)
     execute.check_operands(op, bound)
     array, kind = _result_array(op, bound)
     _check_fits(target, array, kind, name, op.casts)
@@ -170,6 +172,15 @@ def _become(op, name, bound, target):
             target._view_edge = edge
             target._view_version = target._storage.version
     return target
+
+
+def _write_composite(op, name, bound, target):
+    """A composite is computed on a copy, through which its history goes on, and copied back."""
+    first = op.operands[0]
+    bound = tuple(target.clone() if i == first else v for i, v in enumerate(bound))
+    result = op.compute(bound)
+    _check_fits(target, result._array, result._dtype, name, op.casts)
+    return target.copy_(result)
 
 
 def _result_array(op, bound):

@@ -9,7 +9,7 @@ _FAMILIES = (
     "activation", "softmax",
     "axes", "slicing", "joining", "rearranging", "view_writes", "grids",
     "indexing", "subscript",
-    "scan", "sorting",
+    "scan", "sorting", "special", "polynomials",
     "normalization", "embedding", "conv", "pool", "adaptive_pool",
     "loss", "likelihood", "classification", "distance", "ctc",
     "seeding", "sampling", "random", "dropout", "gamma",
