@@ -17,6 +17,7 @@ _FAMILIES = (
     "addmm", "contraction",
     "gathering", "scattering", "scatter_reduce",
     "cdist",
+    "solving", "decompositions", "determinants", "least_squares", "norms", "factorizations", "linalg",
 )
 for _family in _FAMILIES:
     importlib.import_module(f"iskra.ops.{_family}")
