@@ -129,7 +129,7 @@ NORMALISATION = [
     case("LayerNorm", 6, elementwise_affine=False, inputs=x(3, 6)),
     case("LayerNorm", 6, bias=False, inputs=x(3, 6)),
     case("GroupNorm", 2, 6, inputs=x(3, 6, 4)),
-    case("GroupNorm", 3, 6, affine=False, inputs=x(3, 6)),
+    case("GroupNorm", 3, 6, affine=False, inputs=x(3, 6, 2)),
     case("RMSNorm", 6, inputs=x(3, 6)),
     case("RMSNorm", (4, 6), eps=1e-3, elementwise_affine=False, inputs=x(2, 4, 6)),
     case("LocalResponseNorm", 3, inputs=x(2, 5, 4, 4)),
