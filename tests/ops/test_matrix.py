@@ -197,7 +197,10 @@ def test_in_place_form_writes_the_result(name):
         assert_close(arrays_of(target), arrays_of(expected.to(dtype)))
 
 
-@pytest.mark.parametrize("name", [n for n, op in OPERATORS.items() if op.function])
+@pytest.mark.parametrize("name", [
+    # An operator declared in place refers to its twin for the example.
+    n for n, op in OPERATORS.items() if op.function and not n.endswith("_")
+])
 def test_docstring_runs(name):
     op = OPERATORS[name]
     assert op.doc, f"{name} has no docstring"

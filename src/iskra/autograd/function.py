@@ -304,7 +304,9 @@ def _record(ctx, edges, results):
         ctx.forward_trace = traceback.format_stack()[:-4]
     shapes = [r._array.shape if isinstance(r, Tensor) else None for r in results]
     dtypes = [r._dtype if isinstance(r, Tensor) else None for r in results]
-    ctx.output_shape, ctx.output_dtype = (shapes[0], dtypes[0]) if len(results) == 1 else (shapes, dtypes)
+    single = len(results) == 1
+    ctx.output_shape = shapes[0] if single else shapes
+    ctx.output_dtype = dtypes[0] if single else dtypes
     for number, result in enumerate(results):
         if not isinstance(result, Tensor) or result._dtype.category < FLOATING:
             continue

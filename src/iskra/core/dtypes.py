@@ -122,6 +122,7 @@ for _dtype in ALL:
         _dtype._numpy = np.dtype(_dtype.name)
         _of_numpy[_dtype._numpy] = _dtype
 complex32._numpy = np.dtype("V4")  # NumPy has no half-precision complex: storage only
+_of_numpy[complex32._numpy] = complex32
 
 
 def named(name):

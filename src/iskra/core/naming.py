@@ -1,4 +1,4 @@
-"""The package name that printed names carry: ``iskra.float32`` or, for a PyTorch script, ``torch.``."""
+"""The package name in printed names: ``iskra.float32``, or ``torch.`` under the script runner."""
 
 _prefix = "iskra"
 

@@ -233,7 +233,7 @@ def hardswish(input, inplace=False):
 
     >>> import iskra as torch
     >>> torch.nn.functional.hardswish(torch.tensor([-4.0, 1.5, 4.0]))
-    tensor([0.0000, 1.1250, 4.0000])
+    tensor([-0.0000, 1.1250, 4.0000])
     """
     return np.divide(np.multiply(input, np.minimum(np.maximum(np.add(input, 3), 0), 6)), 6)
 

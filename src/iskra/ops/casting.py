@@ -229,7 +229,9 @@ def resize_(input, size, *, memory_format=None):
         raise RuntimeError("cannot resize variables that require grad")
     size = tuple(int(s) for s in size)
     if any(s < 0 for s in size):
-        raise RuntimeError(f"resize_: Dimension size must be non-negative, got {format_shape(size)}")
+        raise RuntimeError(
+            f"resize_: Dimension size must be non-negative, got {format_shape(size)}"
+        )
     if input._array.__class__ is MetaArray:
         input._array = MetaArray(size, input._dtype.numpy)
         input._storage = None

@@ -47,7 +47,7 @@ def contiguous(input, memory_format=contiguous_format):
 
     >>> import iskra as torch
     >>> torch.ones(2, 3).t().contiguous().stride()
-    (3, 1)
+    (2, 1)
     """
     if input.is_contiguous(memory_format):
         return input

@@ -12,7 +12,7 @@ from iskra.core import dtypes
 from iskra.core.size import format_shape
 from iskra.dispatch import composite, creation, operator
 from iskra.ops.creation import empty, ones
-from iskra.ops.joining import stack
+from iskra.ops.joining import cat, stack
 from iskra.tensor import wrap
 from iskra.tensor.factory import dtype_of, finish
 
@@ -204,7 +204,7 @@ def vander(x, N=None, increasing=False):
     if count == 1:
         return first
     powers = x.unsqueeze(1).expand(-1, count - 1).cumprod(1)
-    result = type(x).cat((first, powers), 1)
+    result = cat((first, powers), 1)
     return result if increasing else result.flip(1)
 
 
