@@ -18,6 +18,7 @@ _FAMILIES = (
     "gathering", "scattering", "scatter_reduce",
     "cdist",
     "solving", "decompositions", "determinants", "least_squares", "norms", "factorizations", "linalg",
+    "lowrank",
 )
 for _family in _FAMILIES:
     importlib.import_module(f"iskra.ops.{_family}")

@@ -244,7 +244,7 @@ def lu_unpack(LU_data, LU_pivots, unpack_data=True, unpack_pivots=True):
     return P, lower, upper
 
 
-@composite()
+@composite(out=True)
 def lu(A, pivot=True, get_infos=False):
     """Return ``(LU, pivots)``, and with `get_infos` the info: prefer `linalg.lu_factor`.
 
@@ -486,9 +486,9 @@ def linalg_householder_product(input, tau):
             [0.]])
     """
     _check_reflectors("torch.linalg.householder_product", input, tau)
-    result = _eye(input, input.size(-2), input.size(-1)).expand(input.shape)
     if not input.numel():
-        return result.clone()
+        return input.clone()
+    result = _eye(input, input.size(-2), input.size(-1)).expand(input.shape)
     for vector, factor in reversed(_reflectors(input, tau)):
         result = _reflected(vector, factor, result)
     return result.contiguous()

@@ -3,13 +3,11 @@
 Source of every operator here: https://docs.pytorch.org/docs/stable/linalg.html
 """
 
-import math
-
 import numpy as np
 
-from iskra.core.dtypes import of_numpy
 from iskra.core.size import broadcast, format_shape
 from iskra.dispatch import composite, operator
+from iskra.dispatch.execute import named_results
 from iskra.ops.decompositions import eigenvalues_of_hermitian, singular_values
 from iskra.ops.linalg_base import (
     adjoint_of,
@@ -171,7 +169,7 @@ def _lstsq_gradients(g, A, B, needs):
     return for_a, for_b.squeeze(-1) if vector else for_b
 
 
-def _solve_one(a, b, rcond, driver):
+def _solve_one(a, b, rcond):
     """Solution, residuals, rank and singular values for one matrix, by singular values."""
     u, s, vh = np.linalg.svd(a, full_matrices=False)
     keep = s > rcond * (s.max() if s.size else 0)
@@ -213,9 +211,31 @@ def _check_lstsq(A, B, driver):
 
 
 @operator(
-    operands="A B", outputs=4, result=("solution", "residuals", "rank", "singular_values"),
-    grad={("A", "B"): _lstsq_gradients}, out=True, **_LINALG,
+    operands="A B", outputs=3, function=False, method=False, out=False,
+    grad={("A", "B"): _lstsq_gradients}, node="LinalgLstsqBackward0",
 )
+def least_squares(A, B, rcond, driver):
+    """The operator behind `linalg.lstsq`: solution, rank and singular values."""
+    vector, columns = _check_lstsq(A, B, driver)
+    if rcond is None:
+        rcond = np.finfo(A.dtype).eps * max(A.shape[-2:])
+    batch = broadcast(A.shape[:-2], columns.shape[:-2])
+    matrices = np.broadcast_to(A, (*batch, *A.shape[-2:]))
+    right = np.broadcast_to(columns, (*batch, *columns.shape[-2:]))
+    if not matrices.size or not right.size:
+        return _nothing_to_solve(A, right, batch, vector, driver)
+    if driver == "gels":
+        solution = each_matrix(_by_qr, matrices, right)[0]
+        rank, values = np.empty(0, np.int64), np.empty(0, A.real.dtype)
+    else:
+        solution, rank, values = each_matrix(
+            lambda a, b: _solve_one(a, b, rcond), matrices, right
+        )
+    solution = solution[..., 0] if vector else solution
+    return np.ascontiguousarray(solution), np.asarray(rank), values
+
+
+@composite(out=True, **_LINALG)
 def linalg_lstsq(A, B, rcond=None, *, driver=None):
     """Return the X that makes ``A @ X - B`` smallest, with residuals, rank and singular values.
 
@@ -229,46 +249,34 @@ def linalg_lstsq(A, B, rcond=None, *, driver=None):
     >>> torch.linalg.lstsq(A, torch.tensor([[1.0], [3.0]])).solution
     tensor([[2.]])
     """
-    vector, columns = _check_lstsq(A, B, driver)
-    driver = driver or "gelsy"
-    if rcond is None:
-        rcond = np.finfo(A.dtype).eps * max(A.shape[-2:])
-    batch = broadcast(A.shape[:-2], columns.shape[:-2])
-    matrices = np.broadcast_to(A, (*batch, *A.shape[-2:]))
-    right = np.broadcast_to(columns, (*batch, *columns.shape[-2:]))
-    nothing = np.empty_like(A, shape=(0,), dtype=A.real.dtype, subok=False)
-    if math.prod(batch) == 0 or 0 in A.shape[-2:] or not right.size:
-        return _nothing_to_solve(A, right, batch, vector, driver, nothing)
-    if driver == "gels":
-        solution = each_matrix(_by_qr, matrices, right)[0]
-        rank, values = np.empty(0, np.int64), nothing
-    else:
-        solution, rank, values = each_matrix(
-            lambda a, b: _solve_one(a, b, rcond, driver), matrices, right
-        )
-    residuals = _residuals(A, right, solution, rank, driver, nothing)
-    if driver == "gelsy":
-        values = nothing
-    solution = solution[..., 0] if vector else solution
-    return np.ascontiguousarray(solution), residuals, np.asarray(rank), values
+    driver = "gelsy" if driver is None else driver
+    solution, rank, values = least_squares(A, B, rcond, driver)
+    nothing = A.new_empty(0, dtype=values.dtype)
+    residuals = _residuals(A, B, solution, rank, driver)
+    results = (
+        solution, nothing if residuals is None else residuals, rank,
+        nothing if driver == "gelsy" else values.detach(),
+    )
+    fields = ("solution", "residuals", "rank", "singular_values")
+    return named_results("linalg_lstsq", fields)(results)
 
 
-def _nothing_to_solve(A, right, batch, vector, driver, nothing):
+def _nothing_to_solve(A, right, batch, vector, driver):
     rows, columns = A.shape[-2:]
     solution = np.zeros_like(A, shape=(*batch, columns, right.shape[-1]), subok=False)
     rank = np.empty(0, np.int64) if driver == "gels" else np.zeros(batch, np.int64)
-    values = nothing
-    if driver in ("gelsd", "gelss"):
-        values = np.zeros((*batch, min(rows, columns)), nothing.dtype)
-    return solution[..., 0] if vector else solution, nothing, rank, values
+    kept = () if driver == "gels" else (*batch, min(rows, columns))
+    return solution[..., 0] if vector else solution, rank, np.zeros(kept, A.real.dtype)
 
 
-def _residuals(A, right, solution, rank, driver, nothing):
+def _residuals(A, B, solution, rank, driver):
     """Squared distances, where the system is overdetermined and of full rank."""
     rows, columns = A.shape[-2:]
     if rows <= columns or driver == "gelsy":
-        return nothing
-    if driver != "gels" and not np.all(rank == columns):
-        return nothing
-    difference = np.matmul(A, solution) - right
-    return np.sum(np.absolute(difference) ** 2, -2).astype(of_numpy(A.dtype).to_real().numpy)
+        return None
+    if driver != "gels" and not bool((rank == columns).all()):
+        return None
+    if is_vector(A.shape, B.shape):
+        B, solution = B.unsqueeze(-1), solution.unsqueeze(-1)
+    difference = matmul(A, solution) - B
+    return (difference.abs() ** 2).sum(-2)

@@ -220,9 +220,10 @@ def linalg_vander(x, *, N=None):
     tensor([[1, 2, 4],
             [1, 3, 9]])
     """
-    if not x.dim() or N is not None and N <= 1:
-        raise RuntimeError("N must be greater than 1.")
+    count = N if N is not None else x.size(-1) if x.dim() else 1
+    if count <= 1:
+        raise RuntimeError(f"N must be greater than 1, got {count}.")
     columns = [x.new_ones(x.shape)]
-    for _ in range(1, x.size(-1) if N is None else N):
+    for _ in range(1, count):
         columns.append(columns[-1] * x)
     return stack(columns, -1)

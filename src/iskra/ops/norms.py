@@ -320,3 +320,34 @@ def linalg_cond(A, p=None):
     inverse, info = linalg_inv_ex(A)
     found = linalg_matrix_norm(A, p) * linalg_matrix_norm(inverse, p)
     return where(info != 0, found.new_full((), math.inf), found)
+
+
+# -- renorm ---------------------------------------------------------------------------------------
+
+
+@composite(
+    inplace=True, out=True, samples=lambda make: [((make((3, 4)), 2, 0, 1.5), {})],
+)
+def renorm(input, p, dim, maxnorm):
+    """Return a copy in which the parts along `dim` have a `p`-norm of at most `maxnorm`.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.renorm.html
+
+    >>> import iskra as torch
+    >>> torch.renorm(torch.tensor([[3.0, 4.0], [0.0, 1.0]]), 2, 0, 5)
+    tensor([[3., 4.],
+            [0., 1.]])
+    """
+    if p <= 0:
+        raise RuntimeError(f"renorm: non-positive-norm not supported, got p={p}")
+    if maxnorm < 0:
+        raise RuntimeError(f"renorm: expected maxnorm to be >= 0 but got {maxnorm}")
+    rank = input.dim()
+    if rank < 2:
+        raise RuntimeError(
+            f"renorm: input needs at least 2 dimensions, got {rank} dimensions"
+        )
+    dim = wrap_dim(dim, rank)
+    others = tuple(d for d in range(rank) if d != dim)
+    norms = linalg_vector_norm(input, p, others, True)
+    return input * where(norms > maxnorm, maxnorm / (norms + 1e-7), 1.0).to(input.dtype)

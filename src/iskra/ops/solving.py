@@ -338,8 +338,8 @@ def linalg_matrix_power(A, n):
             "linalg_matrix_power(): argument 'n' (position 2) must be int, not "
             f"{type(n).__name__}"
         )
-    if n == 0:
-        return identity_like(A)
+    if n == 0:  # the zeros keep the result in A's graph
+        return identity_like(A) + A.triu(A.size(-1))
     base = linalg_inv(A) if n < 0 else A
     n, result = abs(n), None
     while True:
