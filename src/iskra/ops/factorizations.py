@@ -489,6 +489,8 @@ def linalg_householder_product(input, tau):
     if not input.numel():
         return input.clone()
     result = _eye(input, input.size(-2), input.size(-1)).expand(input.shape)
+    if not tau.numel():  # the zeros keep the result in the graph of input
+        return result + input.triu(input.size(-1))
     for vector, factor in reversed(_reflectors(input, tau)):
         result = _reflected(vector, factor, result)
     return result.contiguous()

@@ -8,6 +8,7 @@ import numpy as np
 from iskra.core.size import broadcast, format_shape
 from iskra.dispatch import composite, operator
 from iskra.dispatch.execute import named_results
+from iskra.ops.axes import real
 from iskra.ops.decompositions import eigenvalues_of_hermitian, singular_values
 from iskra.ops.linalg_base import (
     adjoint_of,
@@ -253,8 +254,10 @@ def linalg_lstsq(A, B, rcond=None, *, driver=None):
     solution, rank, values = least_squares(A, B, rcond, driver)
     nothing = A.new_empty(0, dtype=values.dtype)
     residuals = _residuals(A, B, solution, rank, driver)
+    if residuals is None:  # empty, and of the graph all the same
+        residuals = real(solution.reshape(-1)[:0])
     results = (
-        solution, nothing if residuals is None else residuals, rank,
+        solution, residuals, rank,
         nothing if driver == "gelsy" else values.detach(),
     )
     fields = ("solution", "residuals", "rank", "singular_values")

@@ -223,6 +223,7 @@ def linalg_vander(x, *, N=None):
     count = N if N is not None else x.size(-1) if x.dim() else 1
     if count <= 1:
         raise RuntimeError(f"N must be greater than 1, got {count}.")
+    x = x if x.dim() else x.reshape(1)
     columns = [x.new_ones(x.shape)]
     for _ in range(1, count):
         columns.append(columns[-1] * x)
