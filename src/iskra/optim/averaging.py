@@ -91,7 +91,7 @@ def get_swa_multi_avg_fn():
             if a.is_floating_point() or a.is_complex():
                 a.lerp_(c, 1 / count)
             else:
-                a.add_((c - a) / count)
+                a.copy_(a + (c - a) / count)
 
     return swa_update
 

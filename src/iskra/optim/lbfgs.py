@@ -30,8 +30,8 @@ class LBFGS(Optimizer):
     ...     return loss
     >>> optimizer.step(closure).item()
     29.0
-    >>> p.data
-    tensor([1., 1.])
+    >>> [round(x, 4) for x in p.tolist()]
+    [1.0, 1.0]
     """
 
     def __init__(

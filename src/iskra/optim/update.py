@@ -260,5 +260,7 @@ def _wide(array):
 def _rewrite_tracked(formula, grad, tensors, numbers):
     """The same with tensors, so that the step itself can be differentiated."""
     grad, *tensors = [ops.view_as_real(t) if t.is_complex() else t for t in (grad, *tensors)]
-    for t, new in zip(tensors, formula(ops, grad, tensors, *numbers)):
+    # Copies, since the originals are written to while the graph may still need these values.
+    values = [t.clone() for t in tensors]
+    for t, new in zip(tensors, formula(ops, grad, values, *numbers)):
         t.copy_(new)
