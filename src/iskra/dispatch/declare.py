@@ -5,9 +5,11 @@ NumPy's protocols (CuPy's arrays, the meta device's, a recorder's symbols) gives
 The docstring of the body is the public documentation, its signature the public signature.
 """
 
+import inspect
+
 from iskra.dispatch.door import complete, perform
 from iskra.dispatch.execute import RUNNERS, run_general
-from iskra.dispatch.operator import NONE, SAME, Operator, register
+from iskra.dispatch.operator import NONE, SAME, Operator, body_operands, register
 from iskra.dispatch.shortcuts import binary, composed, general, unary, unary_with_settings, viewing
 from iskra.dispatch.variants import make_inplace, write_out, write_result
 
@@ -97,22 +99,29 @@ def _public(op, body):
 
 
 def _template(op):
-    """Which short path fits the operator's kind and signature."""
-    signature = op.signature
+    """Which short path fits the operator's kind and signature (told without working it out)."""
+    code = op.body.__code__
+    starred = code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS)
     if op.kind == "pointwise":
-        return _pointwise_template(signature, len(op.operands))
-    if op.starred or op.storage:
+        return _pointwise_template(op, code)
+    if starred or op.storage:
         return complete
     if op.kind == "view":
-        return viewing if op.outputs == 1 and op.formulas else complete
-    if signature.variadic is not None or op.inplace_flag is not None:
+        return viewing if op.outputs == 1 and op.grad is not None else complete
+    if op.variadic is not None:
         return complete
-    return composed if op.kind == "composite" else general
+    if op.kind == "composite":
+        return composed
+    return complete if "inplace" in code.co_varnames else general
 
 
-def _pointwise_template(signature, operands):
-    if operands == signature.required == 1 < signature.positional:
+def _pointwise_template(op, code):
+    positional = code.co_argcount
+    required = positional - len(op.body.__defaults__ or ())
+    if body_operands(op) != required:
+        return complete
+    if required == 1 < positional:
         return unary_with_settings
-    if operands == signature.required == signature.positional <= 2:
-        return unary if operands == 1 else binary
+    if required == positional <= 2:
+        return unary if required == 1 else binary
     return complete

@@ -54,7 +54,11 @@ class Signature:
 
 
 class Operator:
-    """One operator. See `iskra.dispatch.declare` for what the fields mean to who declares one."""
+    """One operator. See `iskra.dispatch.declare` for what the fields mean to who declares one.
+
+    What follows from the fields (the signature, positions of operands, the formulas) is worked out
+    when it is first asked for: most programs use few of the many operators they import.
+    """
 
     def __init__(
         self, body, kind, *, promote=NONE, ufunc=None, grad=None, operands=None, node=None,
@@ -68,15 +72,10 @@ class Operator:
         self.kind = kind
         self.promote = promote
         self.ufunc = ufunc
-        self.signature = Signature(body, variadic)
-        self.operands = self._operands(operands)
-        self.formulas = formulas_of(grad, self)
+        self.variadic = variadic
+        self.declared_operands = operands
+        self.grad = grad
         self.node = node or _camel_case(self.name) + "Backward0"
-        # A name that depends on the arguments: the positions of those that it names.
-        self.node_arguments = None if isinstance(self.node, str) else tuple(
-            self.signature.position[n]
-            for n in self.node.__code__.co_varnames[: self.node.__code__.co_argcount]
-        )
         self.namespace = namespace
         self.method = "torch" in namespace.split() if method is None else method
         self.function = function
@@ -100,24 +99,39 @@ class Operator:
         self.one_dtype = promote is not NONE or uniform is not None
         self.node_classes = {}
         self.tape_plans = {}  # which targets want a gradient -> how to record the call
-        self.targets = tuple(dict.fromkeys(t for f in self.formulas for t in f.targets))
         self.public = None  # the function users call
         self.out_variant = None
         self.inplace_variant = None
-        kwonly = self.signature.names[self.signature.positional:]
-        self.keywords = kwonly or None
-        self.starred = self.signature.rest is not None or self.signature.extra is not None
+
+    def __getattr__(self, name):
+        """Work out the derived fields when the first of them is asked for."""
+        if name not in _DERIVED:
+            raise AttributeError(f"operator {self.__dict__.get('name')} has no field '{name}'")
+        self._derive()
+        return self.__dict__[name]
+
+    def _derive(self):
+        signature = self.signature = Signature(self.body, self.variadic)
+        position = signature.position
+        self.operands = self._operands(self.declared_operands)
+        self.formulas = formulas_of(self.grad, self)
+        self.targets = tuple(dict.fromkeys(t for f in self.formulas for t in f.targets))
+        # A node's name that depends on the arguments: the positions of those that it names.
+        self.node_arguments = None if isinstance(self.node, str) else tuple(
+            position[n] for n in self.node.__code__.co_varnames[: self.node.__code__.co_argcount]
+        )
+        self.keywords = signature.names[signature.positional:] or None
+        self.settings = signature.defaults[signature.positional:]
+        self.starred = signature.rest is not None or signature.extra is not None
         # The position of an `inplace=` parameter, which the door acts on.
-        flagged = kind != "composite"
-        self.inplace_flag = self.signature.position.get("inplace") if flagged else None
-        self.settings = self.signature.defaults[self.signature.positional:]
-        along = kind in ("reduction", "fused")  # these work along `dim` in `dtype`
+        self.inplace_flag = position.get("inplace") if self.kind != "composite" else None
         # Keyword arguments that are the body's own business.
-        self.setting_names = set(self.signature.names) - {
-            self.signature.names[i] for i in self.operands
+        self.setting_names = set(signature.names) - {
+            signature.names[i] for i in self.operands
         } - {"inplace", "dtype", "out"}
-        self.dim_index = self.signature.position.get("dim") if along else None
-        self.dtype_index = self.signature.position.get("dtype") if along else None
+        along = self.kind in ("reduction", "fused")  # these work along `dim` in `dtype`
+        self.dim_index = position.get("dim") if along else None
+        self.dtype_index = position.get("dtype") if along else None
 
     def _operands(self, names):
         """Positions of the parameters that are tensors by nature.
@@ -164,6 +178,12 @@ class Operator:
         return f"<operator {self.name}>"
 
 
+_DERIVED = frozenset((
+    "signature", "operands", "formulas", "targets", "node_arguments", "keywords", "settings",
+    "starred", "inplace_flag", "setting_names", "dim_index", "dtype_index",
+))
+
+
 class Formula:
     """The gradient with respect to some parameters, and the values it needs, told by its names.
 
@@ -196,6 +216,15 @@ def formulas_of(grad, operator):
         names = (names,) if isinstance(names, str) else names
         formulas.append(Formula(tuple(position[n] for n in names), function))
     return tuple(formulas)
+
+
+def body_operands(op):
+    """How many operands an operator has, told without working out its signature."""
+    if op.declared_operands is not None:
+        return len(op.declared_operands.split())
+    body = op.body
+    required = body.__code__.co_argcount - len(body.__defaults__ or ())
+    return required if op.kind == "pointwise" else 1
 
 
 def _camel_case(name):

@@ -24,7 +24,6 @@ ndarray = np.ndarray
 def unary(op):
     """The public function of a pointwise operator with one operand."""
     plans = op.plans
-    defaults = op.settings
 
     def function(input, **settings):
         if (input.__class__ is Tensor or input.__class__ is Parameter) and not active.intercepting:
@@ -40,7 +39,7 @@ def unary(op):
                 result._array = array
                 result._dtype = plan[1]
                 if input._requires_grad:
-                    record(op, (input,) + defaults, result)
+                    record(op, (input,) + op.settings, result)
                 return result
         return call(op, (input,), settings)
 
@@ -53,7 +52,6 @@ _not_inplace = {"inplace": False}
 def unary_with_settings(op):
     """The same where positional settings follow, as in `relu(input, inplace=False)`."""
     plans = op.plans
-    defaults = op.signature.defaults[1:]
 
     def function(input, *rest, **settings):
         if (input.__class__ is Tensor or input.__class__ is Parameter) and not active.intercepting:
@@ -69,7 +67,7 @@ def unary_with_settings(op):
                 result._array = array
                 result._dtype = plan[1]
                 if input._requires_grad:
-                    record(op, (input,) + defaults, result)
+                    record(op, (input,) + op.signature.defaults[1:], result)
                 return result
         return call(op, (input, *rest), settings)
 
@@ -79,7 +77,6 @@ def unary_with_settings(op):
 def binary(op):
     """The public function of a pointwise operator with two operands."""
     plans = op.plans
-    defaults = op.settings
 
     def function(input, other, **settings):
         if (input.__class__ is Tensor or input.__class__ is Parameter) and not settings:
@@ -107,7 +104,7 @@ def binary(op):
                 result._array = array
                 result._dtype = result_dtype
                 if taped:
-                    record(op, (input, other) + defaults, result)
+                    record(op, (input, other) + op.settings, result)
                 return result
         return call(op, (input, other), settings)
 
@@ -194,7 +191,9 @@ def general(op):
     """The function of an operator whose body takes arrays."""
     body = op.body
     computes = op.computes
-    reduces = op.dim_index is not None
+    code = body.__code__
+    named = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    reduces = op.kind in ("reduction", "fused") and "dim" in named
 
     def function(*args, **kwargs):
         if active.intercepting or kwargs and not _are_settings(op, kwargs):
@@ -233,14 +232,14 @@ def _are_settings(op, kwargs):
 def viewing(op):
     """The function of a view operator with one result."""
     body = op.body
-    variadic = op.signature.variadic
+    variadic = op.variadic
 
     def function(*args, **kwargs):
         if not kwargs and args and not active.intercepting:
             source = args[0]
             cls = source.__class__
             if cls is Tensor or cls is Parameter:
-                bound = args if variadic is None else pack(args, variadic)
+                bound = args if variadic is None else pack(args, op.signature.variadic)
                 try:
                     array = body(source._array, *bound[1:])
                 except Exception:

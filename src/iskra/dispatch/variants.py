@@ -13,7 +13,7 @@ from iskra.core.local import local
 from iskra.core.promotion import can_cast
 from iskra.core.size import contiguous_strides, format_shape
 from iskra.dispatch import execute
-from iskra.dispatch.operator import bind
+from iskra.dispatch.operator import bind, body_operands
 from iskra.dispatch.overrides import FOREIGN, intercept, scan
 from iskra.dispatch.tape import attach, edges_of, make_node
 from iskra.tensor import Parameter, Tensor, storage_of, wrap
@@ -71,7 +71,7 @@ def _check_history(tensor, name):
 def make_inplace(op):
     """The function ``<name>_``: computes as `op` does and writes into its first operand."""
     name = op.name + "_"
-    short = op.ufunc is not None and len(op.operands) == 2
+    short = op.ufunc is not None and body_operands(op) == 2
 
     def inplace(*args, **kwargs):
         if short and not kwargs and len(args) == 2 and _wrote(op, *args):

@@ -1,5 +1,6 @@
 """The operators, a file per family. Importing this package binds them onto `Tensor`."""
 
+import gc
 import importlib
 
 # Order matters only where a family builds on names of another at import time.
@@ -17,12 +18,18 @@ _FAMILIES = (
     "addmm", "contraction",
     "gathering", "scattering", "scatter_reduce",
     "cdist",
-    "solving", "decompositions", "determinants", "least_squares", "norms", "factorizations", "linalg",
+    "solving", "decompositions", "determinants", "least_squares", "norms",
+    "factorizations", "linalg",
     "lowrank",
 )
+# Many small objects that all stay: the garbage collector would look through them in vain.
+_collecting = gc.isenabled()
+gc.disable()
 for _family in _FAMILIES:
     importlib.import_module(f"iskra.ops.{_family}")
 
 from iskra.ops.attach import attach  # noqa: E402
 
 globals().update(attach())
+if _collecting:
+    gc.enable()
