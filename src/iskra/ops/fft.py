@@ -422,7 +422,7 @@ def fft_ifftn(input, s=None, dim=None, norm=None):
 
 @composite(samples=_samples_of_many, **_FFT)
 def fft_rfftn(input, s=None, dim=None, norm=None):
-    """Return the Fourier transform of real values along `dim` (default: all), half of it in the last.
+    """Return the Fourier transform of real values along `dim`, half of it in the last dimension.
 
     `s` gives the sizes (cut off or filled up with zeros); `norm` as in `fft`.
     Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.rfftn.html
