@@ -218,7 +218,7 @@ def torch_function(op, torch):
     spaces = {"torch": torch, "nn.functional": torch.nn.functional, "linalg": torch.linalg,
               "special": torch.special, "fft": torch.fft}
     for space in op.namespace.split():
-        name = op.name.removeprefix(space + "_")
+        name = op.name.removeprefix(space.rpartition(".")[2] + "_")
         found = getattr(spaces[space], name, None) or getattr(torch.Tensor, name, None)
         if found is not None:
             return found
@@ -240,7 +240,11 @@ def test_values_and_dtypes_are_pytorchs(name, dtype):
         tensors = [torch.from_numpy(np.array(t.detach()._array)) for t in tensors_in(value)]
         return replaced(value, iter(tensors))
 
-    for args, kwargs in samples_of(op, Make(getattr(iskra, dtype))):
+    try:
+        samples = samples_of(op, Make(getattr(iskra, dtype)))
+    except (NotImplementedError, TypeError, RuntimeError):
+        pytest.skip("its samples cannot be made of this dtype")
+    for args, kwargs in samples:
         try:
             expected = reference(*theirs(args), **theirs(kwargs))
         except (RuntimeError, TypeError, NotImplementedError, IndexError, ValueError):

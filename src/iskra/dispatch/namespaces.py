@@ -10,7 +10,7 @@ def functions(namespace):
     `linalg`, `special` and `fft` the namespace's own prefix is dropped from the name:
     ``linalg_inv`` is ``linalg.inv``.
     """
-    prefix = namespace + "_"
+    prefix = namespace.rpartition(".")[2] + "_"
     found = {}
     for op in OPERATORS.values():
         if op.function and namespace in op.namespace.split():

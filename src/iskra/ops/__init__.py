@@ -11,7 +11,7 @@ _FAMILIES = (
     "axes", "slicing", "joining", "rearranging", "view_writes", "grids",
     "indexing", "subscript",
     "scan", "sorting", "special", "polynomials",
-    "normalization", "embedding", "conv", "pool", "adaptive_pool",
+    "normalization", "embedding", "conv", "pool", "adaptive_pool", "fold",
     "loss", "likelihood", "classification", "distance", "ctc",
     "seeding", "sampling", "random", "dropout", "gamma",
     "matmul", "linear",
