@@ -22,6 +22,7 @@ _FAMILIES = (
     "factorizations", "linalg",
     "lowrank",
     "fft",
+    "spectrogram",
 )
 # Many small objects that all stay: the garbage collector would look through them in vain.
 _collecting = gc.isenabled()
