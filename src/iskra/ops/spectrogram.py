@@ -11,6 +11,7 @@ from iskra.core.dtypes import FLOATING
 from iskra.core.size import format_shape
 from iskra.dispatch import composite
 from iskra.ops import fft
+from iskra.ops.axes import view_as_real
 from iskra.ops.slicing import put_place, unfold_backward
 from iskra.tensor import wrap
 
@@ -49,7 +50,7 @@ def _padded(input, pad, mode):
         if pad >= size:
             raise RuntimeError(
                 "Argument #4: Padding size should be less than the corresponding input dimension, "
-                f"but got: padding ({pad}, {pad}) at dimension 2 of input {format_shape(input.shape)}"
+                f"but got: padding ({pad}, {pad}) for input {format_shape(input.shape)}"
             )
         places = np.abs(places)
         places = np.where(places >= size, 2 * (size - 1) - places, places)
@@ -67,7 +68,7 @@ def stft(
     input, n_fft, hop_length=None, win_length=None, window=None, center=True, pad_mode="reflect",
     normalized=False, onesided=None, return_complex=None, align_to_window=None,
 ):
-    """Return the Fourier transforms of overlapping windows of a signal, ``(*, frequencies, frames)``.
+    """Return Fourier transforms of overlapping windows of a signal: ``(*, frequencies, frames)``.
 
     `input` is ``(samples,)`` or ``(batch, samples)``. Windows start every `hop_length` samples
     (default ``n_fft // 4``). With `center` the signal is padded so that frame t is centred at
@@ -104,7 +105,7 @@ def stft(
     found = fft.fft_rfft(frames, norm=norm) if onesided else fft.fft_fft(frames, norm=norm)
     found = found.transpose(1, 2)
     found = found.squeeze(0) if input.dim() == 1 else found
-    return found if return_complex else found.view_as_real()
+    return found if return_complex else view_as_real(found)
 
 
 def _frames(input, n_fft, hop_length, win_length, center, pad_mode, aligned):
