@@ -21,7 +21,7 @@ _FAMILIES = (
     "solving", "decompositions", "determinants", "least_squares", "norms",
     "factorizations", "linalg",
     "lowrank",
-    "fft",
+    "fft", "attention",
     "spectrogram",
 )
 # Many small objects that all stay: the garbage collector would look through them in vain.
