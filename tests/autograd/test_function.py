@@ -206,7 +206,7 @@ def test_checkpoint_sequential():
 def test_functional_derivatives():
     functional = torch.autograd.functional
     x, v = torch.tensor([1.0, 2.0]), torch.tensor([1.0, 10.0])
-    cube = lambda x: (x ** 3).sum()  # noqa: E731
+    cube = lambda x: (x ** 3).sum()
     assert functional.jacobian(lambda x: x ** 2, x).tolist() == [[2, 0], [0, 4]]
     assert functional.hessian(cube, x).tolist() == [[6, 0], [0, 12]]
     assert functional.vjp(lambda x: x ** 2, x, v)[1].tolist() == [2, 40]

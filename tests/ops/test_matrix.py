@@ -9,11 +9,11 @@ import warnings
 
 import numpy as np
 import pytest
+from ops.table import Make, replaced, sampled_operators, samples_of, tensors_in
 
 import iskra
 from iskra.autograd import gradcheck, gradgradcheck
 from iskra.dispatch import OPERATORS
-from ops.table import Make, replaced, sampled_operators, samples_of, tensors_in
 
 SAMPLED = sampled_operators()
 # Pointwise operators whose calls follow from their declaration alone.

@@ -3,7 +3,6 @@
 from iskra.autograd.engine import execute
 from iskra.autograd.function import Stack
 from iskra.autograd.node import AccumulateGrad, gradient_edge
-from iskra.core.size import format_shape
 from iskra.tensor import Tensor, wrap
 
 

@@ -89,7 +89,7 @@ class Pass:
         if not self.keep_graph:
             node.release()
         needed = self.needed
-        for edge, result in zip(node.input_edges, results):  # noqa: B905 (strict costs 0.1 us)
+        for edge, result in zip(node.input_edges, results):
             if edge is None or result is None:
                 continue
             target = edge[0]

@@ -6,7 +6,7 @@ then Python numbers.
 Source: https://docs.pytorch.org/docs/stable/tensor_attributes.html#type-promotion-doc
 """
 
-from functools import lru_cache
+from functools import cache
 
 from iskra.core import dtypes as d
 from iskra.core.dtypes import BOOL, COMPLEX, FLOATING, INTEGER
@@ -14,7 +14,7 @@ from iskra.core.dtypes import BOOL, COMPLEX, FLOATING, INTEGER
 _WIDE_UNSIGNED = (d.uint16, d.uint32, d.uint64)
 
 
-@lru_cache(maxsize=None)
+@cache
 def promote_types(type1, type2):
     """Return the smallest dtype that holds both, as PyTorch's lattice has it.
 
@@ -111,7 +111,7 @@ def _refresh_number_types():
     pair.cache_clear()
 
 
-@lru_cache(maxsize=None)
+@cache
 def pair(type1, is_zero_dim1, type2, is_zero_dim2):
     """Result dtype of two operands; `type` is a dtype or the class of a Python number."""
     classes = [None, None, None]

@@ -158,7 +158,7 @@ class Operator:
             return self.body(*bound)
         split = self.signature.positional
         settings = bound[split:]
-        for given, default in zip(settings, self.settings):  # noqa: B905 (strict costs 0.1 us)
+        for given, default in zip(settings, self.settings):
             if given is not default:
                 return self.body(*bound[:split], **dict(zip(self.keywords, settings, strict=True)))
         return self.body(*bound[:split])

@@ -238,7 +238,7 @@ def _multiply(a, a_labels, b, b_labels, batch, left, right):
 
 
 @composite(
-    method=False,
+    method=False, operands="",
     samples=lambda make: [
         (("ij,jk", make((2, 3)), make((3, 4))), {}), (("bij,bkj->bik", make((2, 2, 3)),
                                                        make((2, 4, 3))), {}),

@@ -57,7 +57,7 @@ def index_gradient(g, input_shape, result, dim, keepdim):
     return g.new_zeros(input_shape).scatter(dim, indices, g)
 
 
-_ALONG_SAMPLES = lambda make: [  # noqa: E731
+_ALONG_SAMPLES = lambda make: [
     ((make((3, 4)), 1), {}), ((make((2, 3, 4)), 0, True), {}), ((make(()), 0), {}),
 ]
 

@@ -248,7 +248,7 @@ def linalg_lstsq(A, B, rcond=None, *, driver=None):
     >>> import iskra as torch
     >>> A = torch.tensor([[1.0], [1.0]])
     >>> torch.linalg.lstsq(A, torch.tensor([[1.0], [3.0]])).solution
-    tensor([[2.]])
+    tensor([[2.0000]])
     """
     driver = "gelsy" if driver is None else driver
     solution, rank, values = least_squares(A, B, rcond, driver)

@@ -218,7 +218,7 @@ def tanh(input):
 
 
 @pointwise(
-    FLOAT, ufunc=np.arcsin, aliases=("arcsin",), domain=(-0.9, 0.9), 
+    FLOAT, ufunc=np.arcsin, aliases=("arcsin",), domain=(-0.9, 0.9),
     grad=lambda g, input: g * conj_of((1 - input * input).rsqrt()),
 )
 def asin(input):
@@ -232,7 +232,7 @@ def asin(input):
 
 
 @pointwise(
-    FLOAT, ufunc=np.arccos, aliases=("arccos",), domain=(-0.9, 0.9), 
+    FLOAT, ufunc=np.arccos, aliases=("arccos",), domain=(-0.9, 0.9),
     grad=lambda g, input: -g * conj_of((1 - input * input).rsqrt()),
 )
 def acos(input):
@@ -246,7 +246,7 @@ def acos(input):
 
 
 @pointwise(
-    FLOAT, ufunc=np.arctan, aliases=("arctan",), 
+    FLOAT, ufunc=np.arctan, aliases=("arctan",),
     grad=lambda g, input: g / conj_of(input * input + 1),
 )
 def atan(input):
@@ -260,7 +260,7 @@ def atan(input):
 
 
 @pointwise(
-    FLOAT, ufunc=np.arcsinh, aliases=("arcsinh",), 
+    FLOAT, ufunc=np.arcsinh, aliases=("arcsinh",),
     grad=lambda g, input: g * conj_of((input * input + 1).rsqrt()),
 )
 def asinh(input):
@@ -274,7 +274,7 @@ def asinh(input):
 
 
 @pointwise(
-    FLOAT, ufunc=np.arccosh, aliases=("arccosh",), domain=(1.1, 10), 
+    FLOAT, ufunc=np.arccosh, aliases=("arccosh",), domain=(1.1, 10),
     grad=lambda g, input: g * conj_of((input - 1).rsqrt() * (input + 1).rsqrt()),
 )
 def acosh(input):
@@ -288,7 +288,7 @@ def acosh(input):
 
 
 @pointwise(
-    FLOAT, ufunc=np.arctanh, aliases=("arctanh",), domain=(-0.9, 0.9), 
+    FLOAT, ufunc=np.arctanh, aliases=("arctanh",), domain=(-0.9, 0.9),
     grad=lambda g, input: g / conj_of(1 - input * input),
 )
 def atanh(input):

@@ -16,8 +16,6 @@ _ALL = slice(None)
 
 def _repeat_gradient(g, input_shape, repeats):
     """Split every repeated dimension into (times, size) and sum over the times."""
-    if 0 in repeats:
-        return g.new_zeros(input_shape)
     new = len(repeats) - len(input_shape)
     shape, summed = [], []
     for place, times in enumerate(repeats):

@@ -13,7 +13,7 @@ from iskra.ops.comparison import where
 from iskra.ops.joining import cat
 from iskra.ops.slicing import narrow
 
-_SAMPLES = lambda make: [  # noqa: E731
+_SAMPLES = lambda make: [
     ((make((3, 4)), 1), {}), ((make((2, 3, 4)), 0), {}), ((make(()), 0), {}),
 ]
 

@@ -4,7 +4,6 @@ import copy
 
 import numpy as np
 
-from iskra.core import dtypes
 from iskra.tensor.meta import MetaArray
 from iskra.tensor.python import bind
 from iskra.tensor.storage import Storage, strided_view
