@@ -27,9 +27,13 @@ assert_type(x.requires_grad, bool)
 assert_type(x.grad, Tensor | None)
 assert_type(torch.add(x, 1, out=x), Tensor)
 assert_type(torch.float32, torch.dtype)
+assert_type(torch.vstack([x, x]), Tensor)
+assert_type(torch.equal(x, x), bool)
+assert_type(torch.nn.functional.softmax(x, dim=1), Tensor)
+assert_type(torch.linalg.inv(x), Tensor)
 
 x.add(1, beta=2)  # type: ignore[call-arg]
-x.exp(1)  # type: ignore[call-arg]
+x.exp(base=1)  # type: ignore[call-arg]
 x.sum(keepdim="yes")  # type: ignore[arg-type]
 torch.exp("x")  # type: ignore[arg-type]
 x.no_such_method()  # type: ignore[attr-defined]
