@@ -48,7 +48,7 @@ class Channel:
         self.flush()
 
     def flush(self):
-        """Send what is waiting, as far as the line takes it; ConnectionError where it is cut."""
+        """Send what is waiting, as far as the line takes it. A cut line is noticed on reading."""
         try:
             while self._outbox:
                 data, file = self._outbox[0]
@@ -62,6 +62,8 @@ class Channel:
                     self._outbox[0] = (memoryview(data)[sent:], None)
         except (BlockingIOError, TimeoutError):
             pass
+        except ConnectionError:
+            self._outbox.clear()
 
     @property
     def is_sending(self):

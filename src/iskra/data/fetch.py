@@ -1,6 +1,7 @@
 """Fetching a batch from a dataset: what a loader does itself, or its workers for it."""
 
-from iskra.data.dataset import IterableDataset
+from iskra.data.collate import default_collate
+from iskra.data.dataset import IterableDataset, Subset, TensorDataset
 
 
 def make_fetcher(dataset, batched, collate_fn, drop_last):
@@ -21,6 +22,10 @@ class _MapFetcher:
     def __call__(self, keys):
         if not self.batched:
             return self.collate_fn(self.dataset[keys])
+        if self.collate_fn is default_collate:
+            columns = _columns(self.dataset, keys)
+            if columns is not None:
+                return columns
         if getattr(self.dataset, "__getitems__", None):
             return self.collate_fn(self.dataset.__getitems__(keys))
         return self.collate_fn([self.dataset[key] for key in keys])
@@ -52,3 +57,15 @@ class _IterableFetcher:
         if not samples or self.drop_last and self.ended:
             raise StopIteration
         return self.collate_fn(samples)
+
+
+def _columns(dataset, keys):
+    """The batch of a `TensorDataset`, or of a subset of one, with one indexing for each tensor.
+
+    It is what collating the rows one by one gives. None for other datasets and unusual keys.
+    """
+    while type(dataset) is Subset:
+        dataset, keys = dataset.dataset, [dataset.indices[key] for key in keys]
+    if type(dataset) is not TensorDataset or any(type(key) is not int for key in keys):
+        return None
+    return [tensor[keys] for tensor in dataset.tensors]

@@ -28,16 +28,23 @@ class Worker:
         self.receiver = Receiver(most_held)
         self.channel, sock = Channel.pair()
         self.process = context.Process(target=run, args=(job, sock), daemon=True)
-        with _interrupts_held_back():  # until the worker has said what Ctrl-C is to do to it
-            self.process.start()
-        sock.close()
+        try:
+            with _interrupts_held_back():  # until the worker has said what Ctrl-C is to do to it
+                self.process.start()
+        except BaseException:
+            self.channel.close()
+            raise
+        finally:
+            sock.close()
         self.has_ended = False  # an iterable dataset's samples are used up
         self.owes = 0
         self.patience = PATIENCE
+        self.is_lost = False  # it has died
 
     def request(self, epoch, task, keys):
         self.owes += 1
-        self.channel.send(pickle.dumps((epoch, task, keys, self.receiver.returned())))
+        if not self.is_lost:
+            self.channel.send(pickle.dumps((epoch, task, keys, self.receiver.returned())))
 
 
 class _interrupts_held_back:
@@ -59,18 +66,22 @@ def stop(workers, owner):
     if os.getpid() != owner:
         workers.clear()
         return
-    deadline = time.monotonic() + min((worker.patience for worker in workers), default=0)
-    for worker in workers:
-        worker.process.join(max(0, deadline - time.monotonic()))
+    _join(workers, min((worker.patience for worker in workers), default=0))
     for force in ("terminate", "kill"):
-        for worker in workers:
-            if worker.process.is_alive():
-                getattr(worker.process, force)()
-                worker.process.join(1)
+        running = [worker for worker in workers if worker.process.is_alive()]
+        for worker in running:
+            getattr(worker.process, force)()
+        _join(running, 1)
     for worker in workers:
         if not worker.process.is_alive():
             worker.process.close()
     workers.clear()
+
+
+def _join(workers, seconds):
+    deadline = time.monotonic() + seconds
+    for worker in workers:
+        worker.process.join(max(0, deadline - time.monotonic()))
 
 
 class MultiProcessIterator(LoaderIterator):
@@ -141,10 +152,7 @@ class MultiProcessIterator(LoaderIterator):
         task = self._next_task
         self._next_task += 1
         self._who[task] = worker
-        try:
-            worker.request(self._epoch, task, keys)
-        except ConnectionError:
-            pass  # noticed when its answer is waited for
+        worker.request(self._epoch, task, keys)
 
     def _choose_worker(self):
         active = sum(not worker.has_ended for worker in self._workers)
@@ -190,7 +198,8 @@ class MultiProcessIterator(LoaderIterator):
             self._stop()
 
     def _wait(self):
-        """Wait until some answer has come; RuntimeError if none can come or the time is over."""
+        """Wait until something has come; RuntimeError if it cannot, or the time is over."""
+        self._check_lost()
         deadline = time.monotonic() + self._timeout if self._timeout > 0 else None
         try:
             while not self._look(LOOK_AROUND if deadline is None else deadline - time.monotonic()):
@@ -204,31 +213,45 @@ class MultiProcessIterator(LoaderIterator):
                 worker.patience = HURRY
             raise
 
+    def _check_lost(self):
+        """Raise RuntimeError where what is waited for was asked of a worker that has died.
+
+        Not before: so which batches come before the error does not depend on who was quicker.
+        """
+        if self._in_order:
+            owing = [self._who[self._wanted]]
+        else:
+            owing = self._who.values()
+        if all(worker.is_lost for worker in owing):
+            self._raise_lost()
+
     def _look(self, seconds):
-        """Take in what has come within that time; whether anything has."""
+        """Take in what has come within that time; whether anything has, be it a worker's end."""
         with _Selector() as selector:
             for worker in self._workers:
-                selector.register(worker.channel, selectors.EVENT_READ, worker)
-                worker.channel.flush()
+                if not worker.is_lost:
+                    selector.register(worker.channel, selectors.EVENT_READ, worker)
+                    worker.channel.flush()
             ready = [key.data for key, _ in selector.select(max(0, min(seconds, LOOK_AROUND)))]
-        if not ready:
-            # A line may be held open by a process that a worker started: look at the workers too.
-            ready = [worker for worker in self._workers if not worker.process.is_alive()]
-        found = False
-        for worker in ready:
-            found |= self._take_in(worker)
-        return found
+        if ready:
+            found = [self._take_in(worker) for worker in ready]
+            return any(found)
+        # A line may be held open by a process that a dead worker started: look at the workers too.
+        gone = [w for w in self._workers if not (w.is_lost or w.process.is_alive())]
+        for worker in gone:
+            self._take_in(worker)
+            worker.is_lost = True
+        return bool(gone)
 
     def _take_in(self, worker):
-        """Take in all that this worker has sent."""
+        """Take in all that this worker has sent; whether there was anything, or its end."""
         found = False
         try:
             while (message := worker.channel.receive()) is not None:
                 self._note(worker, *message)
                 found = True
         except EOFError:
-            if not found:
-                self._lost_worker(worker)
+            worker.is_lost = found = True
         return found
 
     def _note(self, worker, message, file):
@@ -250,11 +273,12 @@ class MultiProcessIterator(LoaderIterator):
             del self._who[other]
         self._request()
 
-    def _lost_worker(self, worker):
-        worker.process.join(PATIENCE)
-        gone = [w for w in self._workers if not w.process.is_alive()] or [worker]
-        pids = ", ".join(str(w.process.pid) for w in gone)
-        how = "; ".join(sorted({_manner(w.process.exitcode) for w in gone}))
+    def _raise_lost(self):
+        lost = [worker for worker in self._workers if worker.is_lost]
+        for worker in lost:
+            worker.process.join(PATIENCE)
+        pids = ", ".join(str(worker.process.pid) for worker in lost)
+        how = "; ".join(sorted({_manner(worker.process.exitcode) for worker in lost}))
         self._stop_and_raise(
             f"DataLoader worker (pid(s) {pids}) exited unexpectedly: {how}. With num_workers=0 the "
             "error may show where it happens"

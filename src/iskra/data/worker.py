@@ -87,7 +87,7 @@ def run(job, sock):
     channel = Channel(sock)
     try:
         _serve(job, channel)
-    except (EOFError, ConnectionError):
+    except EOFError:
         pass  # the loader is gone, or wants no more
     except KeyboardInterrupt:
         sys.exit(1)  # from the dataset's own code; the loader will tell of it

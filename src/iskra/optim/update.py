@@ -71,6 +71,7 @@ class Elementwise(Optimizer):
 
     def _step_group(self, group):
         names, formula = self._names(group), self._formula
+        alone = self._own_numbers or not self._joins
         bundles = {}  # (step count, dtype) -> numbers, and the small parameters that share them
         for p in group["params"]:
             grad = p.grad
@@ -84,7 +85,7 @@ class Elementwise(Optimizer):
                 bundles[key] = numbers, []
             numbers, members = bundles[key]
             tensors = [p, *[state[name] for name in names]]
-            if p._array.size > SMALL or self._own_numbers:
+            if alone or p._array.size > SMALL:
                 rewrite(group, formula, grad, tensors, numbers)
             else:
                 members.append((grad, tensors))
@@ -96,7 +97,7 @@ class Elementwise(Optimizer):
     def _rewrite_all(self, group, formula, members, numbers):
         """`rewrite` for several small parameters: as one vector, where that can be and pays."""
         joined = None
-        if self._joins and len(members) > 1 and not group["differentiable"]:
+        if len(members) > 1 and not group["differentiable"]:
             first = id(members[0][1][0])
             joined = self._joined.get(first)
             if joined is None or not joined.holds(members):
