@@ -18,10 +18,11 @@ _FAMILIES = (
     "addmm", "contraction",
     "gathering", "scattering", "scatter_reduce",
     "cdist",
+    "padding",
     "solving", "decompositions", "determinants", "least_squares", "norms",
     "factorizations", "linalg",
     "lowrank",
-    "fft", "attention",
+    "fft", "attention", "image", "sampling_grid",
     "spectrogram",
 )
 # Many small objects that all stay: the garbage collector would look through them in vain.

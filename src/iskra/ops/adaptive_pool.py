@@ -26,7 +26,7 @@ def _mean_matrix(size, output, dtype):
     return matrix
 
 
-def _apply(array, matrices):
+def apply_matrices(array, matrices):
     """Apply one matrix along each spatial dimension."""
     for axis, matrix in enumerate(matrices, 2):
         array = np.moveaxis(np.moveaxis(array, axis, -1) @ matrix.T, -1, axis)
@@ -41,7 +41,7 @@ def _apply(array, matrices):
 )
 def adaptive_means(input, sizes):
     """Means of windows that tile the input into `sizes`."""
-    return _apply(input, [
+    return apply_matrices(input, [
         _mean_matrix(n, o, input.dtype) for n, o in zip(input.shape[2:], sizes, strict=True)
     ])
 
@@ -49,7 +49,7 @@ def adaptive_means(input, sizes):
 @operator(**INTERNAL, grad=lambda g, grad_shape: adaptive_means(g, tuple(grad_shape[2:])))
 def adaptive_spread(grad, shape):
     """The gradient of `adaptive_means` for an input of this shape."""
-    return _apply(grad, [
+    return apply_matrices(grad, [
         _mean_matrix(n, o, grad.dtype).T for n, o in zip(shape[2:], grad.shape[2:], strict=True)
     ])
 

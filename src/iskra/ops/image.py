@@ -1,0 +1,327 @@
+"""Resizing images and shuffling their channels: interpolate, upsample, pixel_shuffle.
+
+Each kind of interpolation is a linear map along every spatial dimension, one after the other.
+Source: https://docs.pytorch.org/docs/stable/nn.functional.html#vision-functions
+"""
+
+import math
+
+import numpy as np
+
+from iskra.core.size import format_shape
+from iskra.dispatch import composite, operator
+from iskra.ops.adaptive_pool import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
+from iskra.ops.adaptive_pool import apply_matrices
+from iskra.tensor import wrap
+
+INTERNAL = dict(method=False, function=False, out=False, computes=True)
+FUNCTIONAL = dict(namespace="nn.functional", method=False)
+BOTH = dict(namespace="torch nn.functional", method=False)
+
+_RANKS = {"linear": 1, "bilinear": 2, "bicubic": 2, "trilinear": 3}
+_AREA = (None, adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d)
+
+
+def _step(size, output, factor, align_corners):
+    """How far apart the sources of neighbouring outputs are."""
+    if align_corners:
+        return (size - 1) / (output - 1) if output > 1 else 0.0
+    return 1 / factor if factor else size / output
+
+
+def _sources(size, output, factor, align_corners):
+    """Where each output lies among the inputs."""
+    step = _step(size, output, factor, align_corners)
+    places = np.arange(output)
+    return places * step if align_corners else (places + 0.5) * step - 0.5
+
+
+def _triangle(x):
+    return np.maximum(1 - np.abs(x), 0)
+
+
+def _cubic(x, a):
+    """Keys' cubic convolution kernel."""
+    x = np.abs(x)
+    near = ((a + 2) * x - (a + 3)) * x * x + 1
+    far = ((x - 5) * x + 8) * x * a - 4 * a
+    return np.where(x <= 1, near, np.where(x < 2, far, 0))
+
+
+def _plain_matrix(size, output, factor, cubic, align_corners):
+    """Weights of two (or four) neighbours; those beyond the edge count as the edge."""
+    source = _sources(size, output, factor, align_corners)
+    if not cubic and not align_corners:
+        source = np.maximum(source, 0)
+    base = np.floor(source).astype(np.int64)
+    matrix = np.zeros((output, size))
+    rows = np.arange(output)
+    for offset in range(-1, 3) if cubic else range(2):
+        distance = source - (base + offset)
+        weight = _cubic(distance, -0.75) if cubic else _triangle(distance)
+        np.add.at(matrix, (rows, np.clip(base + offset, 0, size - 1)), weight)
+    return matrix
+
+
+def _antialiased_matrix(size, output, factor, cubic, align_corners):
+    """Weights of all inputs under a filter that is as wide as an output."""
+    step = _step(size, output, factor, align_corners)
+    wide = max(step, 1.0)
+    support = (2.0 if cubic else 1.0) * wide
+    matrix = np.zeros((output, size))
+    for row in range(output):
+        center = step * (row + 0.5)
+        low, high = max(int(center - support + 0.5), 0), min(int(center + support + 0.5), size)
+        distance = (np.arange(low, high) - center + 0.5) / wide
+        weights = _cubic(distance, -0.5) if cubic else _triangle(distance)
+        matrix[row, low:high] = weights / weights.sum()
+    return matrix
+
+
+def _matrices(shape, sizes, factors, mode, align_corners, antialias, dtype):
+    make = _antialiased_matrix if antialias else _plain_matrix
+    return [
+        make(n, o, f, mode == "bicubic", align_corners).astype(dtype)
+        for n, o, f in zip(shape, sizes, factors, strict=True)
+    ]
+
+
+def _resample_node(sizes, mode, antialias):
+    kind = "AA" if antialias else ""
+    return f"Upsample{mode.capitalize()}{len(sizes)}D{kind}Backward0"
+
+
+@operator(**INTERNAL, accepts="float", node=_resample_node, grad=(
+    lambda g, input_shape, factors, mode, align_corners, antialias: resample_back(
+        g, input_shape, factors, mode, align_corners, antialias
+    )
+), samples=lambda make: [
+    ((make((1, 2, 3, 4)), (5, 2), (None, None), "bilinear", False, False), {}),
+    ((make((1, 2, 5)), (3,), (None,), "linear", True, False), {}),
+])
+def resample(input, sizes, factors, mode, align_corners, antialias):
+    """The operator behind the linear and cubic modes of `interpolate`."""
+    return apply_matrices(input, _matrices(
+        input.shape[2:], sizes, factors, mode, align_corners, antialias, input.dtype
+    ))
+
+
+@operator(**INTERNAL, grad=(
+    lambda g, grad_shape, factors, mode, align_corners, antialias: resample(
+        g, tuple(grad_shape[2:]), factors, mode, align_corners, antialias
+    )
+))
+def resample_back(grad, shape, factors, mode, align_corners, antialias):
+    """The gradient of `resample` for an input of this shape."""
+    matrices = _matrices(
+        shape[2:], grad.shape[2:], factors, mode, align_corners, antialias, grad.dtype
+    )
+    return apply_matrices(grad, [m.T for m in matrices])
+
+
+def _nearest(input, sizes, factors, exact):
+    """Take the element whose place each output falls into."""
+    for axis, (output, factor) in enumerate(zip(sizes, factors, strict=True), 2):
+        size = input.shape[axis]
+        step = np.float32(1 / factor if factor else size / output)
+        places = np.arange(output, dtype=np.float32) + np.float32(0.5 if exact else 0)
+        chosen = np.minimum(np.floor(places * step), size - 1).astype(np.int64)
+        input = input.index_select(axis, wrap(chosen))
+    return input
+
+
+def _output(input, size, scale_factor, recompute):
+    """The output's sizes, and the factors that set the sources (None: set by the sizes)."""
+    rank = input.dim() - 2
+    if (size is None) == (scale_factor is None):
+        raise ValueError(
+            "only one of size or scale_factor should be defined"
+            if size is not None else "either size or scale_factor should be defined"
+        )
+    given = size if size is not None else scale_factor
+    values = tuple(given) if isinstance(given, (tuple, list)) else (given,) * rank
+    if len(values) != rank:
+        raise ValueError(
+            f"Input and output must have the same number of spatial dimensions, but got input with "
+            f"spatial dimensions of {list(input.shape[2:])} and output size of {given}. Please "
+            "provide input tensor in (N, C, d1, d2, ...,dK) format and output size in "
+            "(o1, o2, ...,oK) format."
+        )
+    if size is not None:
+        return tuple(int(v) for v in values), (None,) * rank
+    sizes = tuple(math.floor(n * v) for n, v in zip(input.shape[2:], values, strict=True))
+    return sizes, (None,) * rank if recompute else tuple(float(v) for v in values)
+
+
+def _check_interpolate(input, mode, align_corners, antialias, recompute, size):
+    if mode in ("nearest", "area", "nearest-exact"):
+        if align_corners is not None:
+            raise ValueError(
+                "align_corners option can only be set with the interpolating modes: linear | "
+                "bilinear | bicubic | trilinear"
+            )
+    elif mode not in _RANKS:
+        raise NotImplementedError(
+            f"Input Error: Only 3D, 4D and 5D input Tensors supported (got {input.dim()}D) for the "
+            f"modes: nearest | linear | bilinear | bicubic | trilinear | area | nearest-exact "
+            f"(got {mode})"
+        )
+    elif _RANKS[mode] != input.dim() - 2:
+        raise NotImplementedError(
+            f"Got {input.dim()}D input, but {mode} mode needs {_RANKS[mode] + 2}D input"
+        )
+    if antialias and mode not in ("bilinear", "bicubic"):
+        raise ValueError(
+            "Anti-alias option is restricted to bilinear and bicubic modes and requires a 4-D "
+            "tensor as input"
+        )
+    if recompute and size is not None:
+        raise ValueError(
+            "recompute_scale_factor is not meaningful with an explicit size."
+        )
+    if input.dim() not in (3, 4, 5):
+        raise NotImplementedError(
+            f"interpolate: expected a 3D, 4D or 5D input, got shape {format_shape(input.shape)}"
+        )
+
+
+@composite(**FUNCTIONAL)
+def interpolate(
+    input, size=None, scale_factor=None, mode="nearest", align_corners=None,
+    recompute_scale_factor=None, antialias=False,
+):
+    """Resize ``(N, C, *space)`` to `size`, or by `scale_factor`.
+
+    `mode` is nearest, nearest-exact, linear, bilinear, bicubic, trilinear or area.
+    Raises ValueError unless exactly one of size and factor is given.
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.interpolate.html
+
+    >>> import iskra as torch
+    >>> x = torch.tensor([[[0.0, 2.0]]])
+    >>> torch.nn.functional.interpolate(x, size=4, mode="linear")
+    tensor([[[0.0000, 0.5000, 1.5000, 2.0000]]])
+    """
+    _check_interpolate(input, mode, align_corners, antialias, recompute_scale_factor, size)
+    sizes, factors = _output(input, size, scale_factor, recompute_scale_factor)
+    if min(sizes) <= 0 or 0 in input.shape[1:]:
+        raise RuntimeError(
+            "Input and output sizes should be greater than 0, but got input "
+            f"{format_shape(input.shape)} and output {format_shape(sizes)}"
+        )
+    if mode.startswith("nearest"):
+        return _nearest(input, sizes, factors, mode == "nearest-exact")
+    if mode == "area":
+        return _AREA[len(sizes)](input, sizes)
+    return resample(input, sizes, factors, mode, bool(align_corners), antialias)
+
+
+@composite(**FUNCTIONAL)
+def upsample(input, size=None, scale_factor=None, mode="nearest", align_corners=None):
+    """`interpolate` under an older name.
+
+    >>> import iskra as torch
+    >>> torch.nn.functional.upsample(torch.tensor([[[1.0, 2.0]]]), scale_factor=2)
+    tensor([[[1., 1., 2., 2.]]])
+    """
+    return interpolate(input, size, scale_factor, mode, align_corners)
+
+
+@composite(**FUNCTIONAL)
+def upsample_nearest(input, size=None, scale_factor=None):
+    """`interpolate` with mode nearest.
+
+    >>> import iskra as torch
+    >>> torch.nn.functional.upsample_nearest(torch.tensor([[[1.0, 2.0]]]), scale_factor=2)
+    tensor([[[1., 1., 2., 2.]]])
+    """
+    return interpolate(input, size, scale_factor, "nearest")
+
+
+@composite(**FUNCTIONAL)
+def upsample_bilinear(input, size=None, scale_factor=None):
+    """`interpolate` with mode bilinear and aligned corners.
+
+    >>> import iskra as torch
+    >>> torch.nn.functional.upsample_bilinear(torch.tensor([[[[0.0, 2.0]]]]), size=(1, 3))
+    tensor([[[[0., 1., 2.]]]])
+    """
+    return interpolate(input, size, scale_factor, "bilinear", True)
+
+
+@composite(**BOTH)
+def pixel_shuffle(input, upscale_factor):
+    """Rearrange ``(*, C * r**2, H, W)`` to ``(*, C, H * r, W * r)``.
+
+    >>> import iskra as torch
+    >>> torch.nn.functional.pixel_shuffle(torch.arange(4.0).reshape(4, 1, 1), 2)
+    tensor([[[0., 1.],
+             [2., 3.]]])
+    """
+    r = upscale_factor
+    if input.dim() < 3:
+        raise RuntimeError(
+            "pixel_shuffle expects input to have at least 3 dimensions, but got input with "
+            f"{input.dim()} dimension(s)"
+        )
+    if r <= 0:
+        raise RuntimeError(f"pixel_shuffle expects a positive upscale_factor, but got {r}")
+    *lead, channels, height, width = input.shape
+    if channels % (r * r):
+        raise RuntimeError(
+            "pixel_shuffle expects its input's 'channel' dimension to be divisible by the square "
+            f"of upscale_factor, but input.size(-3)={channels} is not divisible by {r * r}"
+        )
+    split = input.reshape(*lead, channels // (r * r), r, r, height, width)
+    k = len(lead)
+    moved = split.permute(*range(k + 1), k + 3, k + 1, k + 4, k + 2)
+    return moved.reshape(*lead, channels // (r * r), height * r, width * r)
+
+
+@composite(**BOTH)
+def pixel_unshuffle(input, downscale_factor):
+    """Rearrange ``(*, C, H * r, W * r)`` to ``(*, C * r**2, H, W)``.
+
+    >>> import iskra as torch
+    >>> torch.nn.functional.pixel_unshuffle(torch.arange(4.0).reshape(1, 2, 2), 2).flatten()
+    tensor([0., 1., 2., 3.])
+    """
+    r = downscale_factor
+    if input.dim() < 3:
+        raise RuntimeError(
+            "pixel_unshuffle expects input to have at least 3 dimensions, but got input with "
+            f"{input.dim()} dimension(s)"
+        )
+    if r <= 0:
+        raise RuntimeError(f"pixel_unshuffle expects a positive downscale_factor, but got {r}")
+    *lead, channels, height, width = input.shape
+    if height % r or width % r:
+        raise RuntimeError(
+            "pixel_unshuffle expects height and width to be divisible by downscale_factor, but "
+            f"got {height} x {width} and {r}"
+        )
+    split = input.reshape(*lead, channels, height // r, r, width // r, r)
+    k = len(lead)
+    moved = split.permute(*range(k + 1), k + 2, k + 4, k + 1, k + 3)
+    return moved.reshape(*lead, channels * r * r, height // r, width // r)
+
+
+@composite(**BOTH)
+def channel_shuffle(input, groups):
+    """Mix the channels of `groups` groups: ``(N, g * c, *)`` in the order of c, then g.
+
+    >>> import iskra as torch
+    >>> torch.nn.functional.channel_shuffle(torch.arange(4).reshape(1, 4, 1), 2).flatten()
+    tensor([0, 2, 1, 3])
+    """
+    if input.dim() < 3:
+        raise RuntimeError(
+            "channel_shuffle expects input with > 2 dims, but got input with sizes "
+            f"{format_shape(input.shape)}"
+        )
+    if groups <= 0 or input.size(1) % groups:
+        raise RuntimeError(
+            "Number of channels must be divisible by groups. Got "
+            f"{input.size(1)} channels and {groups} groups."
+        )
+    split = input.reshape(input.size(0), groups, input.size(1) // groups, *input.shape[2:])
+    return split.transpose(1, 2).reshape(input.shape)
