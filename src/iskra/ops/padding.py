@@ -144,12 +144,12 @@ def _check_edges(shape, pad, mode):
                 f"got: padding ({before}, {after}) at dimension {dim} of input "
                 f"{format_shape(shape)}"
             )
-        if mode == "circular" and (before > size or after > size):
+        left = size + (min(before, 0) + min(after, 0) if mode == "circular" else before + after)
+        if mode == "circular" and max(before, after) > max(left, 0):
             raise RuntimeError(
                 f"{name}: Padding value causes wrapping around more than once: padding ({before}, "
                 f"{after}) at dimension {dim} of input {format_shape(shape)}"
             )
-        left = size + (min(before, 0) + min(after, 0) if mode == "circular" else before + after)
         if left < (mode != "circular"):
             raise RuntimeError(
                 f"{name}: input {format_shape(shape)} is too small. Calculated output size: "
