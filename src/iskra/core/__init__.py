@@ -8,10 +8,16 @@ from iskra.core.device import (
     contiguous_format,
     device,
     get_default_device,
+    jagged,
     layout,
     memory_format,
     preserve_format,
     set_default_device,
+    sparse_bsc,
+    sparse_bsr,
+    sparse_coo,
+    sparse_csc,
+    sparse_csr,
     strided,
 )
 from iskra.core.dtypes import (
@@ -52,6 +58,7 @@ __all__ = [
     "default_generator", "device", "dtype", "finfo", "float8_e4m3fn", "float8_e4m3fnuz",
     "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu", "float16", "float32", "float64",
     "get_default_device", "get_default_dtype", "iinfo", "int8", "int16", "int32", "int64",
-    "layout", "memory_format", "preserve_format", "promote_types", "set_default_device",
-    "set_default_dtype", "strided", "uint8", "uint16", "uint32", "uint64",
+    "jagged", "layout", "memory_format", "preserve_format", "promote_types", "set_default_device",
+    "set_default_dtype", "sparse_bsc", "sparse_bsr", "sparse_coo",
+    "sparse_csc", "sparse_csr", "strided", "uint8", "uint16", "uint32", "uint64",
 ]

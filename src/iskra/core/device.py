@@ -113,7 +113,7 @@ def set_default_device(where):
 
 
 class layout:
-    """How elements are laid out; Iskra's tensors are all ``strided``."""
+    """How elements are laid out; all tensors here are ``strided``."""
 
     __slots__ = ("name",)
 
@@ -134,6 +134,13 @@ class memory_format(layout):
 
 
 strided = layout("strided")
+# Other layouts have names, so that programs can ask; no tensor has them.
+sparse_coo = layout("sparse_coo")
+sparse_csr = layout("sparse_csr")
+sparse_csc = layout("sparse_csc")
+sparse_bsr = layout("sparse_bsr")
+sparse_bsc = layout("sparse_bsc")
+jagged = layout("jagged")
 contiguous_format = memory_format("contiguous_format")
 preserve_format = memory_format("preserve_format")
 channels_last = memory_format("channels_last")
