@@ -37,7 +37,9 @@ class _Methods:
     def requires_grad(self):
         """Whether gradients are computed for this tensor."""
         flag = self._requires_grad
-        return self.grad_fn is not None if flag is PERHAPS else flag
+        if flag is PERHAPS:
+            return self._view_edge is not None or self._base.requires_grad
+        return flag
 
     @requires_grad.setter
     def requires_grad(self, value):

@@ -185,6 +185,9 @@ def gradient_edge(tensor):
 
 def leaf_edge(view):
     """The edge of a view that stands at the graph's end, as one made under no_grad does."""
-    if view._view_edge is None and view._requires_grad is True:
+    if view._view_edge is None and (
+        view._requires_grad is True
+        or view._view_kind == "no_grad" and view._base.requires_grad
+    ):
         view._view_edge = (AccumulateGrad(view), 0)
     return view._view_edge

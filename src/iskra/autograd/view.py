@@ -8,12 +8,36 @@ from iskra.autograd.modes import enable_grad
 from iskra.autograd.node import Node, gradient_edge, leaf_edge
 
 
+_WRITTEN = "and its base or another view of its base has been modified inplace"
+
+
+def refuse_kind(view, name, what):
+    """Raise RuntimeError for views whose history no write may change."""
+    if view._view_kind == "no_grad":
+        raise RuntimeError(
+            f"{name}A view was created in no_grad mode {what.replace('is ', 'and is ', 1)} with "
+            "grad mode enabled. Move both the view and the in-place operation either inside the "
+            "no_grad block or outside it."
+        )
+    if view._view_kind == "multiple":
+        edge = view._view_edge
+        maker = "A view" if edge is None else f"Output {edge[1]} of {edge[0].name()} is a view"
+        raise RuntimeError(
+            f"{name}{maker} {what}. This view is the output of a "
+            "function that returns multiple views. Such functions do not allow the output views "
+            "to be modified inplace. You should replace the inplace operation by an out-of-place "
+            "one."
+        )
+
+
 def history_of_view(view):
     """The edge of a view, brought up to date after writes to its base or to other views."""
     version = view._storage.version
     if view._view_version != version:
+        if view._base.requires_grad:
+            refuse_kind(view, "", _WRITTEN)
         view._view_version = version
-        if view._view_kind != "no_grad" and gradient_edge(view._base) is not None:
+        if gradient_edge(view._base) is not None:
             offset = view.storage_offset()
             with enable_grad():
                 fresh = view._base.as_strided(view.shape, view.stride(), offset)

@@ -417,12 +417,12 @@ def as_view(source, array):
     view._base = source if base is None else base
     view._view_version = storage.version
     if view._dtype.category >= FLOATING:
-        if local.grad_enabled:
-            # The base may join a graph later, through a write; then its views have joined too.
-            view._requires_grad = PERHAPS
-        else:
-            view._requires_grad = source._requires_grad
+        # The base may join a graph later, through a write; then its views have joined too.
+        view._requires_grad = PERHAPS
+        if not local.grad_enabled:
             view._view_kind = "no_grad"
+        elif source._view_kind is not None:
+            view._view_kind = source._view_kind
     return view
 
 

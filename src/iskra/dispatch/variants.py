@@ -8,7 +8,7 @@ import warnings
 import numpy as np
 
 from iskra.autograd.node import gradient_edge
-from iskra.autograd.view import rebase
+from iskra.autograd.view import rebase, refuse_kind
 from iskra.core.local import local
 from iskra.core.promotion import can_cast
 from iskra.core.size import contiguous_strides, format_shape
@@ -19,9 +19,15 @@ from iskra.dispatch.tape import attach, edges_of, make_node
 from iskra.tensor import Parameter, Tensor, storage_of, wrap
 
 
-def check_writable(tensor, name):
-    """Raise RuntimeError where writing to `tensor` in place would break autograd or memory."""
-    if local.grad_enabled and tensor._requires_grad:
+def check_writable(tensor, name, taped=None):
+    """Raise RuntimeError where writing to `tensor` in place would break autograd or memory.
+
+    `taped` tells whether the write will be recorded; by default that is so where `tensor` itself
+    requires a gradient.
+    """
+    if taped is None:
+        taped = local.grad_enabled and tensor._requires_grad and tensor.requires_grad
+    if taped:
         _check_history(tensor, name)
     if tensor._is_inference and not local.inference:
         raise RuntimeError(
@@ -40,32 +46,33 @@ def check_writable(tensor, name):
 
 
 def _check_history(tensor, name):
-    if tensor._base is None:
-        if tensor.grad_fn is None:
+    """The errors of a recorded write."""
+    base = tensor._base
+    if base is None:
+        if tensor._requires_grad and tensor.grad_fn is None:
             raise RuntimeError(
                 f"{name}: a leaf Variable that requires grad is being used in an in-place "
                 "operation. Write under no_grad(), or to a clone()."
             )
         return
-    base = tensor._base
-    if base.grad_fn is None and base._requires_grad is True:
-        if tensor._view_kind == "no_grad":
-            raise RuntimeError(
-                f"{name}: A view was created in no_grad mode and is being modified inplace with "
-                "grad mode enabled. Move both the view and the in-place operation either inside "
-                "the no_grad block or outside it."
-            )
+    refuse_kind(tensor, f"{name}: ", "is being modified inplace")
+    if base.grad_fn is None and base.requires_grad:
         raise RuntimeError(
             f"{name}: a view of a leaf Variable that requires grad is being used in an in-place "
             "operation. Write under no_grad(), or to a clone()."
         )
-    if tensor._view_kind == "multiple" and tensor.requires_grad:
-        raise RuntimeError(
-            f"{name}: Output of {tensor.grad_fn.name()} is a view and is being modified inplace. "
-            "This view is the output of a function that returns multiple views. Such functions do "
-            "not allow the output views to be modified inplace. You should replace the inplace "
-            "operation by an out-of-place one."
-        )
+
+
+def _is_taped(op, bound):
+    """Whether a write of `op` into its first operand will be recorded."""
+    if not local.grad_enabled:
+        return False
+    for index in (op.operands[0], *op.targets):
+        value = bound[index]
+        for item in value if isinstance(value, (list, tuple)) else (value,):
+            if isinstance(item, Tensor) and item._requires_grad and item.requires_grad:
+                return True
+    return False
 
 
 def make_inplace(op):
@@ -141,7 +148,7 @@ def write_result(op, name, bound):
         )
     if op.kind == "view":
         return _become(op, name, bound, target)
-    check_writable(target, name)
+    check_writable(target, name, _is_taped(op, bound))
     if op.kind == "composite":
         return _write_composite(op, name, bound, target)
     execute.check_operands(op, bound)
@@ -159,7 +166,7 @@ def write_result(op, name, bound):
 
 def _become(op, name, bound, target):
     """``unsqueeze_`` and the like: the tensor takes the shape and strides of a view of itself."""
-    if local.grad_enabled and target._requires_grad:
+    if local.grad_enabled and target._requires_grad and target.requires_grad:
         _check_history(target, name)
     view = op.perform(op, bound, 1)
     edge = gradient_edge(view)

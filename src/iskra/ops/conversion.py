@@ -137,9 +137,14 @@ def move(input, device):
     raise NotImplementedError(f"to(): cannot copy a tensor from {input.device} to {device}")
 
 
+def _overwritten(g):
+    """What was there before a write of the whole has no part in the result."""
+    return g.new_zeros(g._array.shape)
+
+
 @operator(
     method=False, inplace=True, out=False, casts=True, operands="input src",
-    node="CopyBackwards", grad={"src": lambda g: g},
+    node="CopyBackwards", grad={"input": _overwritten, "src": lambda g: g},
 )
 def copy(input, src, non_blocking=False):
     """Return `src` broadcast to the shape of `input` (`Tensor.copy_` writes it there).
@@ -157,7 +162,7 @@ def copy(input, src, non_blocking=False):
 
 @operator(
     inplace=True, out=False, casts=True, scalars=True, operands="input value",
-    grad={"value": lambda g: g.sum()},
+    grad={"input": _overwritten, "value": lambda g: g.sum()},
 )
 def fill(input, value):
     """Return a tensor like `input` with every element `value` (a number or a 0-d tensor).
@@ -174,7 +179,7 @@ def fill(input, value):
     return np.full_like(input, value, subok=False)
 
 
-@operator(method=False, function=False, inplace=True, out=False)
+@operator(method=False, function=False, inplace=True, out=False, grad=_overwritten)
 def zero(input):
     """Return zeros like `input`; `Tensor.zero_` writes them there."""
     return np.zeros_like(input, subok=False)
