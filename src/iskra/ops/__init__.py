@@ -21,7 +21,7 @@ _FAMILIES = (
     "padding",
     "solving", "decompositions", "determinants", "least_squares", "norms",
     "factorizations", "linalg",
-    "lowrank",
+    "lowrank", "statistics",
     "fft", "attention", "image", "sampling_grid",
     "spectrogram",
 )

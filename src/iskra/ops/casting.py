@@ -240,7 +240,7 @@ def resize_(input, size, *, memory_format=None):
     return input
 
 
-@composite(function=False)
+@composite()
 def resize_as_(input, tensor, *, memory_format=None):
     """`resize_` to the shape of `tensor`.
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from iskra.core import contiguous_format, dtypes
 from iskra.core.device import device as device_type
+from iskra.core.size import contiguous_strides
 from iskra.dispatch import composite, creation
 from iskra.tensor import Tensor
 from iskra.tensor.bridge import (
@@ -319,6 +320,40 @@ def empty_strided(
         raise RuntimeError(f"empty_strided: strides must not be negative, got {list(stride)}")
     return finish(_strided(tuple(size), tuple(stride), kind, is_meta(device)), kind, device,
                   requires_grad)
+
+
+@creation(out=False)
+def empty_permuted(
+    size, physical_layout, *, dtype=None, layout=None, device=None, requires_grad=False,
+    pin_memory=False,
+):
+    """Return an uninitialised dense tensor whose dimensions lie in memory in the given order.
+
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.empty_permuted.html
+
+    >>> import iskra as torch
+    >>> torch.empty_permuted((2, 3, 4), (2, 0, 1)).stride()
+    (3, 1, 6)
+    """
+    order, rank = tuple(physical_layout), len(size)
+    if len(order) != rank:
+        raise RuntimeError(
+            "Number of dimensions in size does not match the length of the physical_layout; i.e. "
+            f"len(size) = {rank} is not equal to len(physical_layout) = {len(order)}"
+        )
+    for place, dim in enumerate(order):
+        if not 0 <= dim < rank:
+            raise RuntimeError(
+                f"Dimension out of range (expected to be between 0 and {rank - 1}, but got {dim} "
+                f"at index {place}). Negative dimensions are not taken here."
+            )
+    if len(set(order)) != rank:
+        raise RuntimeError(f"Duplicate dim not allowed, got {order}")
+    steps = dict(zip(order, contiguous_strides([size[d] for d in order]), strict=True))
+    return empty_strided(
+        size, [steps[d] for d in range(rank)], dtype=dtype, device=device,
+        requires_grad=requires_grad,
+    )
 
 
 def _strided(shape, strides, kind, without_data=False):

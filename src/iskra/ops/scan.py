@@ -6,12 +6,13 @@ Source: https://docs.pytorch.org/docs/stable/torch.html#other-operations
 import numpy as np
 
 from iskra.core.dtypes import finfo
-from iskra.core.size import wrap_dim
+from iskra.core.size import wrap_dim, wrap_dims
 from iskra.dispatch import composite, reduction
 from iskra.ops.arithmetic import conj_of
 from iskra.ops.comparison import where
 from iskra.ops.joining import cat
 from iskra.ops.slicing import narrow
+from iskra.tensor import Tensor
 
 _SAMPLES = lambda make: [
     ((make((3, 4)), 1), {}), ((make((2, 3, 4)), 0), {}), ((make(()), 0), {}),
@@ -230,3 +231,106 @@ def cumulative_trapezoid(y, x=None, *, dx=1, dim=-1):
     """
     dim = wrap_dim(dim, y.dim())
     return _slabs(y, x, dx, dim).cumsum(dim)
+
+
+def _gradient_spacings(name, input, spacing, dims, default_dims):
+    """One spacing for each dimension: a number, or a tensor of coordinates."""
+    if spacing is None:
+        spacing = 1
+    if isinstance(spacing, (int, float, complex)):
+        return [spacing] * len(dims)
+    spacing = list(spacing)
+    if len(spacing) != len(dims):
+        wanted = f"'self.dim() = {len(dims)}', since dim argument was not given" if (
+            default_dims
+        ) else f"the length of dim, {len(dims)}"
+        raise RuntimeError(
+            f"{name} expected spacing to be unspecified, a scalar, or a list of length equal to "
+            f"{wanted}, but got a list of length {len(spacing)}"
+        )
+    for dim, item in zip(dims, spacing, strict=True):
+        if isinstance(item, Tensor):
+            _check_coordinates(name, item, input.shape[dim])
+    return spacing
+
+
+def _check_coordinates(name, item, size):
+    if item.dim() != 1:
+        raise RuntimeError(
+            f"{name} expected each element of spacing to have one dimension, but got an element "
+            f"with {item.dim()} dimensions!"
+        )
+    if item.shape[0] != size:
+        raise RuntimeError(
+            f"{name} expected each element of spacing to have as many elements as the dimension, "
+            f"{size}, but got {item.shape[0]}"
+        )
+
+
+def _gradient_along(input, spacing, dim, edge_order):
+    """Central differences inside, one-sided ones of the given order at both ends."""
+    size = input.shape[dim]
+
+    def part(start, length):
+        return narrow(input, dim, start, length)
+
+    if isinstance(spacing, Tensor):
+        shape = [1] * input.dim()
+        shape[dim] = -1
+        steps = (spacing[1:] - spacing[:-1]).reshape(shape)
+        one, two = narrow(steps, dim, 0, size - 2), narrow(steps, dim, 1, size - 2)
+        inside = (
+            -two / (one * (one + two)) * part(0, size - 2)
+            + (two - one) / (one * two) * part(1, size - 2)
+            + one / (two * (one + two)) * part(2, size - 2)
+        )
+        h = [narrow(steps, dim, i, 1) for i in (0, min(1, size - 2), max(size - 3, 0), size - 2)]
+    else:
+        inside = (part(2, size - 2) - part(0, size - 2)) / (2 * spacing)
+        h = [spacing] * 4
+    if edge_order == 1:
+        first = (part(1, 1) - part(0, 1)) / h[0]
+        last = (part(size - 1, 1) - part(size - 2, 1)) / h[3]
+    else:
+        first = _second_order([part(i, 1) for i in range(3)], h[0], h[1])
+        last = -_second_order([part(size - 1 - i, 1) for i in range(3)], h[3], h[2])
+    return cat((first, inside, last), dim)
+
+
+def _second_order(values, near, far):
+    """The slope at the first of three values, the next ones `near` and then `far` away."""
+    both = near + far
+    return (
+        -(2 * near + far) / (near * both) * values[0]
+        + both / (near * far) * values[1]
+        - near / (far * both) * values[2]
+    )
+
+
+@composite(method=False)
+def gradient(input, *, spacing=None, dim=None, edge_order=1):
+    """Estimate the derivative along each dimension (or `dim`) by differences; return a tuple.
+
+    `spacing` is the distance of neighbours, or for each dimension a distance or a tensor of
+    coordinates. `edge_order` (1 or 2) is the order of accuracy at the ends.
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.gradient.html
+
+    >>> import iskra as torch
+    >>> torch.gradient(torch.tensor([1.0, 4.0, 9.0]))
+    (tensor([3., 4., 5.]),)
+    """
+    dims = tuple(range(input.dim())) if dim is None else wrap_dims(
+        dim if isinstance(dim, (tuple, list)) else (dim,), input.dim()
+    )
+    spacings = _gradient_spacings("gradient", input, spacing, dims, dim is None)
+    if edge_order not in (1, 2):
+        raise RuntimeError("gradient only supports edge_order=1 and edge_order=2.")
+    for d in dims:
+        if input.shape[d] < edge_order + 1:
+            raise RuntimeError(
+                "gradient expected each dimension size to be at least edge_order+1, got size "
+                f"{input.shape[d]} in dimension {d}"
+            )
+    return tuple(
+        _gradient_along(input, s, d, edge_order) for s, d in zip(spacings, dims, strict=True)
+    )
