@@ -7,6 +7,7 @@ import numpy as np
 
 from iskra.core import contiguous_format, dtypes, memory_format
 from iskra.core.device import device as device_type
+from iskra.core.size import format_shape, is_expandable
 from iskra.dispatch import composite, operator
 from iskra.tensor import Tensor
 
@@ -156,6 +157,11 @@ def copy(input, src, non_blocking=False):
     if np.shape(src) == input.shape:
         result = src
     else:
+        if not is_expandable(np.shape(src), input.shape):
+            raise RuntimeError(
+                f"copy_: a tensor of shape {format_shape(np.shape(src))} cannot be broadcast to "
+                f"shape {format_shape(input.shape)}"
+            )
         result = np.broadcast_to(src, input.shape)
     return cast(result, input.dtype) if result.dtype != input.dtype else result
 
