@@ -104,7 +104,7 @@ def test_wrong_kinds():
         module.register_parameter("p", torch.ones(1))
     with pytest.raises(TypeError, match="Tensor or None required"):
         module.register_buffer("b", 3)
-    with pytest.raises(TypeError, match="is not a Module subclass"):
+    with pytest.raises(TypeError, match="ReLU is not a Module subclass"):
         module.add_module("m", nn.ReLU)
     with pytest.raises(TypeError, match="as parameter 'scale'"):
         module.scale = torch.ones(2)

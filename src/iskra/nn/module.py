@@ -22,10 +22,10 @@ _set = object.__setattr__
 
 
 def typename(value):
-    """The name of a value's kind for messages: a tensor's type, otherwise the dotted class."""
+    """The name for messages: a tensor's type, a class's own dotted name, else the value's class."""
     if isinstance(value, Tensor):
         return value.type()
-    kind = type(value)
+    kind = value if isinstance(value, type) else type(value)
     module = "" if kind.__module__ == "builtins" else kind.__module__ + "."
     return module + kind.__qualname__
 
