@@ -187,7 +187,7 @@ def prepared(numbers, group, p):
 
     That rounds them as they would be rounded in each operation, at half the cost of an operation.
     """
-    if group["differentiable"]:
+    if group["differentiable"] or p._array.__class__ is not np.ndarray:
         return numbers
     dtype = np.float64 if p._dtype in (float64, complex128) else np.float32
     return [np.array(n, dtype) if n.__class__ is float else n for n in numbers]
@@ -234,7 +234,13 @@ def _rewrite_blocks(formula, grad, arrays, numbers):
 
 
 def _blocks(arrays):
-    """Yield views of equal parts of all `arrays`; all of them at once where no part is flat."""
+    """Yield views of equal parts of all `arrays`, or all of them at once.
+
+    That is where no part is flat, and where they lie on a GPU, which has no such cache to fill.
+    """
+    if arrays[0].__class__ is not np.ndarray:
+        yield arrays
+        return
     order = sorted(range(arrays[0].ndim), key=lambda axis: -arrays[0].strides[axis])
     arrays = [a.transpose(order) for a in arrays]
     if not all(a.flags.c_contiguous for a in arrays):
