@@ -11,9 +11,9 @@ BIN    := $(VENV)/bin
 demo: $(VENV)/installed-demo
 	$(BIN)/python examples/digits.py
 
-## test: the whole suite, and every example in the documentation
+## test: the whole suite, and every example in the documentation; a thread for each of two workers
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -n 2
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 ## bench: Iskra beside PyTorch (installed into .venv if it is not there)
 bench: $(VENV)/installed-dev
