@@ -13,6 +13,8 @@ from iskra.core.promotion import many, to_float
 from iskra.core.size import broadcast, format_shape, wrap_dim, wrap_dims
 from iskra.dispatch.operator import FLOAT, NONE
 from iskra.tensor import PERHAPS, Parameter, Tensor, storage_of, wrap
+from iskra.tensor.meta import compute as compute_meta
+from iskra.tensor.meta import has_meta
 from iskra.tensor.tensor import _new
 
 ndarray = np.ndarray
@@ -87,14 +89,14 @@ def _compute_plain(op, arrays):
 
 def _plain_arrays(op, bound):
     """The body's arguments, if the call is an ordinary one; None if it needs a closer look."""
+    if op.promote is not NONE:
+        return None
     if op.dim_index is not None or op.dtype_index is not None:
         dim = op.dim_index
         if dim is not None and bound[dim] is not None:
             bound = _resolve_dims(op, bound)
         elif op.dtype_index is not None and bound[op.dtype_index] is not None:
             return None
-    elif op.promote is not NONE:
-        return None
     arrays = list(bound)
     accepts = op.accepts
     for index, value in enumerate(bound):
@@ -103,7 +105,9 @@ def _plain_arrays(op, bound):
             kind = value._dtype
             if kind.is_narrow or accepts is not None and kind.category not in accepts:
                 return None
-            arrays[index] = value._array
+            array = arrays[index] = value._array
+            if array.__class__ is not ndarray:
+                return None
         elif cls not in PASSED and not (cls is tuple and value and value[0].__class__ is int):
             return None
         elif index in op.operands and value is not None:
@@ -171,7 +175,10 @@ def as_index(value, name):
 
 def compute(op, arrays, bound):
     """Run the body with NumPy's warnings off; turn NumPy's errors into PyTorch's."""
+    first = arrays[op.operands[0]] if op.operands else None
     try:
+        if first.__class__ is not ndarray and has_meta(arrays):
+            return compute_meta(op.compute, arrays)
         if op.computes:
             return quietly(op.compute, arrays)
         return op.compute(arrays)

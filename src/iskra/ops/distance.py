@@ -56,7 +56,7 @@ def pairwise_distance(x1, x2, p=2.0, eps=1e-6, keepdim=False):
     >>> import iskra as torch
     >>> a, b = torch.tensor([[3.0, 4.0]]), torch.zeros(1, 2)
     >>> torch.nn.functional.pairwise_distance(a, b)
-    tensor([5.])
+    tensor([5.0000])
     """
     last = max(x1.ndim, x2.ndim) - 1
     return (x1 - x2 + eps).norm(p, last, keepdim=keepdim)

@@ -27,7 +27,7 @@ class AdaptiveLogSoftmaxWithLoss(Module):
     Source: `torch.nn.AdaptiveLogSoftmaxWithLoss`.
 
     >>> import iskra as torch
-    >>> layer = torch.nn.AdaptiveLogSoftmaxWithLoss(8, 20, cutoffs=[5, 10])
+    >>> layer = torch.nn.AdaptiveLogSoftmaxWithLoss(8, 20, [5, 10], div_value=2.0)
     >>> layer(torch.ones(4, 8), torch.tensor([0, 6, 12, 19])).output.shape
     iskra.Size([4])
     """
