@@ -19,7 +19,8 @@ ROOMS = (
     ("ops",), ("nn", "optim", "data", "amp", "func", "distributions"), ("compile",),
     ("distributed",), ("compat",),
 )
-FACADES = {"backends", "cuda", "signal", "utils"}  # PyTorch's module paths, as folders; above the rooms
+# PyTorch's module paths, as folders; above the rooms.
+FACADES = {"backends", "cuda", "signal", "utils"}
 LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
 
 # Optional, or slow to import: these alone may be imported inside a function.

@@ -427,10 +427,13 @@ def facade_stub(module, namespace):
             continue
         if name in offered:
             form = offered[name].__name__
-            lines.append(f"from iskra.ops import {form} as {name}\n")
+            # Only `x as x` counts as offered again: other names are assigned.
+            lines.append(f"from iskra.ops import {name} as {name}\n" if form == name
+                         else f"{name} = _ops.{form}\n")
         elif inspect.isfunction(value) or inspect.isclass(value):
             lines.append(import_line(value.__module__, value.__name__, name))
-    return HEADER + "".join(lines)
+    lines.sort(key=lambda line: not line.startswith("from"))
+    return HEADER + "from iskra import ops as _ops\n\n" + "".join(lines)
 
 
 if __name__ == "__main__":

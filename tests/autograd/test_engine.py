@@ -210,7 +210,7 @@ def test_modes():
         yield (x * 2).requires_grad
         yield torch.is_grad_enabled()
 
-    assert [r for r in rows()] == [False, False]
+    assert list(rows()) == [False, False]
 
 
 def test_modes_belong_to_the_thread():

@@ -7,7 +7,6 @@ their history from it when they are next asked.
 from iskra.autograd.modes import enable_grad
 from iskra.autograd.node import Node, gradient_edge, leaf_edge
 
-
 _WRITTEN = "and its base or another view of its base has been modified inplace"
 
 

@@ -8,6 +8,7 @@ from iskra.ops import adaptive_avg_pool3d as adaptive_avg_pool3d
 from iskra.ops import adaptive_max_pool1d as adaptive_max_pool1d
 from iskra.ops import adaptive_max_pool2d as adaptive_max_pool2d
 from iskra.ops import adaptive_max_pool3d as adaptive_max_pool3d
+from iskra.ops import affine_grid as affine_grid
 from iskra.ops import alpha_dropout as alpha_dropout
 from iskra.ops import avg_pool1d as avg_pool1d
 from iskra.ops import avg_pool2d as avg_pool2d
@@ -18,6 +19,7 @@ from iskra.ops import binary_cross_entropy as binary_cross_entropy
 from iskra.ops import binary_cross_entropy_with_logits as binary_cross_entropy_with_logits
 from iskra.ops import celu as celu
 from iskra.ops import celu_ as celu_
+from iskra.ops import channel_shuffle as channel_shuffle
 from iskra.ops import conv1d as conv1d
 from iskra.ops import conv2d as conv2d
 from iskra.ops import conv3d as conv3d
@@ -44,6 +46,7 @@ from iskra.dispatch.namespaces import functions as functions
 from iskra.ops import gaussian_nll_loss as gaussian_nll_loss
 from iskra.ops import gelu as gelu
 from iskra.ops import glu as glu
+from iskra.ops import grid_sample as grid_sample
 from iskra.ops import group_norm as group_norm
 from iskra.nn.grouped_mm import grouped_mm as grouped_mm
 from iskra.ops import gumbel_softmax as gumbel_softmax
@@ -55,6 +58,7 @@ from iskra.ops import hardtanh_ as hardtanh_
 from iskra.ops import hinge_embedding_loss as hinge_embedding_loss
 from iskra.ops import huber_loss as huber_loss
 from iskra.ops import instance_norm as instance_norm
+from iskra.ops import interpolate as interpolate
 from iskra.ops import kl_div as kl_div
 from iskra.ops import l1_loss as l1_loss
 from iskra.ops import layer_norm as layer_norm
@@ -90,6 +94,8 @@ from iskra.ops import one_hot as one_hot
 from iskra.ops import pad as pad
 from iskra.ops import pairwise_distance as pairwise_distance
 from iskra.ops import pdist as pdist
+from iskra.ops import pixel_shuffle as pixel_shuffle
+from iskra.ops import pixel_unshuffle as pixel_unshuffle
 from iskra.ops import poisson_nll_loss as poisson_nll_loss
 from iskra.ops import prelu as prelu
 from iskra.ops import relu as relu
@@ -117,4 +123,7 @@ from iskra.ops import threshold as threshold
 from iskra.ops import threshold_ as threshold_
 from iskra.ops import triplet_margin_loss as triplet_margin_loss
 from iskra.ops import triplet_margin_with_distance_loss as triplet_margin_with_distance_loss
+from iskra.ops import upsample as upsample
+from iskra.ops import upsample_bilinear as upsample_bilinear
+from iskra.ops import upsample_nearest as upsample_nearest
 unfold = _ops.functional_unfold

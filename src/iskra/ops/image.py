@@ -10,8 +10,12 @@ import numpy as np
 
 from iskra.core.size import format_shape
 from iskra.dispatch import composite, operator
-from iskra.ops.adaptive_pool import adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d
-from iskra.ops.adaptive_pool import apply_matrices
+from iskra.ops.adaptive_pool import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    adaptive_avg_pool3d,
+    apply_matrices,
+)
 from iskra.tensor import wrap
 
 INTERNAL = dict(method=False, function=False, out=False, computes=True)
