@@ -11,7 +11,6 @@ from iskra.autograd import no_grad
 from iskra.core.dtypes import finfo
 from iskra.core.size import format_shape
 from iskra.dispatch import composite, fused
-from iskra.ops.arithmetic import conj_of
 from iskra.ops.joining import cat
 
 INTERNAL = dict(method=False, function=False, out=False)
@@ -19,14 +18,18 @@ BOTH = dict(namespace="torch nn.functional", method=False, out=False)
 FUNCTIONAL = dict(namespace="nn.functional", method=False, out=False)
 
 
+# Standardising: less the mean, over the standard deviation
+
+
 def _standard(array, axes, eps):
-    """``(array - mean) / sqrt(variance + eps)`` over the axes, and one over that root."""
+    """``(array - mean) * scale`` with ``scale = 1 / sqrt(variance + eps)``, and both of these."""
     count = np.asarray(math.prod(array.shape[a] for a in axes), array.dtype)
     mean = np.add.reduce(array, axis=axes, keepdims=True) / count
     centred = array - mean
     variance = np.add.reduce(centred * centred, axis=axes, keepdims=True) / count
     scale = np.reciprocal(np.sqrt(variance + array.dtype.type(eps)))
-    return centred * scale, scale
+    centred *= scale
+    return centred, mean, scale
 
 
 def _standard_gradient(g, result, dims):
@@ -34,22 +37,12 @@ def _standard_gradient(g, result, dims):
     standard, scale = result
     total = None
     if g[0] is not None:
-        inner = g[0] - g[0].mean(dims, keepdim=True)
-        total = scale * (inner - standard * (g[0] * standard).mean(dims, keepdim=True))
+        total = _through_standard(g[0], standard, scale, dims)
     if g[1] is not None:
         count = math.prod(standard.shape[d] for d in dims)
         part = -g[1] * scale * scale * standard / count
         total = part if total is None else total + part
     return total
-
-
-@fused(
-    **INTERNAL, outputs=2, grad=_standard_gradient,
-    samples=lambda make: [((make((3, 4)), (1,), 1e-5), {}), ((make((2, 3, 4)), (0, 2), 1e-5), {})],
-)
-def standardize(input, dims, eps):
-    """Elements less their mean, over their standard deviation along `dims`; and one over it."""
-    return _standard(input, dims, eps)
 
 
 def _through_standard(g, standard, scale, dims):
@@ -58,21 +51,100 @@ def _through_standard(g, standard, scale, dims):
     return scale * inner
 
 
+@fused(
+    **INTERNAL, outputs=2, grad=_standard_gradient,
+    samples=lambda make: [((make((3, 4)), (1,), 1e-5), {}), ((make((2, 3, 4)), (0, 2), 1e-5), {})],
+)
+def standardize(input, dims, eps):
+    """Elements less their mean, over their standard deviation along `dims`; and one over it."""
+    standard, _, scale = _standard(input, dims, eps)
+    return standard, scale
+
+
+def _norm_curvature(g, needs, grad, input, weight, dims, eps):
+    """The gradient of `norm_backward`, whose three outputs are linear in `grad`."""
+    standard, scale = standardize(input, dims, eps)
+    weighted = grad if weight is None else grad * weight
+    to_grad = to_input = to_weight = None
+    if g[0] is not None:
+        spread = _through_standard(g[0], standard, scale, dims)
+        to_grad = spread if weight is None else weight * spread
+        inner = (weighted * standard).mean(dims, keepdim=True)
+        bent = -scale * (
+            g[0] * inner + weighted * (g[0] * standard).mean(dims, keepdim=True)
+        )
+        centred = weighted - weighted.mean(dims, keepdim=True) - standard * inner
+        to_scale = (g[0] * centred).sum(dims, keepdim=True)
+        to_input = _standard_gradient((bent, to_scale), (standard, scale), dims)
+        to_weight = grad * spread
+    if g[1] is not None:
+        part = g[1] * standard
+        to_grad = part if to_grad is None else to_grad + part
+        part = _through_standard(grad * g[1], standard, scale, dims)
+        to_input = part if to_input is None else to_input + part
+    if g[2] is not None:
+        part = g[2].expand(grad.shape)
+        to_grad = part if to_grad is None else to_grad + part
+    return to_grad, to_input, to_weight if needs[2] else None
+
+
+@fused(
+    **INTERNAL, operands="grad input weight", outputs=3,
+    grad={("grad", "input", "weight"): _norm_curvature},
+)
+def norm_backward(grad, input, weight=None, dims=(), eps=1e-5, wanted=(True, True, True)):
+    """The gradients of ``standardize(input) * weight + bias`` for the input, weight and bias.
+
+    The last two keep the dimensions over which they were broadcast from size 1.
+    """
+    standard, _, scale = _standard(input, dims, eps)
+    product = grad * standard
+    to_input = None
+    if wanted[0]:
+        count = np.asarray(math.prod(input.shape[d] for d in dims), input.dtype)
+        weighted, inner = grad, product
+        if weight is not None:
+            weighted, inner = grad * weight, product * weight
+        inner = np.add.reduce(inner, axis=dims, keepdims=True) / count
+        outer = np.add.reduce(weighted, axis=dims, keepdims=True) / count
+        standard *= inner
+        to_input = weighted - standard
+        to_input -= outer
+        to_input *= scale
+    shape = None if weight is None else weight.shape
+    return (
+        to_input,
+        _summed_to(product, shape) if wanted[1] else None,
+        _summed_to(grad, shape) if wanted[2] and shape is not None else None,
+    )
+
+
+def _summed_to(array, shape):
+    """`array` summed over the dimensions in which `shape` has 1, or has none."""
+    new = array.ndim - len(shape)
+    axes = tuple(range(new)) + tuple(i for i, n in enumerate(shape, new) if n == 1)
+    total = np.add.reduce(array, axis=axes, keepdims=True)
+    return total.reshape(shape)
+
+
+def _norm_gradient(g, needs, input, weight, bias_shape, dims, eps):
+    """The gradients of input, weight and bias; `weight` broadcasts to the input."""
+    to_input, to_weight, to_bias = norm_backward(g, input, weight, dims, eps, needs)
+    if needs[2] and to_bias is None:  # a bias without a weight
+        to_bias = g.sum_to_size(bias_shape)
+    return to_input, to_weight, to_bias
+
+
 def _affine(standard, weight, bias):
     if weight is not None:
-        standard = np.multiply(standard, weight)
-    return standard if bias is None else np.add(standard, bias)
+        standard *= weight
+    if bias is not None:
+        standard += bias
+    return standard
 
 
-def _layer_norm_gradient(g, needs, input, normalized_shape, weight, eps):
-    dims = tuple(range(input.dim() - len(normalized_shape), input.dim()))
-    standard, scale = standardize(input, dims, eps)
-    weighted = g if weight is None else g * conj_of(weight)
-    return (
-        _through_standard(weighted, standard, scale, dims) if needs[0] else None,
-        g * standard if needs[1] else None,
-        g if needs[2] else None,
-    )
+def _last_dims(rank, normalized_shape):
+    return tuple(range(rank - len(normalized_shape), rank))
 
 
 def _check_normalized_shape(name, shape, normalized_shape, weight, bias):
@@ -97,9 +169,12 @@ def _check_normalized_shape(name, shape, normalized_shape, weight, bias):
 
 
 @fused(
-    **BOTH, operands="input weight bias", accepts="float complex",
+    **BOTH, operands="input weight bias", accepts="float",
     node="NativeLayerNormBackward0",
-    grad={("input", "weight", "bias"): _layer_norm_gradient},
+    grad={("input", "weight", "bias"): lambda g, needs, input, normalized_shape, weight, bias_shape,
+          eps: _norm_gradient(
+              g, needs, input, weight, bias_shape, _last_dims(input.ndim, normalized_shape), eps
+          )},
     samples=lambda make: [
         ((make((3, 4)), (4,)), {}), ((make((2, 3, 4)), (3, 4), make((3, 4)), make((3, 4))), {}),
     ],
@@ -116,7 +191,7 @@ def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-05):
             [-1.0000,  1.0000]])
     """
     _check_normalized_shape("layer_norm", input.shape, normalized_shape, weight, bias)
-    axes = tuple(range(input.ndim - len(normalized_shape), input.ndim))
+    axes = _last_dims(input.ndim, normalized_shape)
     return _affine(_standard(input, axes, eps)[0], weight, bias)
 
 
@@ -138,7 +213,7 @@ def rms_norm(input, normalized_shape, weight=None, eps=None):
     """
     _check_normalized_shape("rms_norm", input.shape, normalized_shape, weight, None)
     eps = finfo(input.dtype).eps if eps is None else eps
-    dims = tuple(range(input.dim() - len(normalized_shape), input.dim()))
+    dims = _last_dims(input.ndim, normalized_shape)
     result = input * ((input * input).mean(dims, keepdim=True) + eps).rsqrt()
     return result if weight is None else result * weight
 
@@ -152,31 +227,30 @@ def _channel_sum(g):
     return g.sum([d for d in range(g.dim()) if d != 1])
 
 
-def _batch_norm_gradient(g, needs, input, weight, eps):
-    g = g[0]
-    dims = tuple(d for d in range(input.dim()) if d != 1)
-    standard, scale = standardize(input, dims, eps)
-    weighted = g if weight is None else g * _by_channel(weight, g.dim())
-    return (
-        _through_standard(weighted, standard, scale, dims) if needs[0] else None,
-        _channel_sum(g * standard) if needs[1] else None,
-        _channel_sum(g) if needs[2] else None,
-    )
+def _all_but_channels(rank):
+    return (0, *range(2, rank))
 
 
 @fused(
     **INTERNAL, outputs=3, operands="input weight bias", accepts="float",
     node="NativeBatchNormBackward0",
-    grad={("input", "weight", "bias"): _batch_norm_gradient},
+    grad={("input", "weight", "bias"): lambda g, needs, input, weight, bias_shape, eps: (
+        None if g[0] is None else _norm_gradient(
+            g[0], needs, input, weight, bias_shape, _all_but_channels(input.ndim), eps
+        )
+    )},
 )
-def batch_norm_training(input, weight, bias, eps):
-    """Batch normalisation by the batch's own statistics; also those: mean and variance."""
-    axes = tuple(d for d in range(input.ndim) if d != 1)
-    standard, scale = _standard(input, axes, eps)
-    mean = np.add.reduce(input, axis=axes) / np.asarray(input.size // input.shape[1], input.dtype)
-    variance = (np.reciprocal(scale * scale) - input.dtype.type(eps)).reshape(-1)
-    rank = input.ndim
-    return _affine(standard, _by_channel(weight, rank), _by_channel(bias, rank)), mean, variance
+def batch_norm_training(input, weight=None, bias=None, eps=1e-5):
+    """Batch normalisation by the batch's own statistics; also those: mean and unbiased variance.
+
+    `weight` and `bias` broadcast.
+    """
+    axes = _all_but_channels(input.ndim)
+    standard, mean, scale = _standard(input, axes, eps)
+    count = input.size // input.shape[1] if input.size else 1
+    variance = np.reciprocal(scale * scale) - input.dtype.type(eps)
+    variance *= count / max(count - 1, 1)
+    return _affine(standard, weight, bias), mean.reshape(-1), variance.reshape(-1)
 
 
 def _fixed_standard(input, mean, var, eps):
@@ -216,22 +290,20 @@ def batch_norm_fixed(input, running_mean, running_var, weight, bias, eps):
 
 
 def _check_batch_norm(input, running_mean, running_var, weight, bias, training):
-    if input.dim() < 2 and input.numel():
-        raise RuntimeError(
-            f"batch_norm: expected at least a 2D input, got shape {format_shape(input.shape)}"
-        )
-    channels = input.size(1)
+    channels = input.shape[1] if input.ndim > 1 else 0
     named = {
         "running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias,
     }
     for name, value in named.items():
         if value is not None and value.numel() != channels:
-            raise RuntimeError(
-                f"{name} should contain {channels} elements not {value.numel()}"
-            )
+            raise RuntimeError(f"{name} should contain {channels} elements not {value.numel()}")
     if not training and (running_mean is None or running_var is None):
         raise RuntimeError(
             "batch_norm: Expected running_mean and running_var to be defined when training=False"
+        )
+    if input.ndim < 2 and input.numel():
+        raise RuntimeError(
+            f"batch_norm: expected at least a 2D input, got shape {format_shape(input.shape)}"
         )
 
 
@@ -262,17 +334,19 @@ def batch_norm(
             [ 1.0000,  1.0000]])
     """
     _check_batch_norm(input, running_mean, running_var, weight, bias, training)
+    if input.ndim < 2:  # no channels, no elements
+        return input.clone()
     if not training:
         return batch_norm_fixed(input, running_mean, running_var, weight, bias, eps)
     check_several_values(input.shape)
-    result, mean, variance = batch_norm_training(input, weight, bias, eps)
+    rank = input.ndim
+    result, mean, variance = batch_norm_training(
+        input, _by_channel(weight, rank), _by_channel(bias, rank), eps
+    )
     with no_grad():
-        if running_mean is not None:
-            running_mean.mul_(1 - momentum).add_(mean.detach() * momentum)
-        if running_var is not None:
-            count = input.numel() // input.size(1)
-            unbiased = variance.detach() * (count / (count - 1))
-            running_var.mul_(1 - momentum).add_(unbiased * momentum)
+        for running, found in ((running_mean, mean), (running_var, variance)):
+            if running is not None:
+                running.mul_(1 - momentum).add_(found.detach(), alpha=momentum)
     return result
 
 
@@ -312,21 +386,26 @@ def instance_norm(
     return result
 
 
-def _groups(input, count):
-    return input.reshape(input.shape[0], count, math.prod(input.shape[1:]) // max(count, 1))
+def _grouped(input, weight, bias, count):
+    """Input, weight and bias with the channels split into groups; and the dims of one group."""
+    channels = input.shape[1]
+    split = (count, channels // count)
+    ones = (1,) * (input.ndim - 2)
+    rows = input.reshape((input.shape[0], *split, *input.shape[2:]))
+    affine = [None if v is None else v.reshape((*split, *ones)) for v in (weight, bias)]
+    return rows, *affine, tuple(range(2, rows.ndim))
 
 
-def _group_norm_gradient(g, needs, input, num_groups, weight, eps):
-    standard, scale = standardize(_groups(input, num_groups), (2,), eps)
-    weighted = g if weight is None else g * _by_channel(weight, g.dim())
-    inner = None
-    if needs[0]:
-        inner = _through_standard(_groups(weighted, num_groups), standard, scale, (2,))
-        inner = inner.reshape(input.shape)
+def _group_norm_gradient(g, needs, input, num_groups, weight, bias_shape, eps):
+    rows, weights, _, dims = _grouped(input, weight, None, num_groups)
+    to_input, to_weight, to_bias = _norm_gradient(
+        g.reshape(rows.shape), needs, rows, weights, (*rows.shape[1:3],) + (1,) * (input.ndim - 2),
+        dims, eps,
+    )
     return (
-        inner,
-        _channel_sum(g * standard.reshape(input.shape)) if needs[1] else None,
-        _channel_sum(g) if needs[2] else None,
+        None if to_input is None else to_input.reshape(input.shape),
+        None if to_weight is None else to_weight.reshape(-1),
+        None if to_bias is None else to_bias.reshape(-1),
     )
 
 
@@ -368,8 +447,8 @@ def group_norm(input, num_groups, weight=None, bias=None, eps=1e-05):
                 f"input, but got {name} of shape {format_shape(value.shape)} and input of shape "
                 f"{format_shape(input.shape)}"
             )
-    standard = _standard(_groups(input, num_groups), (2,), eps)[0].reshape(input.shape)
-    return _affine(standard, _by_channel(weight, input.ndim), _by_channel(bias, input.ndim))
+    rows, weight, bias, axes = _grouped(input, weight, bias, num_groups)
+    return _affine(_standard(rows, axes, eps)[0], weight, bias).reshape(input.shape)
 
 
 @composite(**FUNCTIONAL)
@@ -396,5 +475,6 @@ def local_response_norm(input, size, alpha=0.0001, beta=0.75, k=1.0):
     for place, count in ((0, size // 2), (2, (size - 1) // 2)):
         shape[1] = count
         parts.insert(place, squares.new_zeros(shape))
-    mean = cat(parts, 1).unfold(1, size, 1).mean(-1)
+    total = cat(parts, 1).unfold(1, size, 1).sum(-1)
+    mean = total / size if input.is_floating_point() else total // size
     return input / (mean * alpha + k) ** beta
