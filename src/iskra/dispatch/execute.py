@@ -247,8 +247,8 @@ def _is_operand(op, value, index):
         return all(isinstance(v, Tensor) for v in value)
     if op.scalars and isinstance(value, _NUMBERS):
         return index != op.operands[0]
-    # An optional operand may be left out.
-    return value is None and op.signature.defaults[index] is None
+    # An optional operand may be left out; operators behind others are called with all of theirs.
+    return value is None and (op.signature.defaults[index] is None or not op.function)
 
 
 def unwrap(value):
@@ -377,7 +377,9 @@ def named_results(name, fields):
     if found is None:
         members = {field: property(itemgetter(i)) for i, field in enumerate(fields)}
         members |= {"__slots__": (), "_fields": fields}
-        found = _return_types[name] = type(name, (ReturnType,), members)
+        # `max_along` is the part of `max` that returns two.
+        found = type(name.removesuffix("_along"), (ReturnType,), members)
+        _return_types[name] = found
     return found
 
 

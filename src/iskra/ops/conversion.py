@@ -10,6 +10,9 @@ from iskra.core.device import device as device_type
 from iskra.core.size import format_shape, is_expandable
 from iskra.dispatch import composite, operator
 from iskra.tensor import Tensor
+from iskra.tensor.bridge import convert as cast
+from iskra.tensor.factory import convert_number, no_gpu
+from iskra.tensor.meta import NoData, without_data
 
 _AXES = {"channels_last": (0, 2, 3, 1), "channels_last_3d": (0, 2, 3, 4, 1)}
 
@@ -53,16 +56,6 @@ def contiguous(input, memory_format=contiguous_format):
     if input.is_contiguous(memory_format):
         return input
     return clone(input, memory_format=memory_format)
-
-
-def cast(array, target):
-    """`array` as NumPy dtype `target`; floats beyond an integer's range wrap as in C."""
-    if array.dtype.kind == "c" and target.kind not in "cb":
-        array = array.real
-    with np.errstate(all="ignore"):
-        if array.dtype.kind == "f" and target.kind in "iu" and target.itemsize < 8:
-            return array.astype(np.int64).astype(target)
-        return array.astype(target)
 
 
 @operator(method=False, function=False, out=False, node="ToCopyBackward0", grad=lambda g: g)
@@ -131,11 +124,19 @@ def parse_to(args, kwargs):
 def move(input, device):
     """The tensor on another device."""
     if device.type == "cuda":
-        raise RuntimeError(
-            f"to(): cannot move a tensor to {device}: no GPU is available to this process (CuPy "
-            "and a CUDA device are needed; guard with `if iskra.cuda.is_available()`)."
+        raise no_gpu(device)
+    if device.type != "meta":
+        raise NoData(
+            "Cannot copy out of meta tensor; no data! Please use Module.to_empty() instead of "
+            "Module.to() when moving module from meta to a different device."
         )
-    raise NotImplementedError(f"to(): cannot copy a tensor from {input.device} to {device}")
+    return to_meta(input)
+
+
+@operator(method=False, function=False, out=False, node="ToCopyBackward0", grad=lambda g: None)
+def to_meta(input):
+    """The copy to the meta device, which leaves the data behind."""
+    return without_data(input)
 
 
 def _overwritten(g):
@@ -182,6 +183,8 @@ def fill(input, value):
             "fill_ only supports 0-dimension value tensor but got tensor with "
             f"{value.ndim} dimensions."
         )
+    if isinstance(value, (bool, int, float, complex)):
+        value = convert_number(value, dtypes.of_numpy(input.dtype))
     return np.full_like(input, value, subok=False)
 
 

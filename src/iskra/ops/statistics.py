@@ -335,7 +335,9 @@ def corrcoef(input):
     return c.clip(-1, 1)
 
 
-@reduction(computes=False)
+@reduction(computes=False, samples=lambda make: [
+    ((make((3, 4), dtype=dtypes.int64),), {}), ((make((3, 4), dtype=dtypes.int64), 1, True), {}),
+])
 def hash_tensor(input, dim=(), keepdim=False, *, mode=0):
     """Return a hash as uint64: the exclusive or of all elements' bits, or of those along `dim`.
 

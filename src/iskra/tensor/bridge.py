@@ -201,7 +201,18 @@ def _cast(array, kind, found=None):
 
 
 def convert(array, target):
-    """`array` as NumPy dtype `target`; floats beyond an integer's range wrap as in C."""
+    """`array` as NumPy dtype `target`; floats beyond an integer's range wrap as in C.
+
+    Half-precision complex numbers, which NumPy lacks, are opaque pairs of halves: kind "V".
+    """
+    if array.dtype.kind == "V" and array.dtype.itemsize == 4:
+        halves = np.ascontiguousarray(array).view(np.float16).astype(np.float32)
+        array = halves.reshape(*array.shape, 2).view(np.complex64)[..., 0]
+    if target.kind == "V" and target.itemsize == 4:
+        wide = np.ascontiguousarray(array.astype(np.complex64)).reshape(array.shape)
+        with np.errstate(all="ignore"):
+            halves = wide[..., None].view(np.float32).astype(np.float16)
+        return halves.view(target)[..., 0]
     if array.dtype.kind == "c" and target.kind not in "cb":
         array = array.real
     with np.errstate(all="ignore"):

@@ -7,10 +7,12 @@ Source: https://docs.pytorch.org/docs/stable/tensors.html
 import numpy as np
 
 from iskra.core import dtypes
-from iskra.tensor.bridge import dtype_of_array, to_numpy
+from iskra.tensor.bridge import convert, dtype_of_array, to_numpy
 from iskra.tensor.meta import MetaArray, NoData
 from iskra.tensor.printing import format_tensor
 from iskra.tensor.tensor import Tensor, wrap
+
+_COMPLEX64 = np.dtype(np.complex64)
 
 
 class _Methods:
@@ -32,7 +34,7 @@ class _Methods:
             )
         if array.__class__ is MetaArray:
             raise RuntimeError("Tensor.item() cannot be called on meta tensors")
-        return float(array.item()) if self._dtype.is_narrow else array.item()
+        return _readable(self).item()
 
     def tolist(self):
         """The values as a number or as nested lists of Python numbers.
@@ -44,7 +46,7 @@ class _Methods:
         array = self._array
         if array.__class__ is MetaArray:
             raise NoData("Cannot copy out of meta tensor; no data!")
-        return array.astype(np.float32).tolist() if self._dtype.is_narrow else array.tolist()
+        return _readable(self).tolist()
 
     def numpy(self, *, force=False):
         """An ndarray that shares the tensor's memory.
@@ -165,6 +167,14 @@ class _Methods:
     def __dlpack_device__(self):
         """The DLPack device: kind and index. A CPU is ``(1, 0)``."""
         return (1, 0)
+
+
+def _readable(tensor):
+    """The array with elements that NumPy can turn into Python numbers."""
+    kind = tensor._dtype
+    if kind.is_narrow:
+        return tensor._array.astype(np.float32)
+    return convert(tensor._array, _COMPLEX64) if kind is dtypes.complex32 else tensor._array
 
 
 def _number(tensor):
