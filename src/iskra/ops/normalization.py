@@ -22,14 +22,14 @@ FUNCTIONAL = dict(namespace="nn.functional", method=False, out=False)
 
 
 def _standard(array, axes, eps):
-    """``(array - mean) * scale`` with ``scale = 1 / sqrt(variance + eps)``, and both of these."""
+    """``(array - mean) * scale``, the mean, the variance, ``scale = 1 / sqrt(variance + eps)``."""
     count = np.asarray(math.prod(array.shape[a] for a in axes), array.dtype)
     mean = np.add.reduce(array, axis=axes, keepdims=True) / count
     centred = array - mean
     variance = np.add.reduce(centred * centred, axis=axes, keepdims=True) / count
     scale = np.reciprocal(np.sqrt(variance + array.dtype.type(eps)))
     centred *= scale
-    return centred, mean, scale
+    return centred, mean, variance, scale
 
 
 def _standard_gradient(g, result, dims):
@@ -57,7 +57,7 @@ def _through_standard(g, standard, scale, dims):
 )
 def standardize(input, dims, eps):
     """Elements less their mean, over their standard deviation along `dims`; and one over it."""
-    standard, _, scale = _standard(input, dims, eps)
+    standard, _, _, scale = _standard(input, dims, eps)
     return standard, scale
 
 
@@ -97,7 +97,7 @@ def norm_backward(grad, input, weight=None, dims=(), eps=1e-5, wanted=(True, Tru
 
     The last two keep the dimensions over which they were broadcast from size 1.
     """
-    standard, _, scale = _standard(input, dims, eps)
+    standard, _, _, scale = _standard(input, dims, eps)
     product = grad * standard
     to_input = None
     if wanted[0]:
@@ -246,9 +246,8 @@ def batch_norm_training(input, weight=None, bias=None, eps=1e-5):
     `weight` and `bias` broadcast.
     """
     axes = _all_but_channels(input.ndim)
-    standard, mean, scale = _standard(input, axes, eps)
+    standard, mean, variance, _ = _standard(input, axes, eps)
     count = input.size // input.shape[1] if input.size else 1
-    variance = np.reciprocal(scale * scale) - input.dtype.type(eps)
     variance *= count / max(count - 1, 1)
     return _affine(standard, weight, bias), mean.reshape(-1), variance.reshape(-1)
 
@@ -279,7 +278,7 @@ def _fixed_gradient(g, needs, input, running_mean, running_var, weight, eps):
          make((4,)), make((4,)), 1e-5), {},
     )],
 )
-def batch_norm_fixed(input, running_mean, running_var, weight, bias, eps):
+def batch_norm_fixed(input, running_mean, running_var, weight=None, bias=None, eps=1e-5):
     """Batch normalisation by given statistics."""
     rank = input.ndim
     scale = np.reciprocal(np.sqrt(running_var + input.dtype.type(eps)))

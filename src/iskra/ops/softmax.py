@@ -90,7 +90,8 @@ def softmax(input, dim=None, _stacklevel=3, dtype=None):
     if input.size == 0:
         return np.copy(input)
     powers, total = _exponentials(input, dim)[1:]
-    return np.divide(powers, total, out=powers if input.ndim else None)
+    powers /= total
+    return powers
 
 
 @fused(**_internal, operands="grad result", grad={
@@ -122,7 +123,8 @@ def log_softmax(input, dim=None, _stacklevel=3, dtype=None):
     if input.size == 0:
         return np.copy(input)
     shifted, _, total = _exponentials(input, dim)
-    return np.subtract(shifted, np.log(total), out=shifted if input.ndim else None)
+    shifted -= np.log(total)
+    return shifted
 
 
 @composite(namespace=F, method=False)
