@@ -130,6 +130,12 @@ def wrap_dims(dims, rank):
 
 def infer_size(shape, numel):
     """Replace the one -1 in `shape` so that it holds `numel` elements, as view and reshape do."""
+    product = math.prod(shape)
+    least = min(shape, default=0)
+    if product == numel and least >= 0:
+        return tuple(shape)
+    if least == -1 and product < 0 and numel % product == 0 and shape.count(-1) == 1:
+        return tuple([-numel // product if s == -1 else s for s in shape])
     known = math.prod(s for s in shape if s != -1)
     unknown = sum(s == -1 for s in shape)
     if any(s < -1 for s in shape):

@@ -107,7 +107,7 @@ def _template(op):
     if starred or op.storage:
         return complete
     if op.kind == "view":
-        return viewing if op.outputs == 1 and op.grad is not None else complete
+        return viewing if op.outputs == 1 else complete
     if op.variadic is not None:
         return complete
     if op.kind == "composite":

@@ -282,6 +282,8 @@ def _gather(signature, kwargs):
 def pack(args, index):
     """``view(2, 3)`` means ``view((2, 3))``."""
     rest = args[index:]
+    if rest and rest[0].__class__ is int is rest[-1].__class__:
+        return (*args[:index], rest)
     if len(rest) == 1 and (rest[0] is None or not hasattr(rest[0], "__index__")):
         return args
     if not rest or not all(hasattr(r, "__index__") for r in rest):

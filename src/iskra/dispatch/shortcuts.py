@@ -11,7 +11,7 @@ import numpy as np
 from iskra.core.dtypes import FLOATING, of_numpy
 from iskra.core.local import active, local
 from iskra.dispatch.door import call
-from iskra.dispatch.execute import PASSED, as_view, constant, quiet_run, return_type
+from iskra.dispatch.execute import PASSED, as_view, constant, outside, quiet_run, return_type
 from iskra.dispatch.operator import NONE, SAME, bind, pack
 from iskra.dispatch.overrides import FOREIGN, scan
 from iskra.dispatch.tape import record
@@ -149,9 +149,34 @@ def _arrays(op, args):
             arrays.append(value)
         elif cls is tuple and value and value[0].__class__ is int:
             arrays.append(value)
+        elif cls is list or cls is tuple:
+            kind = _list_arrays(op, value, kind, arrays)
+            if kind is None:
+                return None
+            taped = taped or any(v is not None and v._requires_grad for v in value)
         else:
             return None
     return None if kind is None else (arrays, taped)
+
+
+def _list_arrays(op, value, kind, arrays):
+    """Append the arrays of a list of plain tensors; return the last one's dtype, or None."""
+    found = []
+    for item in value:
+        if item is None:
+            found.append(None)
+            continue
+        if item.__class__ is not Tensor and item.__class__ is not Parameter:
+            return None
+        dtype = item._dtype
+        if not (op.taken[dtype] if dtype in op.taken else _takes(op, dtype)):
+            return None
+        if kind is not dtype and kind is not None and op.one_dtype:
+            return None
+        kind = dtype
+        found.append(item._array)
+    arrays.append(found)
+    return kind if found else None
 
 
 def _settle_dim(op, arrays, kwargs):
@@ -233,6 +258,8 @@ def viewing(op):
     """The function of a view operator with one result."""
     body = op.body
     variadic = op.variadic
+    # Views without a gradient (detach) share the memory and stay outside any graph.
+    make = outside if op.grad is None else as_view
 
     def function(*args, **kwargs):
         if not kwargs and args and not active.intercepting:
@@ -245,8 +272,8 @@ def viewing(op):
                 except Exception:
                     return call(op, args, kwargs)
                 if array.__class__ is ndarray:
-                    view = as_view(source, array)
-                    if source._requires_grad:
+                    view = make(source, array)
+                    if source._requires_grad and make is as_view:
                         record(op, bind(op, args, kwargs), view)
                     return view
         return call(op, args, kwargs)

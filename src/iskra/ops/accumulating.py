@@ -34,7 +34,8 @@ def add_rows(out, rows, values):
     count = len(out)
     if not rows.size:
         return
-    if out.shape[1] == 1 and out.dtype in (np.float32, np.float64):
+    few = 8 * rows.size < count  # then it does not pay to go through all of `out`
+    if out.shape[1] == 1 and not few and out.dtype in (np.float32, np.float64):
         sums = np.bincount(np.where(rows < 0, rows + count, rows), values[:, 0], count)
         out[:, 0] += sums.astype(out.dtype, copy=False)
         return

@@ -4,6 +4,7 @@ All of them come down to one batched matrix product per pair of operands.
 Source: https://docs.pytorch.org/docs/stable/torch.html#blas-and-lapack-operations
 """
 
+import functools
 import math
 
 from iskra.core.size import format_shape, wrap_dim
@@ -88,12 +89,20 @@ def _read_sublist(labels):
     return read
 
 
-def _spread_ellipses(terms, operands, output):
+@functools.lru_cache(maxsize=256)
+def _plan(equation, ranks):
+    """The labels of the operands and of the output, kept for operands of these ranks."""
+    terms, output = _read_equation(equation, len(ranks))
+    terms, output = _spread_ellipses(terms, ranks, output)
+    _check_output(terms, output)
+    return terms, output
+
+
+def _spread_ellipses(terms, ranks, output):
     """Replace ellipses by labels of their own, numbered from 52 and counted from the right."""
     width = 0
-    for number, (labels, operand) in enumerate(zip(terms, operands, strict=True)):
+    for number, (labels, rank) in enumerate(zip(terms, ranks, strict=True)):
         named = sum(label != _ELLIPSIS for label in labels)
-        rank = operand.dim()
         if _ELLIPSIS in labels:
             if named > rank:
                 raise RuntimeError(
@@ -107,8 +116,8 @@ def _spread_ellipses(terms, operands, output):
                 f"the number of dimensions ({rank}) for operand {number} and no ellipsis was given"
             )
     spread = [
-        _replace_ellipsis(labels, width, operand.dim() - len(labels) + 1)
-        for labels, operand in zip(terms, operands, strict=True)
+        _replace_ellipsis(labels, width, rank - len(labels) + 1)
+        for labels, rank in zip(terms, ranks, strict=True)
     ]
     if output is None:
         used = [label for labels in terms for label in labels if label != _ELLIPSIS]
@@ -159,6 +168,8 @@ def _check_sizes(terms, operands):
 def _diagonals(operand, labels):
     """Take the diagonal wherever a label repeats."""
     labels = list(labels)
+    if len(set(labels)) == len(labels):
+        return operand, labels
     for label in dict.fromkeys(labels):
         while labels.count(label) > 1:
             first = labels.index(label)
@@ -261,13 +272,13 @@ def einsum(equation, *operands):
     """
     if isinstance(equation, str):
         operands = list(listed(operands))
-        terms, output = _read_equation(equation, len(operands))
+        if not operands:
+            raise RuntimeError("einsum(): must provide at least one operand")
+        terms, output = _plan(equation, tuple([o.dim() for o in operands]))
     else:
         operands, terms, output = _read_sublists((equation, *operands))
-    if not operands:
-        raise RuntimeError("einsum(): must provide at least one operand")
-    terms, output = _spread_ellipses(terms, operands, output)
-    _check_output(terms, output)
+        terms, output = _spread_ellipses(terms, [o.dim() for o in operands], output)
+        _check_output(terms, output)
     pairs = [_diagonals(o, labels) for o, labels in zip(operands, terms, strict=True)]
     operands, terms = [p[0] for p in pairs], [p[1] for p in pairs]
     _check_sizes(terms, operands)

@@ -11,7 +11,15 @@ import numpy as np
 from iskra.core.size import format_shape
 from iskra.dispatch import composite, operator
 from iskra.ops.addmm import check_expands
-from iskra.ops.matmul import adjoint_times, matmul, product, refuse_m1_m2, same_dtype
+from iskra.ops.arithmetic import conj_of
+from iskra.ops.matmul import (
+    ACCEPTS,
+    adjoint_times,
+    matmul,
+    product,
+    refuse_m1_m2,
+    same_dtype,
+)
 
 
 def _node_of_linear(input, bias):
@@ -23,11 +31,19 @@ def _node_of_linear(input, bias):
     return "SqueezeBackward4" if rank == 1 else "UnsafeViewBackward0"
 
 
-def _weight_gradient(g, input):
+def _input_gradient(g, weight):
+    if weight.dim() == 1:
+        return g.unsqueeze(-1) * conj_of(weight)
+    return matmul(g, conj_of(weight))
+
+
+def _weight_gradient(g, input, weight_shape):
+    if len(weight_shape) == 1:
+        return (g.unsqueeze(-1) * conj_of(input)).reshape(-1, input.size(-1)).sum(0)
     if input.dim() != 2:
         input = input.reshape(-1, input.size(-1))
         g = g.reshape(input.size(0), -1)
-    return adjoint_times(g, input)
+    return adjoint_times(conj_of(g), conj_of(input))
 
 
 def _bias_gradient(g):
@@ -38,17 +54,29 @@ def _bias_gradient(g):
 
 
 @operator(
-    method=False, function=False, out=False, operands="input weight bias", computes=True,
-    accepts="int float", uniform=refuse_m1_m2, autocast="lower", node=_node_of_linear,
-    grad={
-        "input": lambda g, weight: matmul(g, weight),
-        "weight": _weight_gradient,
-        "bias": _bias_gradient,
-    },
+    namespace="nn.functional", operands="input weight bias", computes=True, accepts=ACCEPTS,
+    uniform=refuse_m1_m2, autocast="lower", node=_node_of_linear,
+    grad={"input": _input_gradient, "weight": _weight_gradient, "bias": _bias_gradient},
+    samples=lambda make: [
+        ((make((2, 3)), make((4, 3)), make((4,))), {}), ((make((2, 3)), make((4, 3))), {}),
+        ((make((2, 2, 3)), make((4, 3)), make((4,))), {}), ((make((3,)), make((4, 3))), {}),
+        ((make((2, 3)), make((3,))), {}),
+    ],
 )
-def linear_real(input, weight, bias=None):
-    """The operator behind `linear` for real numbers."""
-    same_dtype(input, weight, *(() if bias is None else (bias,)))
+def linear(input, weight, bias=None):
+    """Return ``input @ weight.T + bias``.
+
+    `input` is ``(*, in)``, `weight` ``(out, in)``, `bias` ``(out,)``; the result is ``(*, out)``.
+    Raises RuntimeError for sizes or dtypes that do not fit.
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.linear.html
+
+    >>> import iskra as torch
+    >>> x, weight = torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0, 1.0], [0.0, 1.0]])
+    >>> torch.nn.functional.linear(x, weight, torch.tensor([10.0, 20.0]))
+    tensor([[13., 22.]])
+    """
+    if weight.dtype != input.dtype or bias is not None and bias.dtype != input.dtype:
+        same_dtype(input, weight, *(() if bias is None else (bias,)))
     if input.ndim == 2 == weight.ndim:
         if input.shape[1] != weight.shape[1]:
             _refuse_shapes(input, weight)
@@ -89,31 +117,6 @@ def _product_of_ranks(input, weight):
     if input.ndim == 1:
         return product(input[None], weight.T)[0]
     return product(input, weight.T)
-
-
-@composite(
-    namespace="nn.functional", out=True,
-    samples=lambda make: [
-        ((make((2, 3)), make((4, 3)), make((4,))), {}), ((make((2, 3)), make((4, 3))), {}),
-        ((make((2, 2, 3)), make((4, 3)), make((4,))), {}), ((make((3,)), make((4, 3))), {}),
-    ],
-)
-def linear(input, weight, bias=None):
-    """Return ``input @ weight.T + bias``.
-
-    `input` is ``(*, in)``, `weight` ``(out, in)``, `bias` ``(out,)``; the result is ``(*, out)``.
-    Raises RuntimeError for sizes or dtypes that do not fit.
-    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.linear.html
-
-    >>> import iskra as torch
-    >>> x, weight = torch.tensor([[1.0, 2.0]]), torch.tensor([[1.0, 1.0], [0.0, 1.0]])
-    >>> torch.nn.functional.linear(x, weight, torch.tensor([10.0, 20.0]))
-    tensor([[13., 22.]])
-    """
-    if weight.dim() == 1 and bias is None or weight._dtype.is_complex:
-        result = matmul(input, weight.mT if weight.dim() == 2 else weight)
-        return result if bias is None else result + bias
-    return linear_real(input, weight, bias)
 
 
 @composite(

@@ -3,6 +3,9 @@
 Source of every operator here: https://docs.pytorch.org/docs/stable/torch.html
 """
 
+import functools
+import math
+
 import numpy as np
 
 from iskra.core.size import format_shape, wrap_dim, wrap_dims
@@ -264,6 +267,18 @@ def rot90(input, k=1, dims=(0, 1)):
     return np.rot90(input, k, (first, second)).copy()
 
 
+def _triangle(shape, diagonal):
+    """True on and below `diagonal`."""
+    return _kept_triangle(shape, diagonal) if math.prod(shape) < 1 << 16 else (
+        np.tri(*shape, diagonal, bool)
+    )
+
+
+@functools.lru_cache(maxsize=32)
+def _kept_triangle(shape, diagonal):
+    return np.tri(*shape, diagonal, bool)
+
+
 def _check_matrix(name, input):
     if input.ndim < 2:
         raise RuntimeError(f"{name}: input tensor must have at least 2 dimensions")
@@ -284,7 +299,7 @@ def tril(input, diagonal=0):
             [3, 4]])
     """
     _check_matrix("tril", input)
-    return np.tril(input, diagonal)
+    return np.where(_triangle(input.shape[-2:], diagonal), input, input.dtype.type(0))
 
 
 @operator(
@@ -302,7 +317,7 @@ def triu(input, diagonal=0):
             [0, 4]])
     """
     _check_matrix("triu", input)
-    return np.triu(input, diagonal)
+    return np.where(_triangle(input.shape[-2:], diagonal - 1), input.dtype.type(0), input)
 
 
 @operator(

@@ -176,6 +176,22 @@ def _picks_rows(tensor, index):
     return index._dtype is dtypes.bool_ and array.ndim and array.shape == tensor._array.shape
 
 
+def _plain_entries(tensor, index):
+    """The entries of an index of int64 tensors and full slices; None where it holds others."""
+    if len(index) > tensor._array.ndim:
+        return None
+    entries = []
+    for item in index:
+        cls = item.__class__
+        if cls is Tensor and item._dtype is dtypes.int64 and item._array.ndim:
+            entries.append(item)
+        elif cls is slice and item == _ALL:
+            entries.append(None)
+        else:
+            return None
+    return entries
+
+
 def _place_of(index):
     """The place that a plain basic index names; None where parsing is needed."""
     cls = index.__class__
@@ -212,8 +228,14 @@ class _Brackets:
                 if self._requires_grad:
                     record(_VIEW, (self, place), view)
                 return view
-            if index.__class__ is Tensor and _picks_rows(self, index):
-                return pick(self, [index])
+            cls = index.__class__
+            if cls is Tensor:
+                if _picks_rows(self, index):
+                    return pick(self, [index])
+            elif cls is tuple:
+                entries = _plain_entries(self, index)
+                if entries is not None:
+                    return pick(self, entries)
         return getitem(self, index)
 
     def __setitem__(self, index, value):
@@ -253,7 +275,10 @@ def _is_plain_value(value, target):
 
 def _wrote(target, index, value):
     """Write by one NumPy assignment; False where the whole path must do it (or refuse)."""
-    place = _place_of(index)
+    if index.__class__ is Tensor and _picks_rows(target, index):
+        place = index._array
+    else:
+        place = _place_of(index)
     if place is None:
         return False
     try:

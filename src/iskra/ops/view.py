@@ -9,7 +9,9 @@ import numpy as np
 
 from iskra.core import dtypes
 from iskra.core.size import broadcast, format_shape, infer_size, is_expandable, wrap_dim, wrap_dims
-from iskra.dispatch import composite, operator, view
+from iskra.dispatch import composite, operator
+from iskra.dispatch import view as view_operator
+from iskra.dispatch.door import perform
 from iskra.tensor import wrap
 from iskra.tensor.storage import strided_view
 
@@ -23,37 +25,42 @@ def _expand_sizes(shape, size):
             f"provided ({len(size)}) must be greater or equal to the number of dimensions in the "
             f"tensor ({len(shape)})"
         )
-    sizes = tuple(shape[i - new] if s == -1 and i >= new else s for i, s in enumerate(size))
-    for place, (wanted, found) in enumerate(zip(sizes[new:], shape, strict=True), new):
-        if found not in (1, wanted):
+    sizes = list(size)
+    for place, found in enumerate(shape, new):
+        wanted = sizes[place]
+        if wanted == -1:
+            sizes[place] = found
+        elif found != 1 and found != wanted:
             raise RuntimeError(
                 f"expand: The expanded size of the tensor ({wanted}) must match the existing size "
                 f"({found}) at non-singleton dimension {place}.  Target sizes: "
                 f"{format_shape(size)}.  Tensor sizes: {format_shape(shape)}"
             )
-    if any(s < 0 for s in sizes):
+    if min(sizes, default=0) < 0:
         raise RuntimeError(
             f"expand: The expanded size of the tensor ({min(sizes)}) isn't allowed in a leading, "
             f"non-existing dimension.  Target sizes: {format_shape(size)}"
         )
-    return sizes
+    return tuple(sizes)
 
 
 def repeated(array, sizes):
     """A writable view of `array` with dimensions of size 1 repeated to `sizes`."""
     if array.__class__ is np.ndarray and array.flags.c_contiguous:
+        if sizes == array.shape:
+            return array
         new = len(sizes) - array.ndim
-        strides = [
-            0 if wanted != found else stride
-            for wanted, found, stride in zip(sizes[new:], array.shape, array.strides, strict=True)
-        ]
-        return np.ndarray(sizes, array.dtype, array, 0, (0,) * new + tuple(strides))
+        strides = [0] * len(sizes)
+        for place, (found, stride) in enumerate(zip(array.shape, array.strides, strict=True), new):
+            if sizes[place] == found:
+                strides[place] = stride
+        return np.ndarray(sizes, array.dtype, array, 0, strides)
     result = np.broadcast_to(array, sizes)
     result.flags.writeable = True  # whether a write is allowed is the in-place form's business
     return result
 
 
-@view(
+@view_operator(
     variadic="size", function=False, grad=lambda g, input_shape: g.sum_to_size(input_shape),
     samples=lambda make: [((make((3, 1)), (3, 4)), {}), ((make((2,)), (4, -1)), {})],
 )
@@ -68,7 +75,7 @@ def expand(input, size, *, implicit=False):
     tensor([[1, 1, 1],
             [2, 2, 2]])
     """
-    return repeated(input, _expand_sizes(input.shape, tuple(size)))
+    return repeated(input, _expand_sizes(input.shape, size))
 
 
 @composite(function=False)
@@ -132,12 +139,61 @@ def _viewed(array, shape):
     return result
 
 
-@view(
-    variadic="shape", function=False, method=False, node="ViewBackward0",
-    grad=lambda g, input_shape: g.reshape(input_shape),
+def _check_dtype_view(input, size):
+    """Refuse what `view(dtype)` cannot do for elements of another size."""
+    old = input.dtype.itemsize
+    if input.ndim == 0:
+        raise RuntimeError(
+            "view: self.dim() cannot be 0 to view a tensor as a dtype of another element size"
+        )
+    if input.shape[-1] > 1 and input.strides[-1] != old:
+        raise RuntimeError(
+            "view: self.stride(-1) must be 1 to view a tensor as a dtype of another element size, "
+            f"but got {input.strides[-1] // old}"
+        )
+    if size < old:
+        return
+    ratio = size // old
+    if input.shape[-1] % ratio:
+        raise RuntimeError(
+            f"view: self.size(-1) must be divisible by {ratio} to view elements of {old} bytes as "
+            f"elements of {size} bytes, but got {input.shape[-1]}"
+        )
+    if any(s % size for s, n in zip(input.strides[:-1], input.shape[:-1], strict=True) if n > 1):
+        raise RuntimeError(
+            f"view: all strides but the last must be divisible by {ratio} to view elements of "
+            f"{old} bytes as elements of {size} bytes"
+        )
+
+
+@view_operator(function=False, method=False)
+def view_as_dtype(input, dtype):
+    """The operator behind ``Tensor.view(dtype)``; it has no gradient."""
+    target = dtype.numpy
+    if target.itemsize != input.dtype.itemsize:
+        _check_dtype_view(input, target.itemsize)
+    return input.view(target)
+
+
+@view_operator(
+    variadic="shape", function=False, grad=lambda g, input_shape: g.reshape(input_shape),
+    samples=lambda make: [((make((2, 6)), (3, -1)), {}), ((make((2, 3, 4)), (6, 4)), {})],
 )
-def view_as_shape(input, shape):
-    """The operator behind `Tensor.view` with sizes and behind `reshape` where no copy is needed."""
+def view(input, shape=None, *, dtype=None):
+    """Return the same memory under another shape, or (``view(dtype)``) read as another dtype.
+
+    One size may be -1. Raises RuntimeError where the number of elements differs or the strides
+    do not allow a view: then use `reshape`.
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.view.html
+
+    >>> import iskra as torch
+    >>> torch.tensor([[1, 2], [3, 4]]).view(-1)
+    tensor([1, 2, 3, 4])
+    >>> torch.tensor([1.0]).view(torch.int32)
+    tensor([1065353216], dtype=iskra.int32)
+    """
+    if shape is None:
+        raise TypeError("view() missing 1 required positional argument: 'size' or 'dtype'")
     result = _viewed(input, infer_size(shape, input.size))
     if result is None:
         raise RuntimeError(
@@ -145,6 +201,17 @@ def view_as_shape(input, shape):
             "dimension spans across two contiguous subspaces). Use .reshape(...) instead."
         )
     return result
+
+
+def _perform_view(op, bound, flags):
+    """The complete path of `view`, which alone knows dtypes: such views have no gradient."""
+    input, shape, dtype = bound
+    if isinstance(shape, dtypes.dtype):
+        dtype = shape
+    return perform(op, bound, flags) if dtype is None else view_as_dtype(input, dtype)
+
+
+view.operator.perform = _perform_view
 
 
 @operator(
@@ -156,8 +223,8 @@ def reshape_copy(input, shape):
     return np.reshape(np.ascontiguousarray(input), shape)
 
 
-@composite(
-    variadic="shape",
+@view_operator(
+    variadic="shape", node="ViewBackward0", grad=lambda g, input_shape: g.reshape(input_shape),
     samples=lambda make: [((make((2, 6)), (3, -1)), {}), ((make((2, 3)).mT, (6,)), {})],
 )
 def reshape(input, shape):
@@ -171,13 +238,22 @@ def reshape(input, shape):
     tensor([[0, 1],
             [2, 3]])
     """
-    array = input._array
-    if array.flags.c_contiguous:
-        return view_as_shape(input, shape)
-    shape = infer_size(shape, array.size)
-    if _viewed(array, shape) is None:
+    result = _viewed(input, infer_size(shape, input.size))
+    if result is None:
+        raise ValueError("a copy is needed")
+    return result
+
+
+def _perform_reshape(op, bound, flags):
+    """The complete path of `reshape`, which alone knows copies."""
+    input, shape = bound
+    shape = infer_size(tuple(shape), input._array.size)
+    if _viewed(input._array, shape) is None:
         return reshape_copy(input, shape)
-    return view_as_shape(input, shape)
+    return perform(op, (input, shape), flags)
+
+
+reshape.operator.perform = _perform_reshape
 
 
 @composite(function=False)
@@ -201,7 +277,7 @@ def view_as(input, other):
     tensor([[0, 1],
             [2, 3]])
     """
-    return view_as_shape(input, other._array.shape)
+    return view(input, other._array.shape)
 
 
 @composite(samples=lambda make: [((make((2, 3, 4)), 1), {}), ((make(()),), {})])
@@ -254,7 +330,7 @@ def unflatten(input, dim, sizes):
             f"unflatten: Provided sizes {format_shape(sizes)} don't multiply up to the size of "
             f"dim {dim} ({shape[dim]}) in the input tensor"
         ) from None
-    return view_as_shape(input, (*shape[:dim], *sizes, *shape[dim + 1:]))
+    return view(input, (*shape[:dim], *sizes, *shape[dim + 1:]))
 
 
 @composite()
@@ -274,7 +350,7 @@ def _squeeze_node(dim):
     return "SqueezeBackward2" if isinstance(dim, (tuple, list)) else "SqueezeBackward1"
 
 
-@view(
+@view_operator(
     node=_squeeze_node, inplace=True, grad=lambda g, input_shape: g.reshape(input_shape),
     samples=lambda make: [
         ((make((1, 3, 1)),), {}), ((make((1, 3, 1)), 0), {}), ((make((1, 3, 1)), (0, 1, 2)), {}),
@@ -297,7 +373,7 @@ def squeeze(input, dim=None):
     return np.squeeze(input, tuple(d for d in dims if d < rank and input.shape[d] == 1))
 
 
-@view(
+@view_operator(
     inplace=True, grad=lambda g, dim: g.squeeze(dim),
     samples=lambda make: [((make((2, 3)), 1), {}), ((make((2, 3)), -1), {})],
 )
@@ -315,7 +391,7 @@ def unsqueeze(input, dim):
     return input[(slice(None),) * wrap_dim(dim, input.ndim + 1) + (None,)]
 
 
-@view(function=False)
+@view_operator(function=False)
 def detach(input):
     """Return the same tensor outside the graph; memory and version are shared.
 
@@ -326,7 +402,7 @@ def detach(input):
     return input.view()
 
 
-@view(function=False, method=False, grad=lambda g: g)
+@view_operator(function=False, method=False, grad=lambda g: g)
 def alias(input):
     """Return a view of the whole tensor."""
     return input.view()
@@ -354,7 +430,7 @@ def _last(shape, strides, offset):
     return offset + sum((n - 1) * s for n, s in zip(shape, strides, strict=True) if n)
 
 
-@view(
+@view_operator(
     storage=True, inplace=True, grad=_as_strided_gradient,
     samples=lambda make: [((make((6,)), (2, 3), (1, 2)), {}), ((make((2, 3)), (2,), (2,), 1), {})],
 )
@@ -461,66 +537,3 @@ def atleast_3d(*tensors):
         return unsqueeze(tensor, -1) if tensor.dim() == 2 else tensor
 
     return _each(tensors, rise)
-
-
-def _check_dtype_view(input, size):
-    """Refuse what `view(dtype)` cannot do for elements of another size."""
-    old = input.dtype.itemsize
-    if input.ndim == 0:
-        raise RuntimeError(
-            "view: self.dim() cannot be 0 to view a tensor as a dtype of another element size"
-        )
-    if input.shape[-1] > 1 and input.strides[-1] != old:
-        raise RuntimeError(
-            "view: self.stride(-1) must be 1 to view a tensor as a dtype of another element size, "
-            f"but got {input.strides[-1] // old}"
-        )
-    if size < old:
-        return
-    ratio = size // old
-    if input.shape[-1] % ratio:
-        raise RuntimeError(
-            f"view: self.size(-1) must be divisible by {ratio} to view elements of {old} bytes as "
-            f"elements of {size} bytes, but got {input.shape[-1]}"
-        )
-    if any(s % size for s, n in zip(input.strides[:-1], input.shape[:-1], strict=True) if n > 1):
-        raise RuntimeError(
-            f"view: all strides but the last must be divisible by {ratio} to view elements of "
-            f"{old} bytes as elements of {size} bytes"
-        )
-
-
-@view(function=False, method=False)
-def view_as_dtype(input, dtype):
-    """The operator behind ``Tensor.view(dtype)``; it has no gradient."""
-    target = dtype.numpy
-    if target.itemsize != input.dtype.itemsize:
-        _check_dtype_view(input, target.itemsize)
-    return input.view(target)
-
-
-# The last declaration: from here on the name means the operator, not the decorator.
-@composite(
-    function=False, variadic="shape",
-    samples=lambda make: [((make((2, 6)), (3, -1)), {}), ((make((2, 3, 4)), (6, 4)), {})],
-)
-def view(input, shape=None, *, dtype=None):
-    """Return the same memory under another shape, or (``view(dtype)``) read as another dtype.
-
-    One size may be -1. Raises RuntimeError where the number of elements differs or the strides
-    do not allow a view: then use `reshape`.
-    Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.view.html
-
-    >>> import iskra as torch
-    >>> torch.tensor([[1, 2], [3, 4]]).view(-1)
-    tensor([1, 2, 3, 4])
-    >>> torch.tensor([1.0]).view(torch.int32)
-    tensor([1065353216], dtype=iskra.int32)
-    """
-    if isinstance(shape, dtypes.dtype):
-        dtype = shape
-    if dtype is not None:
-        return view_as_dtype(input, dtype)
-    if shape is None:
-        raise TypeError("view() missing 1 required positional argument: 'size' or 'dtype'")
-    return view_as_shape(input, shape)
