@@ -329,7 +329,7 @@ SPAWN = """
         if text == "die" and index == 0:
             import os, signal
             os.kill(os.getpid(), signal.SIGKILL)
-        print(index, text, flush=True)
+        sys.stdout.write(f"{index} {text}\\n")  # one write, so that lines stay whole
 
     if __name__ == "__main__":
         mp.set_sharing_strategy("file_system")

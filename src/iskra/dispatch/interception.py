@@ -5,7 +5,6 @@ in the process, calls pay one look at one variable.
 """
 
 from iskra.core.local import active, local
-from iskra.dispatch import door
 
 
 class Interceptor:
@@ -22,14 +21,15 @@ class Interceptor:
 
     def intercept(self, op, args, kwargs):
         """Handle a call; the default passes it on. Inside, outer interceptors are active."""
-        return door.call(op, args, kwargs)
+        return op.public(*args, **kwargs)
 
 
 class TorchFunctionMode(Interceptor):
     """A block in which calls go through ``__torch_function__(func, types, args, kwargs)``.
 
     >>> import iskra as torch
-    >>> class Names(torch.overrides.TorchFunctionMode):
+    >>> from iskra.dispatch import TorchFunctionMode
+    >>> class Names(TorchFunctionMode):
     ...     def __torch_function__(self, func, types, args=(), kwargs=None):
     ...         print(func.__name__)
     ...         return func(*args, **(kwargs or {}))
