@@ -1,4 +1,7 @@
-"""Choosing how attention is computed. Page: https://docs.pytorch.org/docs/stable/nn.attention.html"""
+"""Choosing how attention is computed.
+
+Page: https://docs.pytorch.org/docs/stable/nn.attention.html
+"""
 
 import contextlib
 from enum import IntEnum

@@ -134,18 +134,33 @@ def _reject_uniform(tensor, mean, std, a, b, generator):
 
 
 def constant_(tensor, val):
-    """Fill with the number `val`. Source: `torch.nn.init.constant_`."""
+    """Fill with the number `val`. Source: `torch.nn.init.constant_`.
+
+    >>> import iskra as torch
+    >>> torch.nn.init.constant_(torch.empty(2), 0.5)
+    tensor([0.5000, 0.5000])
+    """
     with no_grad():
         return tensor.fill_(val)
 
 
 def ones_(tensor):
-    """Fill with ones. Source: `torch.nn.init.ones_`."""
+    """Fill with ones. Source: `torch.nn.init.ones_`.
+
+    >>> import iskra as torch
+    >>> torch.nn.init.ones_(torch.empty(2))
+    tensor([1., 1.])
+    """
     return constant_(tensor, 1.0)
 
 
 def zeros_(tensor):
-    """Fill with zeros. Source: `torch.nn.init.zeros_`."""
+    """Fill with zeros. Source: `torch.nn.init.zeros_`.
+
+    >>> import iskra as torch
+    >>> torch.nn.init.zeros_(torch.empty(2))
+    tensor([0., 0.])
+    """
     with no_grad():
         return tensor.zero_()
 
@@ -230,6 +245,10 @@ def xavier_normal_(tensor, gain=1.0, generator=None):
     """Fill normally, std = gain * sqrt(2 / (fan_in + fan_out)) (Glorot & Bengio, 2010).
 
     Source: `torch.nn.init.xavier_normal_`.
+
+    >>> import iskra as torch
+    >>> torch.nn.init.xavier_normal_(torch.empty(2, 3)).shape
+    iskra.Size([2, 3])
     """
     std = gain * math.sqrt(2.0 / float(sum(_calculate_fan_in_and_fan_out(tensor))))
     return normal_(tensor, 0.0, std, generator)
@@ -267,6 +286,10 @@ def kaiming_normal_(tensor, a=0, mode="fan_in", nonlinearity="leaky_relu", gener
     """Fill normally, std = gain / sqrt(fan) (He et al., 2015); see `kaiming_uniform_`.
 
     Source: `torch.nn.init.kaiming_normal_`.
+
+    >>> import iskra as torch
+    >>> torch.nn.init.kaiming_normal_(torch.empty(2, 3)).shape
+    iskra.Size([2, 3])
     """
     std = _kaiming_std(tensor, a, mode, nonlinearity)
     return tensor if std is None else normal_(tensor, 0, std, generator)

@@ -1,4 +1,7 @@
-"""Adaptive softmax. Page: https://docs.pytorch.org/docs/stable/nn.html#non-linear-activations-other"""
+"""Adaptive softmax.
+
+Page: https://docs.pytorch.org/docs/stable/nn.html#non-linear-activations-other
+"""
 
 from collections import namedtuple
 from itertools import pairwise

@@ -287,6 +287,10 @@ class LazyBatchNorm2d(_LazyNormBase, _BatchNorm):
     """A BatchNorm2d that takes `num_features` from its first input.
 
     Source: `torch.nn.LazyBatchNorm2d`.
+
+    >>> import iskra as torch
+    >>> torch.nn.LazyBatchNorm2d()(torch.ones(2, 3, 4, 5)).shape
+    iskra.Size([2, 3, 4, 5])
     """
 
     cls_to_become = BatchNorm2d
@@ -297,6 +301,10 @@ class LazyBatchNorm3d(_LazyNormBase, _BatchNorm):
     """A BatchNorm3d that takes `num_features` from its first input.
 
     Source: `torch.nn.LazyBatchNorm3d`.
+
+    >>> import iskra as torch
+    >>> torch.nn.LazyBatchNorm3d()(torch.ones(2, 3, 4, 5, 6)).shape
+    iskra.Size([2, 3, 4, 5, 6])
     """
 
     cls_to_become = BatchNorm3d

@@ -435,7 +435,12 @@ class _LazyConvTransposeNd(_LazyConvXdMixin):
 
 
 class LazyConv1d(_LazyConvNd, Conv1d):
-    """A Conv1d that takes `in_channels` from its first input. Source: `torch.nn.LazyConv1d`."""
+    """A Conv1d that takes `in_channels` from its first input. Source: `torch.nn.LazyConv1d`.
+
+    >>> import iskra as torch
+    >>> torch.nn.LazyConv1d(8, 3)(torch.ones(1, 4, 9)).shape
+    iskra.Size([1, 8, 7])
+    """
 
     cls_to_become = Conv1d
 
@@ -455,7 +460,12 @@ class LazyConv2d(_LazyConvNd, Conv2d):
 
 
 class LazyConv3d(_LazyConvNd, Conv3d):
-    """A Conv3d that takes `in_channels` from its first input. Source: `torch.nn.LazyConv3d`."""
+    """A Conv3d that takes `in_channels` from its first input. Source: `torch.nn.LazyConv3d`.
+
+    >>> import iskra as torch
+    >>> torch.nn.LazyConv3d(8, 3)(torch.ones(1, 2, 4, 5, 6)).shape
+    iskra.Size([1, 8, 2, 3, 4])
+    """
 
     cls_to_become = Conv3d
 
@@ -464,6 +474,10 @@ class LazyConvTranspose1d(_LazyConvTransposeNd, ConvTranspose1d):
     """A ConvTranspose1d that takes `in_channels` from its first input.
 
     Source: `torch.nn.LazyConvTranspose1d`.
+
+    >>> import iskra as torch
+    >>> torch.nn.LazyConvTranspose1d(8, 3)(torch.ones(1, 4, 5)).shape
+    iskra.Size([1, 8, 7])
     """
 
     cls_to_become = ConvTranspose1d
@@ -473,6 +487,10 @@ class LazyConvTranspose2d(_LazyConvTransposeNd, ConvTranspose2d):
     """A ConvTranspose2d that takes `in_channels` from its first input.
 
     Source: `torch.nn.LazyConvTranspose2d`.
+
+    >>> import iskra as torch
+    >>> torch.nn.LazyConvTranspose2d(8, 3)(torch.ones(1, 4, 5, 6)).shape
+    iskra.Size([1, 8, 7, 8])
     """
 
     cls_to_become = ConvTranspose2d
@@ -482,6 +500,10 @@ class LazyConvTranspose3d(_LazyConvTransposeNd, ConvTranspose3d):
     """A ConvTranspose3d that takes `in_channels` from its first input.
 
     Source: `torch.nn.LazyConvTranspose3d`.
+
+    >>> import iskra as torch
+    >>> torch.nn.LazyConvTranspose3d(8, 2)(torch.ones(1, 2, 3, 4, 5)).shape
+    iskra.Size([1, 8, 4, 5, 6])
     """
 
     cls_to_become = ConvTranspose3d

@@ -1,4 +1,7 @@
-"""Instance normalisation. Page: https://docs.pytorch.org/docs/stable/nn.html#normalization-layers"""
+"""Instance normalisation.
+
+Page: https://docs.pytorch.org/docs/stable/nn.html#normalization-layers
+"""
 
 import warnings
 
@@ -124,6 +127,10 @@ class LazyInstanceNorm1d(_LazyNormBase, _InstanceNorm):
     """An InstanceNorm1d that takes `num_features` from its first input.
 
     Source: `torch.nn.LazyInstanceNorm1d`.
+
+    >>> import iskra as torch
+    >>> torch.nn.LazyInstanceNorm1d()(torch.ones(2, 3, 4)).shape
+    iskra.Size([2, 3, 4])
     """
 
     cls_to_become = InstanceNorm1d
@@ -134,6 +141,10 @@ class LazyInstanceNorm2d(_LazyNormBase, _InstanceNorm):
     """An InstanceNorm2d that takes `num_features` from its first input.
 
     Source: `torch.nn.LazyInstanceNorm2d`.
+
+    >>> import iskra as torch
+    >>> torch.nn.LazyInstanceNorm2d()(torch.ones(2, 3, 4, 5)).shape
+    iskra.Size([2, 3, 4, 5])
     """
 
     cls_to_become = InstanceNorm2d
@@ -144,6 +155,10 @@ class LazyInstanceNorm3d(_LazyNormBase, _InstanceNorm):
     """An InstanceNorm3d that takes `num_features` from its first input.
 
     Source: `torch.nn.LazyInstanceNorm3d`.
+
+    >>> import iskra as torch
+    >>> torch.nn.LazyInstanceNorm3d()(torch.ones(2, 3, 4, 5, 6)).shape
+    iskra.Size([2, 3, 4, 5, 6])
     """
 
     cls_to_become = InstanceNorm3d

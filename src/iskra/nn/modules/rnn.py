@@ -1,4 +1,7 @@
-"""Recurrent layers and cells. Page: https://docs.pytorch.org/docs/stable/nn.html#recurrent-layers"""
+"""Recurrent layers and cells.
+
+Page: https://docs.pytorch.org/docs/stable/nn.html#recurrent-layers
+"""
 
 import math
 import numbers

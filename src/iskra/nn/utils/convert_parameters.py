@@ -1,4 +1,7 @@
-"""Parameters as one vector and back. Page: https://docs.pytorch.org/docs/stable/nn.html#utilities"""
+"""Parameters as one vector and back.
+
+Page: https://docs.pytorch.org/docs/stable/nn.html#utilities
+"""
 
 from iskra.ops import cat
 from iskra.tensor import Tensor
