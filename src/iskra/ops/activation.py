@@ -43,11 +43,11 @@ def gated(condition, g):
 # relu and piecewise linear functions
 
 
-@pointwise(SAME, **_internal, grad=lambda g, result: relu_backward(g, result))
-def relu_backward(grad, result):
+@pointwise(SAME, **_internal, grad=lambda g, output: relu_backward(g, output))
+def relu_backward(grad, output):
     """The gradient of `relu`, told by its result."""
     zero = ZERO[grad.dtype]
-    return np.where(np.greater(result, zero), grad, zero)
+    return np.where(np.greater(output, zero), grad, zero)
 
 
 @pointwise(
@@ -171,7 +171,7 @@ def prelu_kernel(input, weight):
     return np.where(np.greater(input, 0), input, np.multiply(input, weight))
 
 
-@composite(namespace=f"torch {F}")
+@composite(autocast="lower", namespace=f"torch {F}")
 def prelu(input, weight):
     """Return x where x is positive, else ``weight * x``; `weight` holds one number or C.
 

@@ -7,6 +7,7 @@ Source: https://docs.pytorch.org/docs/stable/nn.functional.html#loss-functions
 
 import numpy as np
 
+from iskra.core import int64
 from iskra.core.size import format_shape
 from iskra.dispatch import composite, fused
 from iskra.ops.activation import logsigmoid
@@ -133,7 +134,25 @@ def _nll_gradient(g, input_shape, target, weight, ignore_index, reduction):
     )
 
 
-@fused(**INTERNAL, operands="input target weight", node=_nll_node, grad=_nll_gradient)
+def _class_samples(make, **settings):
+    """Sample calls: scores for three classes, their targets and weights."""
+    def classes(*shape):
+        return make(shape, 0, 2.99, dtype=int64)
+
+    weight = make((3,), 0.5, 2, requires_grad=False)
+    return [
+        ((make((4, 3)), classes(4)), settings),
+        ((make((3,)), classes()), settings),
+        *(((make((4, 3)), classes(4), weight), {"reduction": r, "ignore_index": 1, **settings})
+          for r in ("none", "mean", "sum")),
+        ((make((2, 3, 2)), classes(2, 2)), settings),
+    ]
+
+
+@fused(
+    **INTERNAL, operands="input target weight", node=_nll_node, grad=_nll_gradient,
+    samples=_class_samples,
+)
 def nll(input, target, weight=None, ignore_index=IGNORED, reduction="mean"):
     """`nll_loss` with a checked reduction."""
     _check_nll(input.shape, target, weight)
@@ -148,7 +167,7 @@ def nll(input, target, weight=None, ignore_index=IGNORED, reduction="mean"):
     return reduced(losses, reduction)
 
 
-@composite(**PUBLIC)
+@composite(autocast="float32", **PUBLIC, samples=_class_samples)
 def nll_loss(
     input, target, weight=None, size_average=None, ignore_index=-100, reduce=None, reduction="mean"
 ):
@@ -173,7 +192,10 @@ def nll_loss(
 # Cross entropy
 
 
-@composite(**PUBLIC)
+@composite(autocast="float32", **PUBLIC, samples=lambda make: [
+    *_class_samples(make), *_class_samples(make, label_smoothing=0.1),
+    ((make((3, 4)), make((3, 4), 0, 1)), {"label_smoothing": 0.1}),
+])
 def cross_entropy(
     input, target, weight=None, size_average=None, ignore_index=-100, reduce=None,
     reduction="mean", label_smoothing=0.0,
@@ -311,7 +333,11 @@ def _multi_margin_gradient(g, input, target, p, margin, weight, reduction):
 
 @fused(
     **INTERNAL, operands="input target weight", accepts=None, node="MultiMarginLossBackward0",
-    grad={"input": _multi_margin_gradient},
+    grad={"input": _multi_margin_gradient}, samples=lambda make: [
+        ((make((4, 3)), make((4,), 0, 2.99, dtype=int64)), {}),
+        ((make((4, 3)), make((4,), 0, 2.99, dtype=int64),
+          make((3,), 0.5, 2, requires_grad=False), 2, 0.7, "none"), {}),
+    ],
 )
 def class_margins(input, target, weight=None, p=1, margin=1.0, reduction="mean"):
     """`multi_margin_loss` with a checked reduction."""
@@ -328,7 +354,7 @@ def class_margins(input, target, weight=None, p=1, margin=1.0, reduction="mean")
     return reduced(losses.reshape(()) if input.ndim < 2 else losses, reduction)
 
 
-@composite(**PUBLIC)
+@composite(autocast="float32", **PUBLIC)
 def multi_margin_loss(
     input, target, p=1, margin=1.0, weight=None, size_average=None, reduce=None, reduction="mean"
 ):
@@ -385,7 +411,10 @@ def _multilabel_gradient(g, input, target, reduction):
 
 @fused(
     **INTERNAL, operands="input target", node="MultilabelMarginLossBackward0",
-    grad={"input": _multilabel_gradient},
+    grad={"input": _multilabel_gradient}, samples=lambda make: [
+        ((make((4, 3)), make((4, 3), -1, 2.99, dtype=int64), r), {})
+        for r in ("none", "mean", "sum")
+    ],
 )
 def label_margins(input, target, reduction):
     """`multilabel_margin_loss` with a checked reduction."""
@@ -401,7 +430,7 @@ def label_margins(input, target, reduction):
     return reduced(losses.reshape(()) if input.ndim < 2 else losses, reduction)
 
 
-@composite(**PUBLIC)
+@composite(autocast="float32", **PUBLIC)
 def multilabel_margin_loss(input, target, size_average=None, reduce=None, reduction="mean"):
     """Return the sum of ``max(0, 1 - x[y] + x[j])`` over classes y named and j not, over C.
 

@@ -19,7 +19,7 @@ from iskra.ops.mathematics import sign
 _COSINE_EPS = 1e-12
 
 
-@composite(**BOTH)
+@composite(**BOTH, samples=lambda make: [((make((3, 4)), make((3, 4))), {})])
 def cosine_similarity(x1, x2, dim=1, eps=1e-8):
     """Return the cosine of the angle between `x1` and `x2` along `dim`; both broadcast.
 
@@ -47,7 +47,7 @@ def _length(x, dim, eps):
     return clamp_min(x.norm(2, dim, keepdim=True), eps)
 
 
-@composite(**BOTH)
+@composite(**BOTH, samples=lambda make: [((make((3, 4)), make((3, 4))), {})])
 def pairwise_distance(x1, x2, p=2.0, eps=1e-6, keepdim=False):
     """Return the `p` norm of ``x1 - x2 + eps`` along the last dimension.
 
@@ -109,7 +109,9 @@ def _pairs(input):
 
 
 @fused(namespace="torch nn.functional", method=False, out=False, accepts="float",
-       grad=_pdist_gradient)
+       grad=_pdist_gradient, samples=lambda make: [
+           ((make((4, 3)), p), {}) for p in (2.0, 1.0, 1.5, 3.0, 0.0, math.inf)
+       ])
 def pdist(input, p=2.0):
     """Return the distances between all pairs of rows, in the order (0, 1), (0, 2), ..., (1, 2).
 
@@ -128,7 +130,7 @@ def pdist(input, p=2.0):
     return norms(np.subtract(input[rows], input[columns]), p)
 
 
-@composite(**BOTH)
+@composite(autocast="float32", **BOTH)
 def cosine_embedding_loss(
     input1, input2, target, margin=0, size_average=None, reduce=None, reduction="mean"
 ):
@@ -166,7 +168,9 @@ def _check_embeddings(input1, input2, target):
         )
 
 
-@composite(**BOTH)
+@composite(autocast="float32", **BOTH, samples=lambda make: [
+    ((make((3, 4)), make((3, 4)), make((3, 4))), {"swap": swap}) for swap in (False, True)
+])
 def triplet_margin_loss(
     anchor, positive, negative, margin=1.0, p=2, eps=1e-6, swap=False, size_average=None,
     reduce=None, reduction="mean",

@@ -18,6 +18,7 @@ from iskra.ops.loss import (
     BOTH,
     INTERNAL,
     PUBLIC,
+    element_samples,
     reduce_losses,
     reduced,
     reduction_name,
@@ -50,7 +51,7 @@ def _bce_target_gradient(g, input, target, weight, reduction):
 @fused(SAME, **INTERNAL, operands="input target weight", node="BinaryCrossEntropyBackward0", grad={
     "input": _bce_gradient,
     "target": _bce_target_gradient,
-})
+}, samples=element_samples(0.1, 0.9, (0.1, 0.9)))
 def bernoulli_nll(input, target, weight=None, reduction="mean"):
     """`binary_cross_entropy` of operands that have been checked."""
     if input.size and not (np.min(input) >= 0 and np.max(input) <= 1):
@@ -63,7 +64,7 @@ def bernoulli_nll(input, target, weight=None, reduction="mean"):
     return reduced(losses, reduction)
 
 
-@composite(**PUBLIC)
+@composite(autocast="float32", **PUBLIC, samples=element_samples(0.1, 0.9, (0.1, 0.9)))
 def binary_cross_entropy(
     input, target, weight=None, size_average=None, reduce=None, reduction="mean"
 ):
@@ -129,6 +130,10 @@ def _logits_losses(input, target, pos_weight):
             * (1 if weight is None else weight)
         ),
     },
+    samples=lambda make: [
+        *element_samples(target=(0.1, 0.9))(make),
+        ((make((3, 4)), make((3, 4), 0, 1), make((4,), 0.5, 2), make((3, 1), 0.5, 2)), {}),
+    ],
 )
 def logits_nll(input, target, weight=None, pos_weight=None, reduction="mean"):
     """`binary_cross_entropy_with_logits` of operands that have been checked."""
@@ -142,7 +147,7 @@ def logits_nll(input, target, weight=None, pos_weight=None, reduction="mean"):
     return reduced(losses, reduction)
 
 
-@composite(**BOTH)
+@composite(autocast="float32", **BOTH, samples=element_samples(target=(0, 1)))
 def binary_cross_entropy_with_logits(
     input, target, weight=None, size_average=None, reduce=None, reduction="mean", pos_weight=None
 ):
@@ -166,7 +171,9 @@ torch.nn.functional.binary_cross_entropy_with_logits.html
     return logits_nll(input, target, weight, pos_weight, reduction)
 
 
-@composite(**BOTH)
+@composite(autocast="float32", **BOTH, samples=element_samples(
+    target=(0.1, 1), reductions=("none", "sum")
+))
 def kl_div(
     input, target, size_average=None, reduce=None, reduction="mean", log_target=False
 ):
@@ -202,7 +209,7 @@ def kl_div(
     return losses / input.shape[0] if by_batch and input.ndim else losses
 
 
-@composite(**BOTH)
+@composite(autocast="float32", **BOTH, samples=element_samples(target=(0.1, 3)))
 def poisson_nll_loss(
     input, target, log_input=True, full=False, size_average=None, eps=1e-8, reduce=None,
     reduction="mean",
@@ -228,7 +235,7 @@ def poisson_nll_loss(
     return reduce_losses(losses, reduction)
 
 
-@composite(**PUBLIC)
+@composite(**PUBLIC, samples=element_samples(var=0.7))
 def gaussian_nll_loss(input, target, var, full=False, eps=1e-6, reduction="mean"):
     """Return the negative log likelihood of `target` under normals of mean `input`.
 
@@ -246,7 +253,7 @@ def gaussian_nll_loss(input, target, var, full=False, eps=1e-6, reduction="mean"
     if isinstance(var, (int, float)):
         if var < 0:
             raise ValueError("var has negative entry/entries")
-        var = input.new_full(input.shape, var)
+        var = input.new_ones(input.shape) * var
     elif var.numel() and var.min().item() < 0:
         raise ValueError("var has negative entry/entries")
     var = _fitting_variance(input, var)

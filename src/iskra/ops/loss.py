@@ -9,6 +9,7 @@ import warnings
 
 import numpy as np
 
+from iskra.core import get_default_dtype
 from iskra.core.naming import prefix
 from iskra.core.size import broadcast, format_shape
 from iskra.dispatch import SAME, composite, fused
@@ -19,7 +20,7 @@ from iskra.ops.mathematics import abs, sigmoid, sign
 F = "nn.functional"
 INTERNAL = dict(method=False, function=False, out=False)
 PUBLIC = dict(namespace=F, method=False, out=False)
-BOTH = dict(namespace=f"torch {F}", method=False, out=False)
+BOTH = dict(namespace=f"{F} torch", method=False, out=False)
 
 _BY_NUMBER = ("none", "mean", "sum")
 # Above this size a dot product is no longer the more exact sum of squares.
@@ -51,6 +52,14 @@ def reduced(losses, reduction):
         return losses
     total = np.add.reduce(losses, axis=None)
     return np.divide(total, losses.size) if reduction == "mean" else total
+
+
+def element_samples(low=-2.0, high=2.0, target=(-2.0, 2.0), reductions=_BY_NUMBER, **settings):
+    """Sample calls of a loss between two tensors of one shape, with every reduction."""
+    return lambda make: [
+        ((make((3, 4), low, high), make((3, 4), *target)), {"reduction": r, **settings})
+        for r in reductions
+    ]
 
 
 def reduce_losses(losses, reduction):
@@ -94,9 +103,16 @@ def _squares_gradient(g, input, target, reduction, size_average, reduce, weight)
     return mse_loss_backward(g, input, target, weight, reduction)
 
 
-def _weight_gradient(g, input, target, weight, reduction, result):
-    squares = (input - target) ** 2
-    return g * squares if reduction != "mean" else g * (squares - result) / weight.sum()
+def _bend_of_weight(product, weight, reduction):
+    """The gradient of ``(product * weight).sum()``, of `product` and a weighted mean."""
+    if reduction != "mean":
+        return product
+    total = weight.sum()
+    return (product - (product * weight).sum() / total) / total
+
+
+def _weight_gradient(g, input, target, weight, reduction):
+    return g * _bend_of_weight((input - target) ** 2, weight, reduction)
 
 
 def _squares_factor(reduction, size, weight):
@@ -117,6 +133,9 @@ def _squares_factor(reduction, size, weight):
     "target": lambda g, grad, weight, reduction: (
         -g * grad * _squares_factor(reduction, g.numel(), weight)
     ),
+    "weight": lambda g, grad, input, target, weight, reduction: _bend_of_weight(
+        2 * g * grad * (input - target), weight, reduction
+    ),
 })
 def mse_loss_backward(grad, input, target, weight=None, reduction="mean"):
     """The gradient of `mse_loss`."""
@@ -126,13 +145,17 @@ def mse_loss_backward(grad, input, target, weight=None, reduction="mean"):
     )
 
 
-@fused(SAME, **PUBLIC, operands="input target weight", grad={
+@fused(SAME, autocast="float32", **PUBLIC, operands="input target weight", grad={
     "input": _squares_gradient,
     "target": lambda g, input, target, reduction, size_average, reduce, weight: -_squares_gradient(
         g, input, target, reduction, size_average, reduce, weight
     ),
     "weight": _weight_gradient,
-})
+}, samples=lambda make: [
+    *element_samples()(make),
+    *((args, {**settings, "weight": make((3, 4), 0.5, 2)})
+      for args, settings in element_samples()(make)),
+])
 def mse_loss(input, target, size_average=None, reduce=None, reduction="mean", weight=None):
     """Return the squared difference of input and target; `weight` weighs the elements.
 
@@ -148,10 +171,10 @@ def mse_loss(input, target, size_average=None, reduce=None, reduction="mean", we
     if input.shape != target.shape:
         warn_broadcast(input, target)
     difference = np.subtract(input, target)
-    if difference.dtype.kind not in "fc" and reduction == "mean":
-        raise RuntimeError(_no_mean("mse_loss", difference))
     if weight is not None:
         return _weighted(np.multiply(difference, difference), weight, reduction)
+    if reduction == "mean" and difference.dtype.kind not in "fc":
+        raise RuntimeError(_no_mean("mse_loss", difference))
     if reduction == "mean" and difference.size <= _DOT:
         return np.divide(np.vdot(difference, difference), difference.size)
     return reduced(np.multiply(difference, difference), reduction)
@@ -171,10 +194,13 @@ def _weighted(losses, weight, reduction):
     if reduction == "none":
         return losses
     total = np.add.reduce(losses, axis=None)
-    return np.divide(total, np.add.reduce(weight, axis=None)) if reduction == "mean" else total
+    if reduction != "mean":
+        return total
+    mean = np.divide(total, np.add.reduce(weight, axis=None))
+    return mean if weight.dtype.kind in "fc" else mean.astype(get_default_dtype().numpy)
 
 
-@composite(**PUBLIC)
+@composite(autocast="float32", **PUBLIC, samples=element_samples())
 def l1_loss(input, target, size_average=None, reduce=None, reduction="mean", weight=None):
     """Return the absolute difference of input and target; `weight` weighs the elements.
 
@@ -208,7 +234,7 @@ def _smooth_slope(difference, beta):
     "target": lambda g, input, target, reduction, beta: (
         shared(g, reduction, input.shape, target.shape) * _smooth_slope(target - input, beta)
     ),
-})
+}, samples=element_samples(beta=0.7))
 def smooth_absolute(input, target, reduction, beta):
     """`smooth_l1_loss` for a beta above zero."""
     size = np.absolute(np.subtract(input, target))
@@ -218,7 +244,7 @@ def smooth_absolute(input, target, reduction, beta):
     return reduced(losses, reduction)
 
 
-@composite(**PUBLIC)
+@composite(autocast="float32", **PUBLIC, samples=element_samples())
 def smooth_l1_loss(
     input, target, size_average=None, reduce=None, reduction="mean", beta=1.0
 ):
@@ -251,7 +277,7 @@ def _huber_slope(difference, delta):
     "target": lambda g, input, target, reduction, delta: (
         shared(g, reduction, input.shape, target.shape) * _huber_slope(target - input, delta)
     ),
-})
+}, samples=element_samples(delta=0.7))
 def huber(input, target, reduction, delta):
     """`huber_loss` without weights."""
     size = np.absolute(np.subtract(input, target))
@@ -259,7 +285,7 @@ def huber(input, target, reduction, delta):
     return reduced(np.multiply(inner, np.subtract(size, np.multiply(inner, 0.5))), reduction)
 
 
-@composite(**PUBLIC)
+@composite(autocast="float32", **PUBLIC, samples=element_samples())
 def huber_loss(input, target, reduction="mean", delta=1.0, weight=None):
     """Return half the square below `delta`, ``delta * (|difference| - delta / 2)`` above.
 
@@ -289,14 +315,19 @@ def huber_loss(input, target, reduction="mean", delta=1.0, weight=None):
     "input": lambda g, input, target, reduction: (
         shared(g, reduction, input.shape, target.shape) * -target * sigmoid(-target * input)
     ),
-})
+    "target": lambda g, input, target, reduction: (
+        shared(g, reduction, input.shape, target.shape) * -input * sigmoid(-target * input)
+    ),
+}, samples=element_samples())
 def soft_margin(input, target, reduction):
     """`soft_margin_loss` with a checked reduction."""
     z = np.negative(np.multiply(target, input))
+    if z.dtype.kind == "c":
+        return reduced(np.log(np.add(np.exp(z), 1)), reduction)
     return reduced(np.logaddexp(z.dtype.type(0), z), reduction)
 
 
-@composite(**PUBLIC)
+@composite(autocast="float32", **PUBLIC, samples=element_samples())
 def soft_margin_loss(input, target, size_average=None, reduce=None, reduction="mean"):
     """Return ``log(1 + exp(-target * input))`` for targets 1 and -1.
 
@@ -309,7 +340,7 @@ def soft_margin_loss(input, target, size_average=None, reduce=None, reduction="m
     return soft_margin(input, target, reduction_name(reduction, size_average, reduce))
 
 
-@composite(**BOTH)
+@composite(autocast="float32", **BOTH, samples=element_samples(target=(1, 1)))
 def hinge_embedding_loss(
     input, target, margin=1.0, size_average=None, reduce=None, reduction="mean"
 ):
@@ -324,11 +355,11 @@ def hinge_embedding_loss(
     tensor([0.5000, 0.7500])
     """
     reduction = reduction_name(reduction, size_average, reduce)
-    close = clamp_min(margin - input, 0)
+    close = clamp_min(margin - input, 0).to(input.dtype)
     return reduce_losses(gated(target != 1, close) + gated(target != -1, input), reduction)
 
 
-@composite(**BOTH)
+@composite(autocast="float32", **BOTH)
 def margin_ranking_loss(
     input1, input2, target, margin=0, size_average=None, reduce=None, reduction="mean"
 ):

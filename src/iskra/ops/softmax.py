@@ -49,18 +49,18 @@ def _exponentials(x, axis):
     return shifted, powers, np.add.reduce(powers, axis=axis, keepdims=True)
 
 
-@fused(**_internal, operands="grad result", grad={
-    "grad": lambda g, result, dim: softmax_backward(g, result, dim),
-    "result": lambda g, grad, result, dim: (
-        g * (grad - (grad * result).sum(dim, keepdim=True))
-        - grad * (g * result).sum(dim, keepdim=True)
+@fused(**_internal, operands="grad output", grad={
+    "grad": lambda g, output, dim: softmax_backward(g, output, dim),
+    "output": lambda g, grad, output, dim: (
+        g * (grad - (grad * output).sum(dim, keepdim=True))
+        - grad * (g * output).sum(dim, keepdim=True)
     ),
 })
-def softmax_backward(grad, result, dim):
+def softmax_backward(grad, output, dim):
     """The gradient of `softmax`, told by its result."""
-    product = np.multiply(grad, result)
-    total = np.add.reduce(product, axis=dim if result.ndim else None, keepdims=True)
-    return np.subtract(product, np.multiply(result, total))
+    product = np.multiply(grad, output)
+    total = np.add.reduce(product, axis=dim if output.ndim else None, keepdims=True)
+    return np.subtract(product, np.multiply(output, total))
 
 
 def _gradient_axis(dim, result):
@@ -69,8 +69,14 @@ def _gradient_axis(dim, result):
     return dim
 
 
+def _samples(make):
+    return [
+        ((make((3, 4)),), {"dim": 1}), ((make((2, 3, 4)), -2), {}), ((make(()), 0), {}),
+    ]
+
+
 @fused(
-    namespace=f"torch {F}",
+    namespace=f"torch {F}", samples=_samples,
     grad=lambda g, result, dim: softmax_backward(g, result, _gradient_axis(dim, result)),
 )
 def softmax(input, dim=None, _stacklevel=3, dtype=None):
@@ -94,18 +100,18 @@ def softmax(input, dim=None, _stacklevel=3, dtype=None):
     return powers
 
 
-@fused(**_internal, operands="grad result", grad={
-    "grad": lambda g, result, dim: g - (g * exp(result)).sum(dim, keepdim=True),
-    "result": lambda g, grad, result, dim: -g * exp(result) * grad.sum(dim, keepdim=True),
+@fused(**_internal, operands="grad output", grad={
+    "grad": lambda g, output, dim: g - (g * exp(output)).sum(dim, keepdim=True),
+    "output": lambda g, grad, output, dim: -g * exp(output) * grad.sum(dim, keepdim=True),
 })
-def log_softmax_backward(grad, result, dim):
+def log_softmax_backward(grad, output, dim):
     """The gradient of `log_softmax`, told by its result."""
-    total = np.add.reduce(grad, axis=dim if result.ndim else None, keepdims=True)
-    return np.subtract(grad, np.multiply(np.exp(result), total))
+    total = np.add.reduce(grad, axis=dim if output.ndim else None, keepdims=True)
+    return np.subtract(grad, np.multiply(np.exp(output), total))
 
 
 @fused(
-    namespace=f"torch {F}",
+    namespace=f"torch {F}", samples=_samples,
     grad=lambda g, result, dim: log_softmax_backward(g, result, _gradient_axis(dim, result)),
 )
 def log_softmax(input, dim=None, _stacklevel=3, dtype=None):
@@ -127,7 +133,7 @@ def log_softmax(input, dim=None, _stacklevel=3, dtype=None):
     return shifted
 
 
-@composite(namespace=F, method=False)
+@composite(namespace=F, method=False, samples=_samples)
 def softmin(input, dim=None, _stacklevel=3, dtype=None):
     """Return the softmax of the negated elements.
 
@@ -192,6 +198,7 @@ def glu_backward(grad, input, dim):
 @fused(
     namespace=F, method=False, accepts="float",
     grad=lambda g, input, dim: glu_backward(g, input, dim),
+    samples=lambda make: [((make((3, 4)),), {}), ((make((4, 3)), 0), {})],
 )
 def glu(input, dim=-1):
     """Return the first half along `dim` times the sigmoid of the second half.
@@ -207,7 +214,9 @@ def glu(input, dim=-1):
     return np.multiply(first, _sigmoid(second))
 
 
-@composite(namespace=F, method=False, out=True)
+@composite(namespace=F, method=False, out=True, samples=lambda make: [
+    ((make((3, 4)),), {}), ((make((3, 4)), 3.0, 0), {}), ((make((0, 4)),), {}),
+])
 def normalize(input, p=2.0, dim=1, eps=1e-12):
     """Return the input divided by its `p` norm along `dim` (at least `eps`).
 
