@@ -66,7 +66,17 @@ _LAZY = (
     "fft", "func", "linalg", "multiprocessing", "nn", "optim", "overrides", "random",
     "serialization", "signal", "special", "testing", "utils", "version",
 )
-_LAZY_NAMES = {"save": "iskra.compat.serialization", "load": "iskra.compat.serialization"}
+_LAZY_NAMES = {
+    "save": "iskra.compat.serialization", "load": "iskra.compat.serialization",
+    **dict.fromkeys((
+        "autocast", "autocast_decrement_nesting", "autocast_increment_nesting",
+        "clear_autocast_cache", "get_autocast_cpu_dtype", "get_autocast_dtype",
+        "get_autocast_gpu_dtype", "is_autocast_cache_enabled", "is_autocast_cpu_enabled",
+        "is_autocast_enabled", "set_autocast_cache_enabled", "set_autocast_cpu_dtype",
+        "set_autocast_cpu_enabled", "set_autocast_dtype", "set_autocast_enabled",
+        "set_autocast_gpu_dtype",
+    ), "iskra.amp"),
+}
 
 
 def __getattr__(name):

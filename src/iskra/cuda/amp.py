@@ -3,10 +3,14 @@
 Source: https://docs.pytorch.org/docs/stable/amp.html
 """
 
+import functools
+
 from iskra import amp as _amp
-from iskra.amp import custom_bwd, custom_fwd
 
 __all__ = ["GradScaler", "autocast", "custom_bwd", "custom_fwd"]
+
+custom_fwd = functools.partial(_amp.custom_fwd, device_type="cuda")
+custom_bwd = functools.partial(_amp.custom_bwd, device_type="cuda")
 
 
 class autocast(_amp.autocast):

@@ -50,14 +50,22 @@ def intercept(op, args, kwargs):
             return True, stack[-1].intercept(op, args, kwargs)
         finally:
             local.interceptors = stack
-    foreign = _foreign(list(args) + list(kwargs.values()))
-    if not foreign or local.torch_function_disabled:
+    if local.torch_function_disabled or not foreign_arguments([*args, *kwargs.values()]):
         return False, None
+    return True, by_class(op, args, kwargs)
+
+
+def by_class(op, args, kwargs):
+    """Let the arguments' classes handle a call: the first that does not decline.
+
+    Raises TypeError where all of them return NotImplemented.
+    """
+    foreign = foreign_arguments([*args, *kwargs.values()])
     types = tuple(dict.fromkeys(type(value) for value in foreign))
     for value in foreign:
         result = type(value).__torch_function__(op.public, types, args, kwargs)
         if result is not NotImplemented:
-            return True, result
+            return result
     names = ", ".join(t.__name__ for t in types)
     raise TypeError(
         f"no implementation found for 'iskra.{op.name}' on types that implement "
@@ -65,12 +73,12 @@ def intercept(op, args, kwargs):
     )
 
 
-def _foreign(values):
+def foreign_arguments(values):
     """Arguments with ``__torch_function__``, subclasses before their bases."""
     found = []
     for value in values:
         if isinstance(value, (list, tuple)):
-            found += [v for v in _foreign(value) if v not in found]
+            found += [v for v in foreign_arguments(value) if v not in found]
         elif value.__class__ not in _PLAIN and _overrides(value.__class__):
             if not any(type(value) is type(f) for f in found):
                 place = next(

@@ -137,6 +137,7 @@ class _InplaceForm:
         self.base = op
         self.out = False
         self.autocast = None
+        self.kind = "inplace"
 
 
 def write_result(op, name, bound):

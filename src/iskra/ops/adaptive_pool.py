@@ -102,7 +102,7 @@ def adaptive_avg_pool2d(input, output_size):
     return _adaptive_avg(2, input, output_size)
 
 
-@composite(**FUNCTIONAL)
+@composite(autocast="float32", **FUNCTIONAL)
 def adaptive_avg_pool3d(input, output_size):
     """Means of windows such that the output is of `output_size`; None keeps a size.
 
@@ -179,7 +179,7 @@ def adaptive_max_pool2d(input, output_size, return_indices=False):
     return _adaptive_max(2, input, output_size, return_indices)
 
 
-@composite(**FUNCTIONAL)
+@composite(autocast="float32", **FUNCTIONAL)
 def adaptive_max_pool3d(input, output_size, return_indices=False):
     """The largest elements of windows such that the output is of `output_size`.
 
@@ -249,7 +249,7 @@ def _fractional(rank, input, kernel_size, output_size, output_ratio, return_indi
     return (values, indices) if return_indices else values
 
 
-@composite(**FUNCTIONAL)
+@composite(autocast="float32", **FUNCTIONAL)
 def fractional_max_pool2d(
     input, kernel_size, output_size=None, output_ratio=None, return_indices=False,
     _random_samples=None,
@@ -265,7 +265,7 @@ def fractional_max_pool2d(
     )
 
 
-@composite(**FUNCTIONAL)
+@composite(autocast="float32", **FUNCTIONAL)
 def fractional_max_pool3d(
     input, kernel_size, output_size=None, output_ratio=None, return_indices=False,
     _random_samples=None,
@@ -322,7 +322,7 @@ def max_unpool1d(input, indices, kernel_size, stride=None, padding=0, output_siz
     return _unpool(1, input, indices, kernel_size, stride, padding, output_size)
 
 
-@composite(**FUNCTIONAL)
+@composite(autocast="float32", **FUNCTIONAL)
 def max_unpool2d(input, indices, kernel_size, stride=None, padding=0, output_size=None):
     """Put maxima back where `max_pool2d` took them from; zeros elsewhere.
 
@@ -335,7 +335,7 @@ def max_unpool2d(input, indices, kernel_size, stride=None, padding=0, output_siz
     return _unpool(2, input, indices, kernel_size, stride, padding, output_size)
 
 
-@composite(**FUNCTIONAL)
+@composite(autocast="float32", **FUNCTIONAL)
 def max_unpool3d(input, indices, kernel_size, stride=None, padding=0, output_size=None):
     """Put maxima back where `max_pool3d` took them from; zeros elsewhere.
 

@@ -69,9 +69,7 @@ def _scaled(x, factor):
     return x if factor == 1 else x * conj_of(factor)
 
 
-_ADDED = dict(
-    inplace=True, computes=True, accepts=ACCEPTS, uniform=_refuse_self_mat2, autocast="lower"
-)
+_ADDED = dict(inplace=True, computes=True, accepts=ACCEPTS, uniform=_refuse_self_mat2)
 
 
 @operator(
@@ -85,7 +83,7 @@ _ADDED = dict(
         ((make((2, 4)), make((2, 3)), make((3, 4))), {}),
         ((make((4,)), make((2, 3)), make((3, 4))), {"beta": 2, "alpha": 3}),
     ],
-    **_ADDED,
+    autocast="lower", **_ADDED,
 )
 def addmm(input, mat1, mat2, *, beta=1, alpha=1):
     """Return ``beta * input + alpha * (mat1 @ mat2)``; `input` is broadcast.
@@ -140,7 +138,7 @@ def addmv(input, mat, vec, *, beta=1, alpha=1):
         "batch2": lambda g, batch1, alpha: _scaled(adjoint_times(batch1, g), alpha),
     },
     samples=lambda make: [((make((2, 1)), make((2, 2, 3)), make((2, 3, 2))), {"beta": 2})],
-    **_ADDED,
+    autocast="lower", **_ADDED,
 )
 def baddbmm(input, batch1, batch2, *, beta=1, alpha=1):
     """Return ``beta * input + alpha * (batch1 @ batch2)`` for each matrix of the batches.
@@ -164,7 +162,7 @@ def baddbmm(input, batch1, batch2, *, beta=1, alpha=1):
         "batch2": lambda g, batch1, alpha: _scaled(adjoint_times(batch1, g.unsqueeze(0)), alpha),
     },
     samples=lambda make: [((make((2, 2)), make((3, 2, 3)), make((3, 3, 2))), {"alpha": 2})],
-    **_ADDED,
+    autocast="lower", **_ADDED,
 )
 def addbmm(input, batch1, batch2, *, beta=1, alpha=1):
     """Return ``beta * input`` plus `alpha` times the sum of the products of two batches.

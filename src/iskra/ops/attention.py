@@ -74,6 +74,7 @@ def _weights(scores):
 
 
 @composite(
+    autocast="lower",
     namespace="nn.functional",
     samples=lambda make: [
         ((make((2, 3, 4)), make((2, 5, 4)), make((2, 5, 3))), {}),

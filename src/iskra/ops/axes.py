@@ -215,7 +215,7 @@ def view_as_real(input):
     return input[..., None].view(input.real.dtype)
 
 
-@view(method=False, grad=lambda g: view_as_real(g))
+@view(autocast="float32", method=False, grad=lambda g: view_as_real(g))
 def view_as_complex(input):
     """Return a view of pairs, in a last dimension of size 2, as complex numbers.
 

@@ -70,6 +70,7 @@ def cdist_of(x1, x2, p, by_product):
 
 
 @composite(
+    autocast="float32",
     method=False,
     samples=lambda make: [
         ((make((3, 4)), make((2, 4))), {"p": p}) for p in (1.0, 2.0, 3.0, float("inf"))

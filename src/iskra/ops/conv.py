@@ -112,7 +112,7 @@ def _columns_of(input, kernel, output, stride, padding, dilation, groups):
     return rows.reshape(groups, columns.shape[1], -1), output
 
 
-@operator(**INTERNAL, operands="input weight", node="ConvolutionBackward0", grad={
+@operator(autocast="lower", **INTERNAL, operands="input weight", node="ConvolutionBackward0", grad={
     "input": lambda g, weight, input_shape, stride, padding, dilation, groups: conv_input(
         g, weight, input_shape, stride, padding, dilation, groups
     ),
@@ -345,7 +345,7 @@ def _samples(rank, transposed=False):
     return samples
 
 
-@composite(**BOTH, samples=_samples(1))
+@composite(autocast="lower", **BOTH, samples=_samples(1))
 def conv1d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     """Convolve ``(N, C, L)`` (or ``(C, L)``) with a weight ``(out, C/groups, kernel)``.
 
@@ -360,7 +360,7 @@ def conv1d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     return _convolve(1, input, weight, bias, stride, padding, dilation, groups)
 
 
-@composite(**BOTH, samples=_samples(2))
+@composite(autocast="lower", **BOTH, samples=_samples(2))
 def conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     """Convolve ``(N, C, H, W)`` (or without N) with a weight ``(out, C/groups, kH, kW)``.
 
@@ -376,7 +376,7 @@ def conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     return _convolve(2, input, weight, bias, stride, padding, dilation, groups)
 
 
-@composite(**BOTH, samples=_samples(3))
+@composite(autocast="lower", **BOTH, samples=_samples(3))
 def conv3d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     """Convolve ``(N, C, D, H, W)`` (or without N) with ``(out, C/groups, kD, kH, kW)``.
 
@@ -390,7 +390,7 @@ def conv3d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     return _convolve(3, input, weight, bias, stride, padding, dilation, groups)
 
 
-@composite(**BOTH, samples=_samples(1, transposed=True))
+@composite(autocast="lower", **BOTH, samples=_samples(1, transposed=True))
 def conv_transpose1d(
     input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1
 ):
@@ -406,7 +406,7 @@ def conv_transpose1d(
     return _transpose(1, input, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
-@composite(**BOTH, samples=_samples(2, transposed=True))
+@composite(autocast="lower", **BOTH, samples=_samples(2, transposed=True))
 def conv_transpose2d(
     input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1
 ):
@@ -422,7 +422,7 @@ def conv_transpose2d(
     return _transpose(2, input, weight, bias, stride, padding, output_padding, groups, dilation)
 
 
-@composite(**BOTH, samples=_samples(3, transposed=True))
+@composite(autocast="lower", **BOTH, samples=_samples(3, transposed=True))
 def conv_transpose3d(
     input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1
 ):

@@ -186,7 +186,7 @@ def _check_ctc(log_probs, targets, input_lengths, target_lengths, blank):
         )
 
 
-@composite(**BOTH)
+@composite(autocast="float32", **BOTH)
 def ctc_loss(
     log_probs, targets, input_lengths, target_lengths, blank=0, reduction="mean",
     zero_infinity=False,

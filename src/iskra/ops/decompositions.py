@@ -77,6 +77,7 @@ def _cholesky_each(array):
 
 
 @operator(
+    autocast="float32",
     outputs=2, result=("L", "info"), grad={"A": _cholesky_gradient}, **_LINALG,
 )
 def linalg_cholesky_ex(A, *, upper=False, check_errors=False):
@@ -91,7 +92,9 @@ def linalg_cholesky_ex(A, *, upper=False, check_errors=False):
     return _cholesky(A, upper, "linalg.cholesky_ex", check_errors)
 
 
-@operator(grad={"A": _cholesky_gradient}, node="LinalgCholeskyExBackward0", **_LINALG)
+@operator(
+    autocast="float32", grad={"A": _cholesky_gradient}, node="LinalgCholeskyExBackward0", **_LINALG,
+)
 def linalg_cholesky(A, *, upper=False):
     """Return the lower triangular L with ``L @ L.mH = A`` (or the upper one, its adjoint).
 
@@ -107,7 +110,7 @@ def linalg_cholesky(A, *, upper=False):
     return _cholesky(A, upper, "linalg.cholesky", True)[0]
 
 
-@operator(grad=_cholesky_gradient)
+@operator(autocast="float32", grad=_cholesky_gradient)
 def cholesky(input, upper=False):
     """Return the Cholesky factor: the older form of `linalg.cholesky`.
 
@@ -180,6 +183,7 @@ def _join_columns(a, b):
 
 
 @operator(
+    autocast="float32",
     outputs=2, result=("Q", "R"), grad={"A": _qr_gradient}, **_LINALG,
 )
 def linalg_qr(A, mode="reduced"):
@@ -205,7 +209,7 @@ def linalg_qr(A, mode="reduced"):
     return tuple(np.linalg.qr(A, mode=mode))
 
 
-@composite(out=True)
+@composite(autocast="float32", out=True)
 def qr(input, some=True):
     """Return Q and R: the older form of `linalg.qr`; `some` means its mode "reduced".
 
@@ -271,6 +275,7 @@ def _converged(name, function, *args):
 
 
 @operator(
+    autocast="float32",
     outputs=2, result=("eigenvalues", "eigenvectors"), grad={"A": _eigh_gradient}, **_LINALG,
 )
 def linalg_eigh(A, UPLO="L"):
@@ -298,7 +303,7 @@ def _taped(tensor):
     return local.grad_enabled and tensor.requires_grad
 
 
-@composite(out=True, **_LINALG)
+@composite(autocast="float32", out=True, **_LINALG)
 def linalg_eigvalsh(A, UPLO="L"):
     """Return the eigenvalues of Hermitian matrices, ascending.
 
@@ -344,6 +349,7 @@ def _as_complex(array, like):
 
 
 @operator(
+    autocast="float32",
     outputs=2, result=("eigenvalues", "eigenvectors"), grad={"A": _eig_gradient}, **_LINALG,
 )
 def linalg_eig(A):
@@ -366,7 +372,7 @@ def eigenvalues_of(A):
     return _as_complex(np.linalg.eigvals(A), A)
 
 
-@composite(out=True, **_LINALG)
+@composite(autocast="float32", out=True, **_LINALG)
 def linalg_eigvals(A):
     """Return the eigenvalues of square matrices, always complex.
 
@@ -450,6 +456,7 @@ def _check_svd(A, driver):
 
 
 @operator(
+    autocast="float32",
     outputs=3, result=("U", "S", "Vh"), grad={"A": _svd_gradient}, **_LINALG,
 )
 def linalg_svd(A, full_matrices=True, *, driver=None):
@@ -473,7 +480,7 @@ def singular_values(A):
     return np.linalg.svd(A, compute_uv=False)
 
 
-@composite(out=True, **_LINALG)
+@composite(autocast="float32", out=True, **_LINALG)
 def linalg_svdvals(A, *, driver=None):
     """Return the singular values of each matrix, descending.
 
@@ -487,7 +494,7 @@ def linalg_svdvals(A, *, driver=None):
     return linalg_svd(A, False)[1] if _taped(A) else singular_values(A)
 
 
-@composite(out=True)
+@composite(autocast="float32", out=True)
 def svd(input, some=True, compute_uv=True):
     """Return U, S and V with ``U @ diag(S) @ V.mH = input``: the older form of `linalg.svd`.
 

@@ -244,7 +244,7 @@ def lu_unpack(LU_data, LU_pivots, unpack_data=True, unpack_pivots=True):
     return P, lower, upper
 
 
-@composite(out=True)
+@composite(autocast="float32", out=True)
 def lu(A, pivot=True, get_infos=False):
     """Return ``(LU, pivots)``, and with `get_infos` the info: prefer `linalg.lu_factor`.
 
@@ -294,7 +294,7 @@ def linalg_lu_solve(LU, pivots, B, *, left=True, adjoint=False):
     return linalg_solve_triangular(upper, found, upper=True)
 
 
-@composite(out=True)
+@composite(autocast="float32", out=True)
 def lu_solve(b, LU_data, LU_pivots):
     """Return the X with ``A @ X = b``, given A's factors: prefer `linalg.lu_solve`.
 
@@ -308,7 +308,7 @@ def lu_solve(b, LU_data, LU_pivots):
 # -- cholesky -------------------------------------------------------------------------------------
 
 
-@composite(out=True)
+@composite(autocast="float32", out=True)
 def cholesky_solve(B, L, upper=False):
     """Return the X with ``A @ X = B``, given A's Cholesky factor.
 
@@ -330,7 +330,7 @@ def cholesky_solve(B, L, upper=False):
     )
 
 
-@composite(out=True)
+@composite(autocast="float32", out=True)
 def cholesky_inverse(L, upper=False):
     """Return the inverse of A, given its Cholesky factor.
 
@@ -472,7 +472,7 @@ def _eye(like, rows, columns):
     return like.new_ones(rows).diag_embed()[:, :columns]
 
 
-@composite(out=True, **_LINALG)
+@composite(autocast="float32", out=True, **_LINALG)
 def linalg_householder_product(input, tau):
     """Return the first columns of the product of Householder reflections.
 
@@ -496,7 +496,7 @@ def linalg_householder_product(input, tau):
     return result.contiguous()
 
 
-@composite(out=True)
+@composite(autocast="float32", out=True)
 def orgqr(input, tau):
     """Return the product of Householder reflections: see `linalg.householder_product`.
 
@@ -507,7 +507,7 @@ def orgqr(input, tau):
     return linalg_householder_product(input, tau)
 
 
-@composite(out=True)
+@composite(autocast="float32", out=True)
 def ormqr(input, tau, other, left=True, transpose=False):
     """Return `other` multiplied by the whole Q of Householder reflections (or its adjoint).
 
@@ -549,7 +549,7 @@ def ormqr(input, tau, other, left=True, transpose=False):
     return result
 
 
-@operator(outputs=2, result=("a", "tau"))
+@operator(autocast="float32", outputs=2, result=("a", "tau"))
 def geqrf(input):
     """Return the QR decomposition as LAPACK packs it: R and Householder vectors, and factors.
 

@@ -211,7 +211,7 @@ def _real_many(name, input, s, dim, norm, forward):
 # -- one dimension --------------------------------------------------------------------------------
 
 
-@composite(samples=_samples_of_one, **_FFT)
+@composite(autocast="float32", samples=_samples_of_one, **_FFT)
 def fft_fft(input, n=None, dim=-1, norm=None):
     """Return the Fourier transform along `dim`, of `n` points.
 
@@ -226,7 +226,7 @@ def fft_fft(input, n=None, dim=-1, norm=None):
     return _complex_many("fft", input, (size,), (dim,), norm, True)
 
 
-@composite(samples=_samples_of_one, **_FFT)
+@composite(autocast="float32", samples=_samples_of_one, **_FFT)
 def fft_ifft(input, n=None, dim=-1, norm=None):
     """Return the inverse of `fft`.
 
@@ -241,7 +241,7 @@ def fft_ifft(input, n=None, dim=-1, norm=None):
     return _complex_many("ifft", input, (size,), (dim,), norm, False)
 
 
-@composite(samples=_samples_of_one, **_FFT)
+@composite(autocast="float32", samples=_samples_of_one, **_FFT)
 def fft_rfft(input, n=None, dim=-1, norm=None):
     """Return the Fourier transform of real values: its first ``n // 2 + 1`` points.
 
@@ -256,7 +256,7 @@ def fft_rfft(input, n=None, dim=-1, norm=None):
     return _half_many("rfft", input, (size,), (dim,), norm, True)
 
 
-@composite(samples=_samples_of_one, **_FFT)
+@composite(autocast="float32", samples=_samples_of_one, **_FFT)
 def fft_irfft(input, n=None, dim=-1, norm=None):
     """Return the inverse of `rfft`: `n` real values, by default twice the points less two.
 
@@ -273,7 +273,7 @@ def fft_irfft(input, n=None, dim=-1, norm=None):
     return _real_many("irfft", input, (size,), (dim,), norm, False)
 
 
-@composite(samples=_samples_of_one, **_FFT)
+@composite(autocast="float32", samples=_samples_of_one, **_FFT)
 def fft_hfft(input, n=None, dim=-1, norm=None):
     """Return the real Fourier transform of values of which half, of a Hermitian whole, are given.
 
@@ -290,7 +290,7 @@ def fft_hfft(input, n=None, dim=-1, norm=None):
     return _real_many("hfft", input, (size,), (dim,), norm, True)
 
 
-@composite(samples=_samples_of_one, **_FFT)
+@composite(autocast="float32", samples=_samples_of_one, **_FFT)
 def fft_ihfft(input, n=None, dim=-1, norm=None):
     """Return the inverse of `hfft`: half of a Hermitian whole.
 
@@ -308,7 +308,7 @@ def fft_ihfft(input, n=None, dim=-1, norm=None):
 # -- two and more dimensions ----------------------------------------------------------------------
 
 
-@composite(samples=_samples_of_many, **_FFT)
+@composite(autocast="float32", samples=_samples_of_many, **_FFT)
 def fft_fft2(input, s=None, dim=(-2, -1), norm=None):
     """Return the Fourier transform along two dimensions.
 
@@ -322,7 +322,7 @@ def fft_fft2(input, s=None, dim=(-2, -1), norm=None):
     return _complex_many("fft2", input, s, dim, norm, True)
 
 
-@composite(samples=_samples_of_many, **_FFT)
+@composite(autocast="float32", samples=_samples_of_many, **_FFT)
 def fft_ifft2(input, s=None, dim=(-2, -1), norm=None):
     """Return the inverse Fourier transform along two dimensions.
 
@@ -336,7 +336,7 @@ def fft_ifft2(input, s=None, dim=(-2, -1), norm=None):
     return _complex_many("ifft2", input, s, dim, norm, False)
 
 
-@composite(samples=_samples_of_many, **_FFT)
+@composite(autocast="float32", samples=_samples_of_many, **_FFT)
 def fft_rfft2(input, s=None, dim=(-2, -1), norm=None):
     """Return the Fourier transform of real values along two dimensions, half of it in the last.
 
@@ -350,7 +350,7 @@ def fft_rfft2(input, s=None, dim=(-2, -1), norm=None):
     return _half_many("rfft2", input, s, dim, norm, True)
 
 
-@composite(samples=_samples_of_many, **_FFT)
+@composite(autocast="float32", samples=_samples_of_many, **_FFT)
 def fft_irfft2(input, s=None, dim=(-2, -1), norm=None):
     """Return the inverse of `rfft2` along two dimensions.
 
@@ -392,7 +392,7 @@ def fft_ihfft2(input, s=None, dim=(-2, -1), norm=None):
     return conj(_half_many("ihfft2", input, s, dim, norm, False))
 
 
-@composite(samples=_samples_of_many, **_FFT)
+@composite(autocast="float32", samples=_samples_of_many, **_FFT)
 def fft_fftn(input, s=None, dim=None, norm=None):
     """Return the Fourier transform along `dim`, by default all dimensions.
 
@@ -406,7 +406,7 @@ def fft_fftn(input, s=None, dim=None, norm=None):
     return _complex_many("fftn", input, s, dim, norm, True)
 
 
-@composite(samples=_samples_of_many, **_FFT)
+@composite(autocast="float32", samples=_samples_of_many, **_FFT)
 def fft_ifftn(input, s=None, dim=None, norm=None):
     """Return the inverse Fourier transform along `dim`, by default all dimensions.
 
@@ -420,7 +420,7 @@ def fft_ifftn(input, s=None, dim=None, norm=None):
     return _complex_many("ifftn", input, s, dim, norm, False)
 
 
-@composite(samples=_samples_of_many, **_FFT)
+@composite(autocast="float32", samples=_samples_of_many, **_FFT)
 def fft_rfftn(input, s=None, dim=None, norm=None):
     """Return the Fourier transform of real values along `dim`, half of it in the last dimension.
 
@@ -434,7 +434,7 @@ def fft_rfftn(input, s=None, dim=None, norm=None):
     return _half_many("rfftn", input, s, dim, norm, True)
 
 
-@composite(samples=_samples_of_many, **_FFT)
+@composite(autocast="float32", samples=_samples_of_many, **_FFT)
 def fft_irfftn(input, s=None, dim=None, norm=None):
     """Return the inverse of `rfftn` along `dim`, by default all dimensions.
 

@@ -58,6 +58,7 @@ def complex(real, imag):
 
 
 @operator(
+    autocast="float32",
     operands="abs angle", method=False, computes=True,
     grad={
         "abs": lambda g, angle: g.real * angle.cos() + g.imag * angle.sin(),

@@ -70,6 +70,7 @@ def _cat_gradient(g, tensors_shape, dim):
 
 
 @operator(
+    autocast="widest",
     operands="tensors", method=False, aliases=("concat", "concatenate"),
     grad={"tensors": _cat_gradient},
     samples=lambda make: [
@@ -106,6 +107,7 @@ def _stack_gradient(g, tensors_shape, dim):
 
 
 @operator(
+    autocast="widest",
     operands="tensors", method=False, grad={"tensors": _stack_gradient},
     samples=lambda make: [
         (([make((2, 3)), make((2, 3))],), {}), (([make((2,)), make((2,))], -1), {}),

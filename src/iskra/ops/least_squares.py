@@ -110,7 +110,7 @@ def linalg_pinv(A, rcond=None, hermitian=False, *, atol=None, rtol=None):
     return pseudo_inverse(A, _plain(atol), _plain(rtol), hermitian)
 
 
-@composite()
+@composite(autocast="float32")
 def pinverse(input, rcond=1e-15):
     """Return the pseudo-inverse: see `linalg.pinv`.
 
@@ -131,7 +131,7 @@ def count_above(values, shape, rtol, atol):
     return np.asarray(np.sum(ordered > cutoff(ordered, shape, rtol, atol), -1))
 
 
-@composite(out=True, **_LINALG)
+@composite(autocast="float32", out=True, **_LINALG)
 def linalg_matrix_rank(A, tol=None, hermitian=False, *, atol=None, rtol=None):
     """Return the number of singular values of each matrix above ``max(atol, rtol * largest)``.
 
@@ -236,7 +236,7 @@ def least_squares(A, B, rcond, driver):
     return np.ascontiguousarray(solution), np.asarray(rank), values
 
 
-@composite(out=True, **_LINALG)
+@composite(autocast="float32", out=True, **_LINALG)
 def linalg_lstsq(A, B, rcond=None, *, driver=None):
     """Return the X that makes ``A @ X - B`` smallest, with residuals, rank and singular values.
 

@@ -137,6 +137,7 @@ def cross(input, other, dim=None):
 
 
 @composite(
+    autocast="lower",
     out=True, samples=lambda make: [((make((2, 3)), make((3,))), {})], **_LINALG,
 )
 def linalg_vecdot(x, y, *, dim=-1):
@@ -178,6 +179,7 @@ def trace_backward(input, shape):
 
 
 @operator(
+    autocast="float32",
     out=False, grad=lambda g, input_shape: trace_backward(g, input_shape),
     samples=lambda make: [((make((2, 3)),), {})],
 )

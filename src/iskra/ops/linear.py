@@ -120,6 +120,7 @@ def _product_of_ranks(input, weight):
 
 
 @composite(
+    autocast="keep",
     namespace="nn.functional",
     samples=lambda make: [
         ((make((2, 3)), make((2, 4)), make((5, 3, 4)), make((5,))), {}),

@@ -293,7 +293,6 @@ def check_matrix_vector(matrix, vector, size=None):
 
 @operator(
     operands="input vec", computes=True, accepts=ACCEPTS, uniform=_refuse_mv,
-    autocast="lower",
     grad={
         "input": lambda g, vec: g.unsqueeze(-1) * conj_of(vec),
         "vec": lambda g, input: adjoint_times(input, g.unsqueeze(-1)).squeeze(-1),

@@ -289,6 +289,7 @@ def dist(input, other, p=2):
 
 
 @composite(
+    autocast="float32",
     samples=lambda make: [((make((3, 3)), p), {}) for p in (None, "fro", 1, -2)],
     out=True, **_LINALG,
 )

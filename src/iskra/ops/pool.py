@@ -197,7 +197,7 @@ def max_pool2d(
     return _max_pool(2, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices)
 
 
-@composite(**BOTH)
+@composite(autocast="float32", **BOTH)
 def max_pool3d(
     input, kernel_size, stride=None, padding=0, dilation=1, ceil_mode=False, return_indices=False
 ):
@@ -338,7 +338,7 @@ def avg_pool2d(
     )
 
 
-@composite(**FUNCTIONAL, out=True)
+@composite(autocast="float32", **FUNCTIONAL, out=True)
 def avg_pool3d(
     input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True,
     divisor_override=None,

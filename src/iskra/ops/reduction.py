@@ -101,6 +101,7 @@ def _prod_gradient(g, input, result, dim, keepdim):
 
 
 @reduction(
+    autocast="float32",
     node=lambda dim: "ProdBackward0" if dim is None else "ProdBackward1", grad=_prod_gradient,
 )
 def prod(input, dim=None, keepdim=False, *, dtype=None):

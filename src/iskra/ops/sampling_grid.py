@@ -150,7 +150,7 @@ def _check_grid(input, grid, mode, padding_mode):
         raise RuntimeError("grid_sampler(): bicubic interpolation only supports 4D input")
 
 
-@composite(**FUNCTIONAL)
+@composite(autocast="float32", **FUNCTIONAL)
 def grid_sample(input, grid, mode="bilinear", padding_mode="zeros", align_corners=None):
     """Sample ``(N, C, H, W)`` (or 5-D) at ``grid``: ``(N, h, w, 2)`` of x, y between -1 and 1.
 

@@ -264,6 +264,7 @@ def _picked(g, dim, index, shape):
 
 
 @operator(
+    autocast="widest",
     operands="input index source", inplace=True,
     grad={
         "input": lambda g, dim, index: g.index_fill(dim, index, 0),

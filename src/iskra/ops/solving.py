@@ -66,6 +66,7 @@ def _inverse_gradient(g, result):
 
 
 @operator(
+    autocast="float32",
     outputs=2, result=("inverse", "info"), grad={"A": _inverse_gradient},
     samples=lambda make: [((shifted(make, 3, 3),), {}), ((shifted(make, 2, 2, 2),), {})],
     **_LINALG,
@@ -93,6 +94,7 @@ def _inverse(A, name, check_errors):
 
 
 @operator(
+    autocast="float32",
     grad={"A": _inverse_gradient}, node="LinalgInvExBackward0",
     samples=lambda make: [((shifted(make, 3, 3),), {}), ((shifted(make, 2, 2, 2),), {})],
     **_LINALG,
@@ -111,7 +113,7 @@ def linalg_inv(A):
     return _inverse(A, "linalg.inv", True)[0]
 
 
-@composite(out=True)
+@composite(autocast="float32", out=True)
 def inverse(input):
     """Return the inverse of each square matrix: see `linalg.inv`.
 
@@ -218,6 +220,7 @@ def linalg_solve_ex(A, B, *, left=True, check_errors=False):
 
 
 @operator(
+    autocast="float32",
     operands="A B", grad={("A", "B"): _solve_gradients}, node="LinalgSolveExBackward0",
     **_LINALG, **_SOLVE_SAMPLES,
 )
@@ -299,7 +302,7 @@ def linalg_solve_triangular(A, B, *, upper, left=True, unitriangular=False):
     return np.ascontiguousarray(each_matrix(solve, A, B)[0])
 
 
-@composite(out=True)
+@composite(autocast="float32", out=True)
 def triangular_solve(b, A, upper=True, transpose=False, unitriangular=False):
     """Return ``(solution, cloned_coefficient)``: the older form of `linalg.solve_triangular`.
 
@@ -362,7 +365,7 @@ def matrix_power(input, n):
     return linalg_matrix_power(input, n)
 
 
-@composite(out=True, **_LINALG)
+@composite(autocast="float32", out=True, **_LINALG)
 def linalg_tensorinv(A, ind=2):
     """Return the inverse of A for `tensordot` over its first `ind` dimensions.
 
@@ -384,7 +387,7 @@ def linalg_tensorinv(A, ind=2):
     return linalg_inv(flat).reshape(*last, *first)
 
 
-@composite(out=True, **_LINALG)
+@composite(autocast="float32", out=True, **_LINALG)
 def linalg_tensorsolve(A, B, dims=None):
     """Return the X with ``tensordot(A, X, X.ndim) = B``; `dims` of A are moved last first.
 

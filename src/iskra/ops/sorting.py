@@ -290,7 +290,7 @@ def _one_quantile(source, level, axis, interpolation, skip_nan):
     return mixed.masked_fill(missing.any(axis), float("nan"))
 
 
-@composite(out=True)
+@composite(autocast="float32", out=True)
 def quantile(input, q, dim=None, keepdim=False, *, interpolation="linear"):
     """Return the `q`-th quantiles (of 0 to 1) of all elements or along `dim`; NaN wins.
 
@@ -303,7 +303,7 @@ def quantile(input, q, dim=None, keepdim=False, *, interpolation="linear"):
     return _quantile("quantile", input, q, dim, keepdim, interpolation, False)
 
 
-@composite(out=True)
+@composite(autocast="float32", out=True)
 def nanquantile(input, q, dim=None, keepdim=False, *, interpolation="linear"):
     """Return quantiles of the elements that are not NaN (see `quantile`).
 

@@ -63,7 +63,7 @@ def _padded(input, pad, mode):
     return input.index_select(-1, wrap(places))
 
 
-@composite()
+@composite(autocast="float32")
 def stft(
     input, n_fft, hop_length=None, win_length=None, window=None, center=True, pad_mode="reflect",
     normalized=False, onesided=None, return_complex=None, align_to_window=None,
