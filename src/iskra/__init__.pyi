@@ -34,6 +34,7 @@ from iskra import multiprocessing as multiprocessing
 from iskra import nn as nn
 from iskra import ops as ops
 from iskra import optim as optim
+from iskra import overrides as overrides
 from iskra import random as random
 from iskra import runtime as runtime
 from iskra import serialization as serialization
@@ -83,8 +84,24 @@ from iskra.autograd.modes import set_grad_enabled as set_grad_enabled
 from iskra.tensor.printing import set_printoptions as set_printoptions
 from iskra.ops.seeding import set_rng_state as set_rng_state
 from iskra.tensor.legacy import typename as typename
+from iskra.amp import autocast as autocast
+from iskra.amp import autocast_decrement_nesting as autocast_decrement_nesting
+from iskra.amp import autocast_increment_nesting as autocast_increment_nesting
+from iskra.amp import clear_autocast_cache as clear_autocast_cache
+from iskra.amp import get_autocast_cpu_dtype as get_autocast_cpu_dtype
+from iskra.amp import get_autocast_dtype as get_autocast_dtype
+from iskra.amp import get_autocast_gpu_dtype as get_autocast_gpu_dtype
+from iskra.amp import is_autocast_cache_enabled as is_autocast_cache_enabled
+from iskra.amp import is_autocast_cpu_enabled as is_autocast_cpu_enabled
+from iskra.amp import is_autocast_enabled as is_autocast_enabled
 from iskra.compat.serialization import load as load
 from iskra.compat.serialization import save as save
+from iskra.amp import set_autocast_cache_enabled as set_autocast_cache_enabled
+from iskra.amp import set_autocast_cpu_dtype as set_autocast_cpu_dtype
+from iskra.amp import set_autocast_cpu_enabled as set_autocast_cpu_enabled
+from iskra.amp import set_autocast_dtype as set_autocast_dtype
+from iskra.amp import set_autocast_enabled as set_autocast_enabled
+from iskra.amp import set_autocast_gpu_dtype as set_autocast_gpu_dtype
 from iskra.ops import (
     abs as abs,
     abs_ as abs_,

@@ -229,7 +229,7 @@ def check_operands(op, bound):
                     f'"{op.name}" not implemented for \'{kind.scalar_name}\': float8 dtypes '
                     "only store; convert with .to(dtype) to compute"
                 )
-        elif not _is_operand(op, value, index):
+        elif not _is_operand(op, value, index, bound):
             raise TypeError(
                 f"{op.name}(): argument '{op.signature.names[index]}' (position {index + 1}) "
                 f"must be Tensor, not {type(value).__name__}"
@@ -240,9 +240,11 @@ def check_operands(op, bound):
             op.uniform(*[t._dtype for t in tensors])
 
 
-def _is_operand(op, value, index):
+def _is_operand(op, value, index, bound):
     if op.promote is not NONE and isinstance(value, _NUMBERS):
-        return op.scalars or index != op.operands[0]
+        if index != op.operands[0]:
+            return True
+        return op.scalars and any(isinstance(bound[i], Tensor) for i in op.operands)
     if isinstance(value, (list, tuple)):
         return all(isinstance(v, Tensor) for v in value)
     if op.scalars and isinstance(value, _NUMBERS):

@@ -247,9 +247,9 @@ def aminmax(
     *,
     dim: _int | _Sequence[_int] | None = ...,
     keepdim: _bool = ...,
-    out: Tensor | None = ...,
-) -> tuple[Tensor, ...]:
-    """Return the smallest and the largest element, in all or along `dim`, as a pair."""
+    out: _Sequence[Tensor] | None = ...,
+) -> tuple[Tensor, Tensor]:
+    """Return the smallest and the largest element, in all or along `dim`, as a named pair."""
 def angle(input: Tensor, *, out: Tensor | None = ...) -> Tensor:
     """Return the argument of complex numbers, in radians; 0 or pi for real ones."""
 def any(
@@ -467,6 +467,17 @@ def baddbmm_(
     alpha: _Number = ...,
 ) -> Tensor:
     """In-place form of `baddbmm`."""
+def bags_of_rows(
+    weight: Tensor,
+    indices: Tensor,
+    bags: Tensor,
+    mode: _Any,
+    count: _Any,
+    weights: Tensor | None = ...,
+    padding_idx: _int = ...,
+    by_freq: _bool = ...,
+) -> tuple[Tensor, Tensor]:
+    """The sum, mean or maximum of the rows in each of `count` bags; the maximum's indices."""
 def bartlett_window(
     window_length: _Any,
     periodic: _bool = ...,
@@ -487,24 +498,24 @@ def batch_norm(
     training: _bool = ...,
     momentum: _float = ...,
     eps: _float = ...,
-) -> _Any:
+) -> Tensor:
     """Standardise each channel (dimension 1), then scale by `weight` and shift by `bias`."""
 def batch_norm_fixed(
     input: Tensor,
     running_mean: Tensor,
     running_var: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    eps: _Any,
+    weight: Tensor | None = ...,
+    bias: Tensor | None = ...,
+    eps: _float = ...,
 ) -> Tensor:
     """Batch normalisation by given statistics."""
 def batch_norm_training(
     input: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    eps: _Any,
+    weight: Tensor | None = ...,
+    bias: Tensor | None = ...,
+    eps: _float = ...,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Batch normalisation by the batch's own statistics; also those: mean and variance."""
+    """Batch normalisation by the batch's own statistics; also those: mean and unbiased varia"""
 def bernoulli(
     input: Tensor,
     p: _Any = ...,
@@ -1086,6 +1097,13 @@ def deviation(
     keepdim: _bool,
 ) -> Tensor:
     """The operator behind `std` and its kin."""
+def deviation_and_mean(
+    input: Tensor,
+    dim: _int | _Sequence[_int] | None,
+    correction: _Any,
+    keepdim: _bool,
+) -> tuple[Tensor, Tensor]:
+    """The operator behind `std_mean`."""
 def diag(input: Tensor, diagonal: _int = ..., *, out: Tensor | None = ...) -> Tensor:
     """Return a matrix with a vector on its diagonal, or the diagonal of a matrix as a copy."""
 def diag_embed(
@@ -2109,7 +2127,7 @@ def instance_norm(
     use_input_stats: _bool = ...,
     momentum: _float = ...,
     eps: _float = ...,
-) -> _Any:
+) -> Tensor:
     """Standardise each channel of each sample on its own (see `batch_norm`)."""
 def int(input: Tensor, memory_format: _memory_format | None = ...) -> Tensor:
     """Return the tensor in dtype int32; itself if it has that dtype."""
@@ -2528,10 +2546,14 @@ def linalg_vector_norm(
     out: Tensor | None = ...,
 ) -> Tensor:
     """Return the `ord`-norm of all elements, or along `dim`."""
-def linear(input: Tensor, weight: _Any, bias: _Any = ..., *, out: Tensor | None = ...) -> Tensor:
+def linear(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = ...,
+    *,
+    out: Tensor | None = ...,
+) -> Tensor:
     """Return ``input @ weight.T + bias``."""
-def linear_real(input: Tensor, weight: Tensor, bias: Tensor | None = ...) -> Tensor:
-    """The operator behind `linear` for real numbers."""
 def linspace(
     start: _Any,
     end: _Any,
@@ -2590,7 +2612,7 @@ def log_softmax(
     """Return the logarithm of `softmax`, computed without loss where that is near 0."""
 def log_softmax_backward(
     grad: Tensor,
-    result: Tensor,
+    output: Tensor,
     dim: _int | _Sequence[_int] | None,
 ) -> Tensor:
     """The gradient of `log_softmax`, told by its result."""
@@ -2890,9 +2912,10 @@ def median_along(
     input: Tensor,
     dim: _int | _Sequence[_int] | None,
     keepdim: _bool,
-    skip_nan: _Any,
 ) -> tuple[Tensor, Tensor]:
-    """The operator behind `median` and `nanmedian` with `dim`."""
+    """The operator behind `median` with `dim`."""
+def median_of_all(input: Tensor) -> Tensor:
+    """The operator behind `median` without `dim`."""
 def meshgrid(*tensors: _Any, indexing: _str = ...) -> tuple[Tensor, ...]:
     """Return the grids spanned by one-dimensional tensors: views, one for each of them."""
 def min(
@@ -3036,7 +3059,7 @@ def nanmean(
     dtype: _dtype | None = ...,
     out: Tensor | None = ...,
 ) -> Tensor:
-    """Return the mean of the elements that are not NaN."""
+    """Return the mean of the elements that are not NaN. Raises RuntimeError for integers."""
 def nanmedian(
     input: Tensor,
     dim: _int | _Sequence[_int] | None = ...,
@@ -3045,6 +3068,14 @@ def nanmedian(
     out: Tensor | None = ...,
 ) -> Tensor:
     """Return the lower median of the elements that are not NaN (see `median`)."""
+def nanmedian_along(
+    input: Tensor,
+    dim: _int | _Sequence[_int] | None,
+    keepdim: _bool,
+) -> tuple[Tensor, Tensor]:
+    """The operator behind `nanmedian` with `dim`."""
+def nanmedian_of_all(input: Tensor) -> Tensor:
+    """The operator behind `nanmedian` without `dim`."""
 def nanquantile(
     input: Tensor,
     q: _Any,
@@ -3257,7 +3288,7 @@ def norm_backward(
     weight: Tensor | None = ...,
     dims: _int | _Sequence[_int] = ...,
     eps: _float = ...,
-    needs: _Any = ...,
+    wanted: _Any = ...,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients of ``standardize(input) * weight + bias`` for the input, weight and bias"""
 def normal(
@@ -3613,7 +3644,7 @@ def relu_(input: Tensor, inplace: _bool = ...) -> Tensor:
     """In-place form of `relu`."""
 def relu6(input: Tensor, inplace: _bool = ..., *, out: Tensor | None = ...) -> Tensor:
     """Limit elements to between 0 and 6."""
-def relu_backward(grad: Tensor, result: Tensor | _Number) -> Tensor:
+def relu_backward(grad: Tensor, output: Tensor | _Number) -> Tensor:
     """The gradient of `relu`, told by its result."""
 def remainder(input: Tensor, other: Tensor | _Number, *, out: Tensor | None = ...) -> Tensor:
     """Return the remainder with the sign of the divisor, as Python's ``%``."""
@@ -4004,7 +4035,7 @@ def softmax(
     out: Tensor | None = ...,
 ) -> Tensor:
     """Return exponentials of the elements, scaled so that they sum to 1 along `dim`."""
-def softmax_backward(grad: Tensor, result: Tensor, dim: _int | _Sequence[_int] | None) -> Tensor:
+def softmax_backward(grad: Tensor, output: Tensor, dim: _int | _Sequence[_int] | None) -> Tensor:
     """The gradient of `softmax`, told by its result."""
 def softmin(
     input: Tensor,
@@ -4508,6 +4539,13 @@ def variance(
     keepdim: _bool,
 ) -> Tensor:
     """The operator behind `var` and its kin."""
+def variance_and_mean(
+    input: Tensor,
+    dim: _int | _Sequence[_int] | None,
+    correction: _Any,
+    keepdim: _bool,
+) -> tuple[Tensor, Tensor]:
+    """The operator behind `var_mean`."""
 def vdot(input: Tensor, other: Tensor, *, out: Tensor | None = ...) -> Tensor:
     """Return the dot product of the conjugate of `input` with `other`."""
 @_overload
@@ -4528,12 +4566,6 @@ def view_as_real(input: Tensor) -> Tensor:
     """Return a view with a last dimension that holds real and imaginary part."""
 def view_as_real_copy(input: Tensor, *, out: Tensor | None = ...) -> Tensor:
     """Return complex numbers as pairs, in a copy."""
-@_overload
-def view_as_shape(input: Tensor, shape: _Sequence[_int]) -> Tensor:
-    """The operator behind `Tensor.view` with sizes and behind `reshape` where no copy is nee"""
-@_overload
-def view_as_shape(input: Tensor, *shape: _int) -> Tensor:
-    """The operator behind `Tensor.view` with sizes and behind `reshape` where no copy is nee"""
 def view_copy(
     input: Tensor,
     size: _Sequence[_int] = ...,

@@ -37,7 +37,7 @@ ZERO = _Zeros()
 
 def gated(condition, g):
     """`g` where the condition holds, else zero: the gradient through a flat stretch."""
-    return where(condition, g, 0.0)
+    return where(condition, g, 0)
 
 
 # relu and piecewise linear functions

@@ -9,7 +9,7 @@ from iskra.autograd import no_grad
 from iskra.core.dtypes import int32, int64
 from iskra.core.size import format_shape
 from iskra.dispatch import composite, operator
-from iskra.ops.joining import stack
+from iskra.ops.activation import gated
 from iskra.tensor import Tensor, wrap
 
 FUNCTIONAL = dict(namespace="nn.functional", method=False, out=False)
@@ -151,6 +151,91 @@ def _check_bag(input, offsets, mode, per_sample_weights):
         )
 
 
+# Bags of rows
+
+
+def _bags(starts, ends, count):
+    """The bag to which each of `count` entries belongs; -1 for none."""
+    bags = np.full(count, -1)
+    for bag, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        bags[start:end] = bag
+    return bags
+
+
+def _bag_gradient(g, result, needs, weight, indices, bags, mode, weights, padding_idx, by_freq):
+    """The gradients of the table and of the weights of its rows."""
+    g = g[0]
+    if mode == "max":
+        chosen = result[1].detach()
+        spread = gated(chosen >= 0, g)
+        table = g.new_zeros(weight.shape).scatter_add(0, chosen.clamp(min=0), spread)
+        return table, None
+    kept = (bags >= 0) & (indices != padding_idx)
+    rows = lookup(g, bags.clamp(min=0), -1, False)
+    if mode == "mean":
+        sizes = kept.new_zeros(g.shape[0], dtype=int64)
+        sizes = sizes.index_add(0, bags.clamp(min=0), kept.to(int64)).clamp(min=1)
+        rows = rows / sizes[bags.clamp(min=0)].unsqueeze(-1)
+    rows = gated(kept.unsqueeze(-1), rows)
+    to_weights = (rows * lookup(weight, indices, -1, False)).sum(-1) if needs[1] else None
+    if not needs[0]:
+        return None, to_weights
+    rows = rows if weights is None else rows * weights.unsqueeze(-1)
+    return embedding_backward(rows, indices, weight.shape[0], -1, by_freq), to_weights
+
+
+def _largest(rows, indices, bags, count):
+    """The largest elements of each bag, and the first index that holds each; -1 for no rows."""
+    result = np.zeros((count, rows.shape[1]), rows.dtype)
+    chosen = np.full(result.shape, -1)
+    starts = np.flatnonzero(np.concatenate(([True], bags[1:] != bags[:-1])))
+    if len(bags):
+        present = bags[starts]
+        result[present] = np.maximum.reduceat(rows, starts, axis=0)
+        holds = np.equal(rows, result[bags]) | np.isnan(rows)
+        places = np.where(holds, np.arange(len(bags))[:, None], len(bags) - 1)
+        chosen[present] = indices[np.minimum.reduceat(places, starts, axis=0)]
+    return result, chosen
+
+
+@operator(
+    **INTERNAL, operands="weight indices bags weights", outputs=2, computes=True,
+    node="EmbeddingBagBackward0", grad={("weight", "weights"): _bag_gradient},
+)
+def bags_of_rows(
+    weight, indices, bags, mode, count, weights=None, padding_idx=-1, by_freq=False
+):
+    """The sum, mean or maximum of the rows in each of `count` bags; the maximum's indices."""
+    _check_bag_indices(indices, weight.shape[0])
+    kept = np.logical_and(bags >= 0, indices != padding_idx)
+    if not kept.all():
+        indices, bags = indices[kept], bags[kept]
+        weights = None if weights is None else weights[kept]
+    rows = np.take(weight, indices, axis=0)
+    if mode == "max":
+        return _largest(rows, indices, bags, count)
+    if weights is not None:
+        rows = rows * weights[:, None]
+    result = add_rows(rows, bags, count)
+    if mode == "mean":
+        result /= np.maximum(np.bincount(bags, minlength=count), 1)[:, None].astype(result.dtype)
+    return result, None
+
+
+def _check_bag_indices(indices, rows):
+    if indices.dtype.kind not in "iu":
+        raise RuntimeError(
+            f"embedding_bag: expected indices of type Long or Int, but got {indices.dtype}"
+        )
+    wrong = np.flatnonzero((indices < 0) | (indices >= rows))
+    if wrong.size:
+        place = wrong[0]
+        raise RuntimeError(
+            f"embedding_bag: Index {place} of input takes value {indices[place]} which is not in "
+            f"the valid range [0, {rows})"
+        )
+
+
 @composite(**FUNCTIONAL)
 def embedding_bag(
     input, weight, offsets=None, max_norm=None, norm_type=2, scale_grad_by_freq=False,
@@ -159,7 +244,10 @@ def embedding_bag(
 ):
     """Look up bags of rows and return the sum, mean or maximum of each.
 
-    A 2-D `input` holds one bag a row; a 1-D one is cut at `offsets`.
+    A 2-D `input` holds one bag a row; a 1-D one is cut at `offsets`. Rows of `padding_idx` do not
+    count; `per_sample_weights` weigh the rows of a sum. `sparse` gradients are given dense.
+    Raises RuntimeError for an index outside the table, ValueError where arguments do not belong
+    together.
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.embedding_bag.html
 
     >>> import iskra as torch
@@ -172,15 +260,18 @@ def embedding_bag(
         input, weight = weight, input  # an older order of the arguments
     _check_bag(input, offsets, mode, per_sample_weights)
     starts, ends = _bounds(input, offsets, include_last_offset)
+    rows = weight.shape[0]
+    if padding_idx is not None and not -rows <= padding_idx < rows:
+        raise RuntimeError(f"embedding_bag: padding_idx must be within [-{rows}, {rows})")
+    padding = -1 if padding_idx is None else padding_idx % rows
     flat = input.reshape(-1)
-    rows = embedding(flat, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq)
-    if per_sample_weights is not None:
-        rows = rows * per_sample_weights.reshape(-1, 1)
-    kept = None if padding_idx is None else flat != padding_idx % weight.size(0)
-    return stack([
-        _bag(rows[a:b], None if kept is None else kept[a:b], mode)
-        for a, b in zip(starts, ends, strict=True)
-    ]) if len(starts) else rows.new_zeros((0, weight.size(1)))
+    if max_norm is not None:
+        _renormalise(weight, flat, max_norm, norm_type)
+    weights = None if per_sample_weights is None else per_sample_weights.reshape(-1)
+    bags = wrap(_bags(starts, ends, flat.numel()))
+    return bags_of_rows(
+        weight, flat, bags, mode, len(starts), weights, padding, scale_grad_by_freq
+    )[0]
 
 
 def _bounds(input, offsets, include_last_offset):
@@ -202,17 +293,6 @@ def _bounds(input, offsets, include_last_offset):
     if include_last_offset:
         return starts[:-1], starts[1:]
     return starts, [*starts[1:], input.numel()]
-
-
-def _bag(rows, kept, mode):
-    """One bag's rows, reduced; rows of the padding index do not count."""
-    if kept is not None:
-        rows = rows[kept]
-    if not rows.size(0):
-        return rows.new_zeros(rows.shape[1:])
-    if mode == "max":
-        return rows.max(0).values
-    return rows.sum(0) if mode == "sum" else rows.mean(0)
 
 
 @composite(**FUNCTIONAL)

@@ -7,7 +7,7 @@ import numpy as np
 
 from iskra.dispatch import composite, operator, reduction
 from iskra.ops.arithmetic import maximum, minimum
-from iskra.ops.reduction import amax, amin, extremum_gradient
+from iskra.ops.reduction import extremum_gradient
 from iskra.tensor import Tensor
 
 
@@ -154,8 +154,14 @@ def min(input, dim=None, keepdim=False, *, other=None):
 
 
 def _argument(name, function, input, dim, keepdim):
+    if input.dtype.kind == "b":
+        raise RuntimeError(f"{name}(): does not support bool input; convert with .int() first")
     if dim is None:
-        _refuse_nothing(name, input)
+        if not input.size:
+            raise IndexError(
+                f"{name}(): Expected reduction dim to be specified for input.numel() == 0. "
+                "Specify the reduction dim with the 'dim' argument."
+            )
         index = np.asarray(function(input), np.int64)
         return index.reshape((1,) * input.ndim) if keepdim else index
     if input.ndim == 0:
@@ -191,16 +197,29 @@ def argmin(input, dim=None, keepdim=False):
     return _argument("argmin", np.argmin, input, dim, keepdim)
 
 
-@composite(out=True)
+def _both_gradient(g, input, result, dim, keepdim):
+    parts = [
+        extremum_gradient(part, input, extreme, dim, keepdim)
+        for part, extreme in zip(g, result, strict=True) if part is not None
+    ]
+    return parts[0] if len(parts) == 1 else parts[0] + parts[1]
+
+
+@reduction(outputs=2, result=("min", "max"), accepts="bool int float", grad=_both_gradient)
 def aminmax(input, *, dim=None, keepdim=False):
-    """Return the smallest and the largest element, in all or along `dim`, as a pair.
+    """Return the smallest and the largest element, in all or along `dim`, as a named pair.
 
     >>> import iskra as torch
     >>> low, high = torch.aminmax(torch.tensor([1, 5, 3]))
     >>> low, high
     (tensor(1), tensor(5))
     """
-    if dim is None:
-        _refuse_nothing("aminmax", input._array)
-    dims = () if dim is None else dim
-    return amin(input, dims, keepdim), amax(input, dims, keepdim)
+    if not input.size and (dim is None or input.shape[dim] == 0):
+        raise RuntimeError(
+            "aminmax(): cannot compute aminmax over an empty dimension as the operation has no "
+            "identity."
+        )
+    return (
+        np.minimum.reduce(input, axis=dim, keepdims=keepdim),
+        np.maximum.reduce(input, axis=dim, keepdims=keepdim),
+    )

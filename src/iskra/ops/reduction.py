@@ -94,10 +94,13 @@ def _nonzero_product(input, dim):
 def _prod_gradient(g, input, result, dim, keepdim):
     if not input.numel():
         return input * 0
+    g, result = (restore_dims(x, input.shape, dim, keepdim) for x in (g, result))
+    if (input != 0).all():
+        return g * conj_of(result / input)
     if dim is None or not input.ndim:
         others = _nonzero_product(input.reshape(-1), 0).reshape(input.shape)
         return g * conj_of(others)
-    return restore_dims(g, input.shape, dim, keepdim) * conj_of(_nonzero_product(input, dim))
+    return g * conj_of(_nonzero_product(input, dim))
 
 
 @reduction(
@@ -156,7 +159,12 @@ def count_nonzero(input, dim=None):
 
 
 def check_not_empty(name, input, dim):
-    """Raise IndexError where an extremum of no elements is asked for."""
+    """Raise where an extremum of no elements is asked for."""
+    if not input.size and (dim is None or dim == ()):
+        raise RuntimeError(
+            f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the "
+            "reduction dim with the 'dim' argument."
+        )
     for d in dims_of(dim, input.ndim):
         if input.shape[d] == 0:
             raise IndexError(
@@ -207,8 +215,12 @@ def amin(input, dim=(), keepdim=False):
 def _variance(input, dim, correction, keepdim):
     count = reduced_count(input.shape, dim)
     center = np.add.reduce(input, axis=dim, keepdims=True) / np.asarray(count, input.dtype)
-    spread = np.abs(input - center)
-    total = np.add.reduce(spread * spread, axis=dim, keepdims=keepdim)
+    spread = input - center
+    if spread.dtype.kind == "c":
+        spread = np.square(spread.real) + np.square(spread.imag)
+    else:
+        spread = np.square(spread)
+    total = np.add.reduce(spread, axis=dim, keepdims=keepdim)
     return np.divide(total, np.asarray(max(count - correction, 0), total.dtype))
 
 
@@ -296,6 +308,51 @@ def std(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
 _VARIANCE, _DEVIATION = variance, deviation
 
 
+def _pair_gradient(spread_gradient):
+    """The gradient of a measure of spread and the mean; `g` holds one for each, or None."""
+
+    def gradient(g, input, result, dim, correction, keepdim):
+        parts = []
+        if g[0] is not None:
+            parts.append(spread_gradient(g[0], input, result[0], dim, correction, keepdim))
+        if g[1] is not None:
+            parts.append(_mean_gradient(g[1], input.shape, dim, keepdim))
+        return parts[0] if len(parts) == 1 else parts[0] + parts[1]
+
+    return gradient
+
+
+def _both(input, dim, correction, keepdim):
+    count = np.asarray(reduced_count(input.shape, dim), input.dtype)
+    mean = np.divide(np.add.reduce(input, axis=dim, keepdims=keepdim), count)
+    return _variance(input, dim, correction, keepdim), mean
+
+
+_PAIR = dict(
+    outputs=2, function=False, method=False, out=False, accepts="float complex",
+    samples=lambda make: [
+        ((make((3, 4)), None, 1, False), {}), ((make((3, 4)), 1, 0, True), {}),
+    ],
+)
+
+
+@reduction(**_PAIR, node="VarMeanBackward0", grad=_pair_gradient(
+    lambda g, input, result, dim, correction, keepdim: _variance_gradient(
+        g, input, dim, correction, keepdim
+    )
+))
+def variance_and_mean(input, dim, correction, keepdim):
+    """The operator behind `var_mean`."""
+    return _both(input, dim, correction, keepdim)
+
+
+@reduction(**_PAIR, node="StdMeanBackward0", grad=_pair_gradient(_std_gradient))
+def deviation_and_mean(input, dim, correction, keepdim):
+    """The operator behind `std_mean`."""
+    variance, mean = _both(input, dim, correction, keepdim)
+    return np.sqrt(variance), mean
+
+
 @composite(method=False)
 def var_mean(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
     """Return the variance and the mean (see `var`).
@@ -305,7 +362,7 @@ def var_mean(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
     (tensor(2.), tensor(2.))
     """
     dim, correction = _spread_arguments("var_mean", input, dim, unbiased, correction)
-    return _VARIANCE(input, dim, correction, keepdim), mean(input, dim, keepdim)
+    return variance_and_mean(input, dim, correction, keepdim)
 
 
 @composite(method=False)
@@ -317,7 +374,7 @@ def std_mean(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
     (tensor(1.4142), tensor(2.))
     """
     dim, correction = _spread_arguments("std_mean", input, dim, unbiased, correction)
-    return _DEVIATION(input, dim, correction, keepdim), mean(input, dim, keepdim)
+    return deviation_and_mean(input, dim, correction, keepdim)
 
 
 @reduction(
@@ -343,7 +400,9 @@ def logsumexp(input, dim, keepdim=False):
     return total + (top if keepdim else top.reshape(np.shape(total)))
 
 
-@composite(out=True)
+@reduction(accepts="bool int float", grad=lambda g, input, dim, keepdim: where(
+    input.isnan(), g.new_zeros(()), restore_dims(g, input.shape, dim, keepdim)
+))
 def nansum(input, dim=None, keepdim=False, *, dtype=None):
     """Return the sum, in which NaN counts as zero.
 
@@ -351,17 +410,24 @@ def nansum(input, dim=None, keepdim=False, *, dtype=None):
     >>> torch.nansum(torch.tensor([1.0, float("nan")]))
     tensor(1.)
     """
-    return where(input.isnan(), input.new_zeros(()), input).sum(dim, keepdim, dtype=dtype)
+    if input.dtype.kind == "f":
+        input = np.where(np.isnan(input), input.dtype.type(0), input)
+    wide = np.int64 if dtype is None and input.dtype.kind in "iub" else None
+    return np.add.reduce(input, axis=dim, keepdims=keepdim, dtype=wide)
 
 
 @composite(out=True)
 def nanmean(input, dim=None, keepdim=False, *, dtype=None):
-    """Return the mean of the elements that are not NaN.
+    """Return the mean of the elements that are not NaN. Raises RuntimeError for integers.
 
     >>> import iskra as torch
     >>> torch.nanmean(torch.tensor([1.0, 3.0, float("nan")]))
     tensor(2.)
     """
+    if not (input.is_floating_point() or input.is_complex()):
+        raise RuntimeError(
+            "nanmean(): expected input to have floating point or complex dtype but got "
+            f"{input._dtype.scalar_name}"
+        )
     count = input.isnan().logical_not().sum(dim, keepdim)
     return nansum(input, dim, keepdim, dtype=dtype) / count
-

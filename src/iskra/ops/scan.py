@@ -54,6 +54,8 @@ def _cumprod_gradient(g, input, result, dim):
     size = input.shape[dim]
     if not size:
         return g
+    if (input != 0).all():
+        return reversed_sum(g * conj_of(result), dim) / conj_of(input)
     ones = narrow(input, dim, 0, 1) * 0 + 1
     total = []
     for i in range(size):

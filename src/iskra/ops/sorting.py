@@ -6,12 +6,13 @@ Source: https://docs.pytorch.org/docs/stable/torch.html#comparison-ops
 
 import numpy as np
 
-from iskra.core.dtypes import int32, int64
+from iskra.core.dtypes import float32, float64, int32, int64
 from iskra.core.size import format_shape, wrap_dim
 from iskra.dispatch import composite, operator
 from iskra.ops.extrema import index_gradient
-from iskra.ops.joining import stack
+from iskra.ops.reduction import extremum_gradient
 from iskra.tensor import Tensor, wrap
+from iskra.tensor.bridge import convert
 
 INTERNAL = dict(method=False, function=False, out=False)
 
@@ -109,8 +110,20 @@ def topk(input, k, dim=-1, largest=True, sorted=True):
     if not input.ndim:
         shape = () if k else (0,)
         return np.copy(input).reshape(shape), np.zeros(shape, np.int64)
-    chosen = np.take(_order(input, dim, largest), np.arange(k), axis=dim)
+    chosen = _largest(input, k, dim, largest)
     return np.take_along_axis(input, chosen, dim), chosen.astype(np.int64, copy=False)
+
+
+def _largest(input, k, dim, largest):
+    """Where the `k` largest or smallest elements along `dim` are, in order."""
+    size = input.shape[dim]
+    if size < 256 or k * 8 > size:
+        return np.take(_order(input, dim, largest), np.arange(k), axis=dim)
+    parted = np.argpartition(input, size - k if largest else k - 1, axis=dim)
+    some = np.arange(size - k, size) if largest else np.arange(k)
+    chosen = np.sort(np.take(parted, some, axis=dim), axis=dim)
+    order = _order(np.take_along_axis(input, chosen, dim), dim, largest)
+    return np.take_along_axis(chosen, order, dim)
 
 
 @operator(
@@ -132,7 +145,9 @@ def kthvalue(input, k, dim=-1, keepdim=False):
         )
     if not input.ndim:
         return np.copy(input), np.zeros((), np.int64)
-    return _at_rank(input, np.full((1,) * input.ndim, k - 1), dim, keepdim)
+    chosen = np.take(np.argpartition(input, k - 1, axis=dim), [k - 1], axis=dim)
+    values, chosen = np.take_along_axis(input, chosen, dim), chosen.astype(np.int64, copy=False)
+    return (values, chosen) if keepdim else (values.squeeze(dim), chosen.squeeze(dim))
 
 
 def _at_rank(input, rank, dim, keepdim):
@@ -148,34 +163,65 @@ def _at_rank(input, rank, dim, keepdim):
 def _median_rank(input, dim, skip_nan):
     """The rank of the lower median; that of the first NaN where NaN wins."""
     size = input.shape[dim]
-    missing = np.isnan(input) if input.dtype.kind == "f" else np.zeros(input.shape, bool)
-    count = size - missing.sum(dim, keepdims=True)
+    if input.dtype.kind != "f":
+        shape = [1 if d == dim else n for d, n in enumerate(input.shape)]
+        return np.full(shape, (size - 1) // 2)
+    count = size - np.isnan(input).sum(dim, keepdims=True)
     if skip_nan:
         return np.maximum(count - 1, 0) // 2
     return np.where(count < size, count, (size - 1) // 2)
 
 
-_MEDIAN = dict(outputs=2, result=("values", "indices"), **INTERNAL, accepts="int float")
-
-
-@operator(**_MEDIAN, node="MedianBackward1", grad=index_gradient, samples=lambda make: [
-    ((make((3, 5)), 1, False, False), {}), ((make((4, 3)), 0, True, True), {}),
-])
-def median_along(input, dim, keepdim, skip_nan):
-    """The operator behind `median` and `nanmedian` with `dim`."""
+def _median_along(name, input, dim, keepdim, skip_nan):
     if not input.ndim:
         return np.copy(input), np.zeros((), np.int64)
     if not input.shape[dim]:
-        raise IndexError(f"median(): Expected reduction dim {dim} to have non-zero size.")
+        raise IndexError(f"{name}(): Expected reduction dim {dim} to have non-zero size.")
     return _at_rank(input, _median_rank(input, dim, skip_nan), dim, keepdim)
 
 
-def _median(input, dim, keepdim, skip_nan):
-    if dim is None:
-        if not input.numel():
-            return input.new_full((), float("nan") if input.is_floating_point() else 0)
-        return median_along(input.reshape(-1), 0, False, skip_nan).values
-    return median_along(input, wrap_dim(dim, input.dim()), keepdim, skip_nan)
+_MEDIAN = dict(outputs=2, result=("values", "indices"), **INTERNAL, accepts="int float")
+_ALONG = lambda make: [((make((3, 5)), 1, False), {}), ((make((4, 3)), 0, True), {})]
+
+
+@operator(**_MEDIAN, node="MedianBackward1", grad=index_gradient, samples=_ALONG)
+def median_along(input, dim, keepdim):
+    """The operator behind `median` with `dim`."""
+    return _median_along("median", input, dim, keepdim, False)
+
+
+@operator(**_MEDIAN, node="NanmedianBackward1", grad=index_gradient, samples=_ALONG)
+def nanmedian_along(input, dim, keepdim):
+    """The operator behind `nanmedian` with `dim`."""
+    return _median_along("nanmedian", input, dim, keepdim, True)
+
+
+def _median_of_all(input, skip_nan):
+    """The lower median of all elements, found without sorting the rest."""
+    if not input.size:
+        return convert(np.full((), np.nan, np.float64), input.dtype)
+    flat = input.reshape(-1)
+    rank = int(_median_rank(flat, 0, skip_nan)[0])
+    return np.partition(flat, rank)[rank]
+
+
+_WHOLE = dict(
+    **INTERNAL, accepts="int float",
+    grad=lambda g, input, result: extremum_gradient(g, input, result, None, False),
+    samples=lambda make: [((make((3, 5)),), {})],
+)
+
+
+@operator(**_WHOLE, node="MedianBackward0")
+def median_of_all(input):
+    """The operator behind `median` without `dim`."""
+    return _median_of_all(input, False)
+
+
+@operator(**_WHOLE, node="NanmedianBackward0")
+def nanmedian_of_all(input):
+    """The operator behind `nanmedian` without `dim`."""
+    return _median_of_all(input, True)
 
 
 @composite(out=True)
@@ -186,7 +232,9 @@ def median(input, dim=None, keepdim=False):
     >>> torch.median(torch.tensor([3, 1, 2, 4]))
     tensor(2)
     """
-    return _median(input, dim, keepdim, False)
+    if dim is None:
+        return median_of_all(input)
+    return median_along(input, wrap_dim(dim, input.dim()), keepdim)
 
 
 @composite(out=True)
@@ -197,7 +245,9 @@ def nanmedian(input, dim=None, keepdim=False):
     >>> torch.nanmedian(torch.tensor([3.0, float("nan"), 1.0]))
     tensor(1.)
     """
-    return _median(input, dim, keepdim, True)
+    if dim is None:
+        return nanmedian_of_all(input)
+    return nanmedian_along(input, wrap_dim(dim, input.dim()), keepdim)
 
 
 @operator(
@@ -214,28 +264,33 @@ def mode(input, dim=-1, keepdim=False):
     if not input.ndim:
         return np.copy(input), np.zeros((), np.int64)
     dim = wrap_dim(dim, input.ndim)
-    rows = np.moveaxis(input, dim, -1)
-    if not rows.shape[-1]:
+    if not input.shape[dim]:
         raise IndexError(f"mode(): Expected reduction dim {dim} to have non-zero size.")
-    values = np.empty(rows.shape[:-1], input.dtype)
-    indices = np.empty(rows.shape[:-1], np.int64)
-    for place in np.ndindex(*rows.shape[:-1]):
-        found, counts = np.unique(rows[place], return_counts=True)
-        values[place] = found[counts.argmax()]
-        indices[place] = np.flatnonzero(rows[place] == values[place])[-1]
-    if keepdim:
-        return np.expand_dims(values, dim), np.expand_dims(indices, dim)
-    return values, indices
+    order = np.argsort(input, axis=dim, kind="stable")
+    ranked = np.moveaxis(np.take_along_axis(input, order, dim), dim, -1)
+    places = np.broadcast_to(np.arange(ranked.shape[-1]), ranked.shape)
+    starts = np.zeros(ranked.shape, np.int64)
+    starts[..., 1:] = np.where(ranked[..., 1:] != ranked[..., :-1], places[..., 1:], 0)
+    runs = places - np.maximum.accumulate(starts, axis=-1)
+    # The first longest run ends where the smallest of the most frequent elements stands last.
+    best = np.expand_dims(np.argmax(runs, axis=-1), dim)
+    indices = np.take_along_axis(order, best, dim).astype(np.int64, copy=False)
+    values = np.take_along_axis(input, indices, dim)
+    return (values, indices) if keepdim else (values.squeeze(dim), indices.squeeze(dim))
 
 
 def _quantile(name, input, q, dim, keepdim, interpolation, skip_nan):
     """Quantiles by taking elements of two neighbouring ranks and mixing them."""
     if not isinstance(q, Tensor):
         q = input.new_tensor(float(q))
-    if not input.is_floating_point() or q.dtype is not input.dtype:
+    if input.dtype not in (float32, float64):
         raise RuntimeError(
-            f"{name}() input and q tensors must be floating point and of the same dtype, got "
-            f"{input.dtype} and {q.dtype}"
+            f"{name}() input tensor must be either float or double dtype, got {input.dtype}"
+        )
+    if q.dtype is not input.dtype:
+        raise RuntimeError(
+            f"{name}() q tensor must be same dtype as the input tensor, got {q.dtype} and "
+            f"{input.dtype}"
         )
     if q.dim() > 1:
         raise RuntimeError(f"{name}() q must be a scalar or 1D tensor")
@@ -246,48 +301,41 @@ def _quantile(name, input, q, dim, keepdim, interpolation, skip_nan):
         )
     if not input.numel():
         raise RuntimeError(f"{name}() input tensor must be non-empty")
-    levels = q._array.reshape(-1).astype(np.float64)
+    levels = q.detach().reshape(-1)
     if ((levels < 0) | (levels > 1)).any():
-        raise RuntimeError(f"{name}() q values must be in the range [0, 1]")
-    rank = input.dim()
-    flat = dim is None
-    source = input.reshape(-1) if flat else input
+        raise RuntimeError(f"{name}() q values must be in the range [0, 1], got {q.tolist()}")
+    rank, flat = input.dim(), dim is None or not input.dim()
     axis = 0 if flat else wrap_dim(dim, rank)
-    results = [
-        _one_quantile(source, float(level), axis, interpolation, skip_nan) for level in levels
-    ]
+    ordered = sort(input.reshape(-1) if flat else input.movedim(axis, -1)).values
+    result = _mixed(ordered, _ranks(ordered, q.reshape(-1), skip_nan), interpolation)
+    result = result.movedim(-1, 0)
     if keepdim:
         shape = [1] * rank if flat else [1 if d == axis else n for d, n in enumerate(input.shape)]
-        results = [r.reshape(shape) for r in results]
-    return results[0] if q.dim() == 0 else stack(results)
+        result = result.reshape([q.numel(), *shape])
+    return result.squeeze(0) if q.dim() == 0 else result
 
 
-def _one_quantile(source, level, axis, interpolation, skip_nan):
-    if not source.dim():
-        return source
-    ordered = sort(source, axis).values
-    missing = source.isnan()
-    size = source.shape[axis]
-    count = (size - missing.sum(axis, keepdim=True)._array) if skip_nan else np.full(
-        [1 if d == axis else n for d, n in enumerate(source.shape)], size
-    )
-    place = level * np.maximum(count - 1, 0)
-    below, above = np.floor(place).astype(np.int64), np.ceil(place).astype(np.int64)
-    weight = place - below
-    if interpolation == "lower":
-        above, weight = below, weight * 0
-    elif interpolation == "higher":
-        below, weight = above, weight * 0
-    elif interpolation == "midpoint":
-        weight = np.where(above > below, 0.5, 0.0)
-    elif interpolation == "nearest":
-        below = above = np.rint(place).astype(np.int64)
-    low = ordered.gather(axis, wrap(below)).squeeze(axis)
-    high = ordered.gather(axis, wrap(above)).squeeze(axis)
-    mixed = low.lerp(high, wrap(weight.astype(source._array.dtype)).squeeze(axis))
+def _ranks(ordered, levels, skip_nan):
+    """The places, between two elements as a rule, of quantiles in sorted rows."""
+    missing = ordered.isnan()
     if skip_nan:
-        return mixed
-    return mixed.masked_fill(missing.any(axis), float("nan"))
+        last = (ordered.shape[-1] - 1 - missing.sum(-1, keepdim=True)).clamp(min=0)
+        return levels * last
+    last = ordered.shape[-1] - 1
+    ranks = (levels * last).expand(*ordered.shape[:-1], -1)
+    # Where there is a NaN, the last element is one, and the answer.
+    return ranks.masked_fill(missing[..., -1:], last)
+
+
+def _mixed(ordered, ranks, interpolation):
+    """The elements of sorted rows at broken `ranks`, interpolated."""
+    if interpolation in ("lower", "higher", "nearest"):
+        chosen = {"lower": ranks.floor, "higher": ranks.ceil, "nearest": ranks.round}
+        return ordered.gather(-1, chosen[interpolation]().long())
+    below = ranks.floor()
+    weight = ranks - below if interpolation == "linear" else below * 0 + 0.5
+    low = ordered.gather(-1, below.long())
+    return low.lerp(ordered.gather(-1, ranks.ceil().long()), weight)
 
 
 @composite(autocast="float32", out=True)

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from iskra.dispatch import FLOAT, composite, pointwise
+from iskra.dispatch import FLOAT, SAME, composite, pointwise
 from iskra.ops.comparison import where
 from iskra.ops.mathematics import exp, log, log1p, sigmoid
 from iskra.tensor import Tensor
@@ -344,9 +344,18 @@ def _gamma_density(g, input, other):
     return g * exp((input - 1) * log(other) - other - lgamma(input))
 
 
+def _incomplete_gamma(name, input, other):
+    """SciPy's function; integers alone are refused, beside floats they are promoted."""
+    if input.dtype.kind != "f" or isinstance(other, np.generic):
+        seen = "a number" if isinstance(other, np.generic) else f"dtype {input.dtype}"
+        error = TypeError if isinstance(other, np.generic) else NotImplementedError
+        raise error(f"{name}(): both operands must be floating-point tensors, got {seen}")
+    return scipy_function(name)(input, other)
+
+
 @pointwise(
-    FLOAT, accepts="float", namespace="special", inplace=False,
-    samples=lambda make: [
+    SAME, namespace="special", inplace=False,
+    samples=lambda make: [] if not make.dtype.is_floating_point else [
         ((make((3,), 0.5, 3, requires_grad=False), make((3,), 0.5, 3)), {}),
     ],
     grad={"other": lambda g, input, other: _gamma_density(g, input, other)},
@@ -358,12 +367,12 @@ def gammainc(input, other):
     >>> torch.special.gammainc(torch.tensor([1.0]), torch.tensor([1.0]))
     tensor([0.6321])
     """
-    return scipy_function("gammainc")(input, other)
+    return _incomplete_gamma("gammainc", input, other)
 
 
 @pointwise(
-    FLOAT, accepts="float", namespace="special", inplace=False,
-    samples=lambda make: [
+    SAME, namespace="special", inplace=False,
+    samples=lambda make: [] if not make.dtype.is_floating_point else [
         ((make((3,), 0.5, 3, requires_grad=False), make((3,), 0.5, 3)), {}),
     ],
     grad={"other": lambda g, input, other: -_gamma_density(g, input, other)},
@@ -375,7 +384,7 @@ def gammaincc(input, other):
     >>> torch.special.gammaincc(torch.tensor([1.0]), torch.tensor([1.0]))
     tensor([0.3679])
     """
-    return scipy_function("gammaincc")(input, other)
+    return _incomplete_gamma("gammaincc", input, other)
 
 
 @composite(out=True, inplace=True)

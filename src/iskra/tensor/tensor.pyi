@@ -292,9 +292,9 @@ class Tensor:
         *,
         dim: _int | _Sequence[_int] | None = ...,
         keepdim: _bool = ...,
-        out: Tensor | None = ...,
-    ) -> tuple[Tensor, ...]:
-        """Return the smallest and the largest element, in all or along `dim`, as a pair."""
+        out: _Sequence[Tensor] | None = ...,
+    ) -> tuple[Tensor, Tensor]:
+        """Return the smallest and the largest element, in all or along `dim`, as a named pair."""
     def angle(self, *, out: Tensor | None = ...) -> Tensor:
         """Return the argument of complex numbers, in radians; 0 or pi for real ones."""
     def any(
@@ -1446,7 +1446,7 @@ class Tensor:
         dtype: _dtype | None = ...,
         out: Tensor | None = ...,
     ) -> Tensor:
-        """Return the mean of the elements that are not NaN."""
+        """Return the mean of the elements that are not NaN. Raises RuntimeError for integers."""
     def nanmedian(
         self,
         dim: _int | _Sequence[_int] | None = ...,
