@@ -63,7 +63,7 @@ globals().update({_fact.__name__: _fact for _fact in _FACTS})
 # Loaded when first used, so that `import iskra` stays quick.
 _LAZY = (
     "accelerator", "amp", "backends", "compat", "cuda", "data", "distributed", "distributions",
-    "fft", "func", "linalg", "multiprocessing", "nn", "optim", "overrides", "random",
+    "fft", "func", "linalg", "multiprocessing", "nn", "optim", "overrides", "profiler", "random",
     "serialization", "signal", "special", "testing", "utils", "version",
 )
 _LAZY_NAMES = {
