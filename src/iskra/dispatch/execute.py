@@ -216,6 +216,8 @@ def explain(op, bound, error):
 def check_operands(op, bound):
     """Operands must be tensors (or numbers where promotion takes them), of an accepted dtype."""
     accepts = op.accepts
+    if not op.numbers:
+        _refuse_numbers(op, bound)
     for index in op.operands:
         value = bound[index]
         if isinstance(value, Tensor):
@@ -230,14 +232,24 @@ def check_operands(op, bound):
                     "only store; convert with .to(dtype) to compute"
                 )
         elif not _is_operand(op, value, index, bound):
-            raise TypeError(
-                f"{op.name}(): argument '{op.signature.names[index]}' (position {index + 1}) "
-                f"must be Tensor, not {type(value).__name__}"
-            )
+            raise _not_a_tensor(op, index, value)
     if op.uniform is not None:
         tensors = [bound[i] for i in op.operands if isinstance(bound[i], Tensor)]
         if any(t._dtype is not tensors[0]._dtype for t in tensors):
             op.uniform(*[t._dtype for t in tensors])
+
+
+def _refuse_numbers(op, bound):
+    for index in op.operands:
+        if isinstance(bound[index], _NUMBERS):
+            raise _not_a_tensor(op, index, bound[index])
+
+
+def _not_a_tensor(op, index, value):
+    return TypeError(
+        f"{op.name}(): argument '{op.signature.names[index]}' (position {index + 1}) must be "
+        f"Tensor, not {type(value).__name__}"
+    )
 
 
 def _is_operand(op, value, index, bound):

@@ -65,7 +65,7 @@ class Operator:
         namespace="torch", method=None, function=True, inplace=False, out=True, aliases=(),
         samples=None, domain=None, accepts=None, outputs=1, result=None, computes=False,
         variadic=None, autocast=None, storage=False, casts=False,
-        scalars=False, uniform=None,
+        scalars=False, numbers=True, uniform=None,
     ):
         self.name = body.__name__
         self.body = body
@@ -93,6 +93,7 @@ class Operator:
         self.casts = casts  # the in-place form converts the result to any dtype
         self.uniform = uniform  # raises for operands of several dtypes, which it is given
         self.scalars = scalars  # operands after the first may be numbers, left to the body
+        self.numbers = numbers  # promotion takes Python numbers for operands after the first
         self.doc = body.__doc__
         self.plans = {}  # dtype -> (function, result dtype): see iskra.dispatch.door
         self.taken = {}  # dtype -> whether the body takes its arrays as they are

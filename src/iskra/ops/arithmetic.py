@@ -327,7 +327,7 @@ def _half_of_ties(g, input, other, chosen):
     return where(tie, g / 2, where(chosen, g, g * 0))
 
 
-@pointwise(SAME, ufunc=np.maximum, inplace=False, accepts="bool int float", grad={
+@pointwise(SAME, numbers=False, ufunc=np.maximum, inplace=False, accepts="bool int float", grad={
     "input": lambda g, input, other: _half_of_ties(g, input, other, input > other),
     "other": lambda g, input, other: _half_of_ties(g, input, other, other > input),
 })
@@ -341,7 +341,7 @@ def maximum(input, other):
     return np.maximum(input, other)
 
 
-@pointwise(SAME, ufunc=np.minimum, inplace=False, accepts="bool int float", grad={
+@pointwise(SAME, numbers=False, ufunc=np.minimum, inplace=False, accepts="bool int float", grad={
     "input": lambda g, input, other: _half_of_ties(g, input, other, input < other),
     "other": lambda g, input, other: _half_of_ties(g, input, other, other < input),
 })
@@ -355,7 +355,7 @@ def minimum(input, other):
     return np.minimum(input, other)
 
 
-@pointwise(SAME, ufunc=np.fmax, inplace=False, accepts="bool int float", grad={
+@pointwise(SAME, numbers=False, ufunc=np.fmax, inplace=False, accepts="bool int float", grad={
     "input": lambda g, input, other: where((input >= other) | other.isnan(), g, g * 0),
     "other": lambda g, input, other: where((input >= other) | other.isnan(), g * 0, g),
 })
@@ -369,7 +369,7 @@ def fmax(input, other):
     return np.fmax(input, other)
 
 
-@pointwise(SAME, ufunc=np.fmin, inplace=False, accepts="bool int float", grad={
+@pointwise(SAME, numbers=False, ufunc=np.fmin, inplace=False, accepts="bool int float", grad={
     "input": lambda g, input, other: where((input <= other) | other.isnan(), g, g * 0),
     "other": lambda g, input, other: where((input <= other) | other.isnan(), g * 0, g),
 })
@@ -441,7 +441,7 @@ def lerp(input, end, weight):
     return np.where(np.less(np.abs(weight), 0.5), near, far)
 
 
-@pointwise(SAME, accepts="int")
+@pointwise(SAME, numbers=False, accepts="int")
 def gcd(input, other):
     """Return the greatest common divisor of each pair of integers.
 
@@ -452,7 +452,7 @@ def gcd(input, other):
     return np.gcd(input, other)
 
 
-@pointwise(SAME, accepts="int")
+@pointwise(SAME, numbers=False, accepts="int")
 def lcm(input, other):
     """Return the least common multiple of each pair of integers.
 
@@ -463,7 +463,7 @@ def lcm(input, other):
     return np.lcm(input, other)
 
 
-@pointwise(FLOAT, accepts="bool int float", grad={
+@pointwise(FLOAT, numbers=False, accepts="bool int float", grad={
     "input": lambda g, input, other: g * other / (input * input + other * other),
     "other": lambda g, input, other: -g * input / (input * input + other * other),
 }, aliases=("arctan2",))
@@ -477,7 +477,7 @@ def atan2(input, other):
     return np.arctan2(input, other)
 
 
-@pointwise(SAME, accepts="float", grad={
+@pointwise(SAME, numbers=False, accepts="float", grad={
     "input": lambda g, input, result: g * (input / result),
     "other": lambda g, other, result: g * (other / result),
 })
@@ -504,7 +504,9 @@ def copysign(input, other):
     return np.copysign(input, other)
 
 
-@pointwise(SAME, accepts="float")
+@pointwise(SAME, numbers=False, accepts="float", grad={
+    "input": lambda g: g, "other": lambda g: g * 0,
+})
 def nextafter(input, other):
     """Return the next floating-point number after `input` in the direction of `other`.
 
@@ -515,7 +517,7 @@ def nextafter(input, other):
     return np.nextafter(input, other)
 
 
-@pointwise(SAME, inplace=False, accepts="float", grad={
+@pointwise(SAME, numbers=False, inplace=False, accepts="float", grad={
     "input": lambda g, input, other: g * (input - other).sigmoid(),
     "other": lambda g, input, other: g * (other - input).sigmoid(),
 })
@@ -529,7 +531,7 @@ def logaddexp(input, other):
     return np.logaddexp(input, other)
 
 
-@pointwise(SAME, inplace=False, accepts="float", grad={
+@pointwise(SAME, numbers=False, inplace=False, accepts="float", grad={
     "input": lambda g, input, result: g * (input - result).exp2(),
     "other": lambda g, other, result: g * (other - result).exp2(),
 })
@@ -543,7 +545,7 @@ def logaddexp2(input, other):
     return np.logaddexp2(input, other)
 
 
-@composite(inplace=True)
+@composite(inplace=True, out=True)
 def ldexp(input, other):
     """Return ``input * 2 ** other``.
 
@@ -554,7 +556,7 @@ def ldexp(input, other):
     return mul(input, pow(2.0, other))
 
 
-@pointwise(SAME, accepts="bool int float")
+@pointwise(SAME, numbers=False, accepts="bool int float")
 def heaviside(input, values):
     """Return 0 below zero, 1 above, and `values` at zero.
 

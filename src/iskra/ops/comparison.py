@@ -76,7 +76,7 @@ def ge(input, other):
     return np.greater_equal(input, other)
 
 
-@pointwise(SAME, inplace=False)
+@pointwise(SAME, numbers=False, inplace=False)
 def isclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False):
     """Return whether ``|input - other| <= atol + rtol * |other|``.
 
@@ -194,7 +194,7 @@ def signbit(input):
     return np.zeros_like(input) if input.dtype == bool else np.less(input, 0)
 
 
-@pointwise(SAME, ufunc=np.logical_and)
+@pointwise(SAME, numbers=False, ufunc=np.logical_and)
 def logical_and(input, other):
     """Return whether both elements are non-zero.
 
@@ -205,7 +205,7 @@ def logical_and(input, other):
     return np.logical_and(input, other)
 
 
-@pointwise(SAME, ufunc=np.logical_or)
+@pointwise(SAME, numbers=False, ufunc=np.logical_or)
 def logical_or(input, other):
     """Return whether either element is non-zero.
 
@@ -216,7 +216,7 @@ def logical_or(input, other):
     return np.logical_or(input, other)
 
 
-@pointwise(SAME, ufunc=np.logical_xor)
+@pointwise(SAME, numbers=False, ufunc=np.logical_xor)
 def logical_xor(input, other):
     """Return whether exactly one element is non-zero.
 

@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 
+from iskra.core import dtypes
 from iskra.dispatch import FLOAT, SAME, composite, pointwise
 from iskra.ops.comparison import where
 from iskra.ops.mathematics import exp, log, log1p, sigmoid
@@ -346,15 +347,15 @@ def _gamma_density(g, input, other):
 
 def _incomplete_gamma(name, input, other):
     """SciPy's function; integers alone are refused, beside floats they are promoted."""
-    if input.dtype.kind != "f" or isinstance(other, np.generic):
-        seen = "a number" if isinstance(other, np.generic) else f"dtype {input.dtype}"
-        error = TypeError if isinstance(other, np.generic) else NotImplementedError
-        raise error(f"{name}(): both operands must be floating-point tensors, got {seen}")
+    if input.dtype.kind != "f":
+        raise NotImplementedError(
+            f'"{name}" not implemented for \'{dtypes.of_numpy(input.dtype).scalar_name}\''
+        )
     return scipy_function(name)(input, other)
 
 
 @pointwise(
-    SAME, namespace="special", inplace=False,
+    SAME, numbers=False, namespace="special", inplace=False,
     samples=lambda make: [] if not make.dtype.is_floating_point else [
         ((make((3,), 0.5, 3, requires_grad=False), make((3,), 0.5, 3)), {}),
     ],
@@ -371,7 +372,7 @@ def gammainc(input, other):
 
 
 @pointwise(
-    SAME, namespace="special", inplace=False,
+    SAME, numbers=False, namespace="special", inplace=False,
     samples=lambda make: [] if not make.dtype.is_floating_point else [
         ((make((3,), 0.5, 3, requires_grad=False), make((3,), 0.5, 3)), {}),
     ],
