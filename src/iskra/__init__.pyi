@@ -35,11 +35,13 @@ from iskra import nn as nn
 from iskra import ops as ops
 from iskra import optim as optim
 from iskra import overrides as overrides
+from iskra import profiler as profiler
 from iskra import random as random
 from iskra import runtime as runtime
 from iskra import serialization as serialization
 from iskra import signal as signal
 from iskra import special as special
+from iskra import testing as testing
 from iskra import utils as utils
 from iskra import version as version
 from iskra.core.generator import Generator as Generator

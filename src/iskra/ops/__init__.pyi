@@ -2259,7 +2259,7 @@ def lcm(input: Tensor, other: Tensor | _Number, *, out: Tensor | None = ...) -> 
     """Return the least common multiple of each pair of integers."""
 def lcm_(input: Tensor, other: Tensor | _Number) -> Tensor:
     """In-place form of `lcm`."""
-def ldexp(input: Tensor, other: _Any) -> Tensor:
+def ldexp(input: Tensor, other: _Any, *, out: Tensor | None = ...) -> Tensor:
     """Return ``input * 2 ** other``."""
 def ldexp_(input: Tensor, other: _Any) -> Tensor:
     """In-place form of `ldexp`."""

@@ -1189,7 +1189,7 @@ class Tensor:
         """Return the least common multiple of each pair of integers."""
     def lcm_(self, other: Tensor | _Number) -> Tensor:
         """In-place form of `lcm`."""
-    def ldexp(self, other: _Any) -> Tensor:
+    def ldexp(self, other: _Any, *, out: Tensor | None = ...) -> Tensor:
         """Return ``input * 2 ** other``."""
     def ldexp_(self, other: _Any) -> Tensor:
         """In-place form of `ldexp`."""
