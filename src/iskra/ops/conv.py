@@ -5,14 +5,13 @@ gradient of the others, so that derivatives of any order are convolutions.
 Source: https://docs.pytorch.org/docs/stable/nn.functional.html#convolution-functions
 """
 
-import math
-
 import numpy as np
 
 from iskra.core.size import format_shape
 from iskra.dispatch import composite, operator
+from iskra.ops.arithmetic import conj_of
+from iskra.ops.correlation import Geometry, correlate, correlation_of, spread
 from iskra.ops.joining import cat
-from iskra.ops.reduction import sum as total
 from iskra.ops.view import unsqueeze
 
 INTERNAL = dict(method=False, function=False, out=False, computes=True)
@@ -46,86 +45,37 @@ def padded(array, padding, value=0):
     return result
 
 
-def _columns(input, kernel, stride, padding, dilation, groups):
-    """The windows as a matrix per group: ``(groups, C/groups * kernel, N * output)``."""
-    seen = windows(padded(input, padding), kernel, stride, dilation)
-    rank = len(kernel)
-    count, channels = input.shape[:2]
-    output = seen.shape[2:2 + rank]
-    seen = seen.reshape(count, groups, channels // groups, *output, *kernel)
-    places = range(3, 3 + rank)
-    order = (1, 2, *range(3 + rank, 3 + 2 * rank), 0, *places)
-    columns = seen.transpose(order).reshape(
-        groups, channels // groups * math.prod(kernel), count * math.prod(output)
-    )
-    return columns, output
+@operator(
+    autocast="lower", **INTERNAL, operands="input weight bias", node="ConvolutionBackward0",
+    grad={
+        "input": lambda g, weight, input_shape, stride, padding, dilation, groups: conv_input(
+            g, conj_of(weight), input_shape, stride, padding, dilation, groups
+        ),
+        "weight": lambda g, input, weight_shape, stride, padding, dilation, groups: conv_weight(
+            g, conj_of(input), weight_shape, stride, padding, dilation, groups
+        ),
+        "bias": lambda g: g.sum((0, *range(2, g.ndim))),
+    },
+    samples=lambda make: [
+        ((make((2, 4, 5)), make((6, 2, 3)), make((6,)), (2,), (1,), (1,), 2), {}),
+        ((make((1, 2, 5, 4)), make((3, 2, 2, 3)), None, (1, 2), (1, 0), (2, 1), 1), {}),
+        ((make((1, 16, 3)), make((2, 16, 2)), make((2,)), (1,), (1,), (1,), 1), {}),
+        ((make((1, 3, 5)), make((3, 1, 2)), None, (2,), (0,), (1,), 3), {}),
+    ],
+)
+def convolution(
+    input, weight, bias=None, stride=(1,), padding=(0,), dilation=(1,), groups=1
+):
+    """Convolve ``(N, C, *input)`` with ``(out, C/groups, *kernel)``; add a number per channel."""
+    result = correlate(input, weight, Geometry(stride, padding, dilation, groups))
+    if bias is not None:
+        result += by_channel(bias, result.ndim)
+    return result
 
 
-def _forward(input, weight, stride, padding, dilation, groups):
-    kernel = weight.shape[2:]
-    columns, output = _columns(input, kernel, stride, padding, dilation, groups)
-    matrix = weight.reshape(groups, weight.shape[0] // groups, -1)
-    result = _multiply(matrix, columns).reshape(weight.shape[0], input.shape[0], *output)
-    return np.ascontiguousarray(result.swapaxes(0, 1))
-
-
-def _multiply(a, b):
-    """A batch of matrix products; one alone goes straight to BLAS."""
-    return np.dot(a[0], b[0])[None] if len(a) == 1 else np.matmul(a, b)
-
-
-def _backward_input(grad, weight, shape, stride, padding, dilation, groups):
-    """Spread each output's gradient over the window that it was made of."""
-    kernel = weight.shape[2:]
-    count, outputs = grad.shape[:2]
-    output = grad.shape[2:]
-    matrix = weight.reshape(groups, outputs // groups, -1).swapaxes(1, 2)
-    flat = grad.swapaxes(0, 1).reshape(groups, outputs // groups, -1)
-    columns = _multiply(matrix, flat).reshape(shape[1], *kernel, count, *output)
-    sizes = [n + 2 * p for n, p in zip(shape[2:], padding, strict=True)]
-    result = np.zeros((shape[1], count, *sizes), grad.dtype)
-    for place in np.ndindex(*kernel):
-        target = tuple(
-            slice(k * d, k * d + s * (n - 1) + 1, s)
-            for k, d, s, n in zip(place, dilation, stride, output, strict=True)
-        )
-        result[(slice(None), slice(None), *target)] += columns[(slice(None), *place)]
-    inner = tuple(slice(p, p + n) for p, n in zip(padding, shape[2:], strict=True))
-    return np.ascontiguousarray(result[(slice(None), slice(None), *inner)].swapaxes(0, 1))
-
-
-def _backward_weight(grad, input, shape, stride, padding, dilation, groups):
-    kernel = shape[2:]
-    output = grad.shape[2:]
-    columns, _ = _columns_of(input, kernel, output, stride, padding, dilation, groups)
-    flat = grad.swapaxes(0, 1).reshape(groups, shape[0] // groups, -1)
-    return _multiply(flat, columns.swapaxes(1, 2)).reshape(shape)
-
-
-def _columns_of(input, kernel, output, stride, padding, dilation, groups):
-    """`_columns`, leaving out what lies beyond the `output` that was really made."""
-    columns, found = _columns(input, kernel, stride, padding, dilation, groups)
-    if tuple(found) == tuple(output):
-        return columns, output
-    rows = columns.reshape(groups, columns.shape[1], input.shape[0], *found)
-    rows = rows[(slice(None),) * 3 + tuple(slice(n) for n in output)]
-    return rows.reshape(groups, columns.shape[1], -1), output
-
-
-@operator(autocast="lower", **INTERNAL, operands="input weight", node="ConvolutionBackward0", grad={
-    "input": lambda g, weight, input_shape, stride, padding, dilation, groups: conv_input(
-        g, weight, input_shape, stride, padding, dilation, groups
-    ),
-    "weight": lambda g, input, weight_shape, stride, padding, dilation, groups: conv_weight(
-        g, input, weight_shape, stride, padding, dilation, groups
-    ),
-}, samples=lambda make: [
-    ((make((2, 4, 5)), make((6, 2, 3)), (2,), (1,), (1,), 2), {}),
-    ((make((1, 2, 5, 4)), make((3, 2, 2, 3)), (1, 2), (1, 0), (2, 1), 1), {}),
-])
-def convolution(input, weight, stride, padding, dilation, groups):
-    """Convolve ``(N, C, *input)`` with ``(out, C/groups, *kernel)``."""
-    return _forward(input, weight, stride, padding, dilation, groups)
+def by_channel(values, rank):
+    """One number per channel, shaped to broadcast over ``(N, C, *spatial)``."""
+    return values.reshape((-1,) + (1,) * (rank - 2))
 
 
 def _cut(result, shape):
@@ -135,34 +85,38 @@ def _cut(result, shape):
     return result[(slice(None), slice(None), *[slice(n) for n in shape[2:]])]
 
 
-@operator(**INTERNAL, operands="grad weight", node="ConvolutionBackward0", grad={
+@operator(**INTERNAL, operands="grad weight bias", node="ConvolutionBackward0", grad={
     "grad": lambda g, weight, grad_shape, stride, padding, dilation, groups: _cut(
-        convolution(g, weight, stride, padding, dilation, groups), grad_shape
+        convolution(g, conj_of(weight), None, stride, padding, dilation, groups), grad_shape
     ),
     "weight": lambda g, grad, weight_shape, stride, padding, dilation, groups: conv_weight(
-        grad, g, weight_shape, stride, padding, dilation, groups
+        conj_of(grad), g, weight_shape, stride, padding, dilation, groups
     ),
+    "bias": lambda g: g.sum((0, *range(2, g.ndim))),
 }, samples=lambda make: [
     ((make((2, 6, 3)), make((6, 2, 3)), (2, 4, 5), (2,), (1,), (1,), 2), {}),
 ])
-def conv_input(grad, weight, shape, stride, padding, dilation, groups):
+def conv_input(grad, weight, shape, stride, padding, dilation, groups, bias=None):
     """The gradient of `convolution` with respect to an input of this shape; also: transposed."""
-    return _backward_input(grad, weight, shape, stride, padding, dilation, groups)
+    result = spread(grad, weight, shape, Geometry(stride, padding, dilation, groups))
+    if bias is not None:
+        result += by_channel(bias, result.ndim)
+    return result
 
 
 @operator(**INTERNAL, operands="grad input", node="ConvolutionBackward0", grad={
     "grad": lambda g, input, grad_shape, stride, padding, dilation, groups: _cut(
-        convolution(input, g, stride, padding, dilation, groups), grad_shape
+        convolution(conj_of(input), g, None, stride, padding, dilation, groups), grad_shape
     ),
     "input": lambda g, grad, input_shape, stride, padding, dilation, groups: conv_input(
-        grad, g, input_shape, stride, padding, dilation, groups
+        conj_of(grad), g, input_shape, stride, padding, dilation, groups
     ),
 }, samples=lambda make: [
     ((make((2, 6, 3)), make((2, 4, 5)), (6, 2, 3), (2,), (1,), (1,), 2), {}),
 ])
 def conv_weight(grad, input, shape, stride, padding, dilation, groups):
     """The gradient of `convolution` with respect to a weight of this shape."""
-    return _backward_weight(grad, input, shape, stride, padding, dilation, groups)
+    return correlation_of(grad, input, shape, Geometry(stride, padding, dilation, groups))
 
 
 def numbers(value, rank, name):
@@ -260,10 +214,6 @@ def _check_size(name, input, kernel, padding, dilation):
         )
 
 
-def _with_bias(result, bias, rank):
-    return result if bias is None else result + bias.reshape([-1] + [1] * rank)
-
-
 def _convolve(rank, input, weight, bias, stride, padding, dilation, groups):
     name = f"conv{rank}d"
     _check(name, input, weight, bias, groups, rank)
@@ -278,25 +228,8 @@ def _convolve(rank, input, weight, bias, stride, padding, dilation, groups):
     padding = numbers(padding, rank, "padding")
     _check_settings(name, stride, padding, dilation)
     _check_size(name, input, kernel, padding, dilation)
-    result = convolution_with_bias(input, weight, bias, stride, padding, dilation, groups)
+    result = convolution(input, weight, bias, stride, padding, dilation, groups)
     return result if batched else result[0]
-
-
-@operator(**INTERNAL, operands="input weight bias", node="ConvolutionBackward0", grad={
-    "input": lambda g, weight, input_shape, stride, padding, dilation, groups: conv_input(
-        g, weight, input_shape, stride, padding, dilation, groups
-    ),
-    "weight": lambda g, input, weight_shape, stride, padding, dilation, groups: conv_weight(
-        g, input, weight_shape, stride, padding, dilation, groups
-    ),
-    "bias": lambda g: total(g, tuple(d for d in range(g.dim()) if d != 1)),
-})
-def convolution_with_bias(input, weight, bias, stride, padding, dilation, groups):
-    """`convolution` plus a number per output channel."""
-    result = _forward(input, weight, stride, padding, dilation, groups)
-    if bias is not None:
-        result += bias.reshape([-1] + [1] * (result.ndim - 2))
-    return result
 
 
 def _transpose(rank, input, weight, bias, stride, padding, output_padding, groups, dilation):
@@ -327,8 +260,7 @@ def _transpose(rank, input, weight, bias, stride, padding, output_padding, group
             f"{format_shape(input.shape)}"
         )
     shape = (input.size(0), weight.size(1) * groups, *sizes)
-    result = conv_input(input, weight, shape, stride, padding, dilation, groups)
-    result = _with_bias(result, bias, rank)
+    result = conv_input(input, weight, shape, stride, padding, dilation, groups, bias)
     return result if batched else result[0]
 
 
