@@ -853,6 +853,7 @@ def conv_input(
     padding: _Any,
     dilation: _Any,
     groups: _Any,
+    bias: Tensor | None = ...,
 ) -> Tensor:
     """The gradient of `convolution` with respect to an input of this shape; also: transposed"""
 def conv_transpose1d(
@@ -901,22 +902,13 @@ def conv_weight(
 def convolution(
     input: Tensor,
     weight: Tensor,
-    stride: _Any,
-    padding: _Any,
-    dilation: _Any,
-    groups: _Any,
+    bias: Tensor | None = ...,
+    stride: _Any = ...,
+    padding: _Any = ...,
+    dilation: _Any = ...,
+    groups: _int = ...,
 ) -> Tensor:
-    """Convolve ``(N, C, *input)`` with ``(out, C/groups, *kernel)``."""
-def convolution_with_bias(
-    input: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    stride: _Any,
-    padding: _Any,
-    dilation: _Any,
-    groups: _Any,
-) -> Tensor:
-    """`convolution` plus a number per output channel."""
+    """Convolve ``(N, C, *input)`` with ``(out, C/groups, *kernel)``; add a number per channe"""
 def copy(input: Tensor, src: Tensor, non_blocking: _bool = ...) -> Tensor:
     """Return `src` broadcast to the shape of `input` (`Tensor.copy_` writes it there)."""
 def copy_(input: Tensor, src: Tensor, non_blocking: _bool = ...) -> Tensor:
