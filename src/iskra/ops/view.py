@@ -131,12 +131,10 @@ def _viewed(array, shape):
     """`array` under another shape without a copy, or None where strides do not allow it."""
     if array.flags.c_contiguous:
         return array.reshape(shape)
-    result = array.view()
     try:
-        result.shape = shape
-    except AttributeError:  # NumPy would have to copy
+        return np.reshape(array, shape, copy=False)
+    except ValueError:  # NumPy would have to copy
         return None
-    return result
 
 
 def _check_dtype_view(input, size):
