@@ -8,6 +8,7 @@ import math
 
 import numpy as np
 
+from iskra.autograd import is_grad_enabled
 from iskra.core.size import format_shape
 from iskra.dispatch import composite, operator
 from iskra.ops.conv import windows
@@ -118,6 +119,20 @@ def _lowest(dtype):
     return np.iinfo(dtype).min if dtype.kind in "iu" else False
 
 
+def _taps(array, output, kernel, stride, dilation):
+    """For each place of the kernel, the elements that it meets: ``(N, C, *output)``."""
+    for place in np.ndindex(*kernel):
+        yield array[(slice(None), slice(None), *(
+            slice(k * d, k * d + s * (n - 1) + 1, s)
+            for k, d, s, n in zip(place, dilation, stride, output, strict=True)
+        ))]
+
+
+def _by_taps(kernel, output):
+    """Whether to go through the kernel's places: there are few of them, or many windows."""
+    return math.prod(kernel) <= max(32, 4 * math.prod(output))
+
+
 def _visible(array, output, kernel, stride, dilation):
     """The windows, cut to the output and flattened: ``(N, C, *output, places)``."""
     seen = windows(array, kernel, stride, dilation)
@@ -125,23 +140,56 @@ def _visible(array, output, kernel, stride, dilation):
     return seen.reshape(*seen.shape[:2 + len(kernel)], math.prod(kernel))
 
 
-def _places(best, shape, kernel, stride, padding, dilation):
+def _largest(array, output, kernel, stride, dilation, places):
+    """The largest element of each window, and its place in the kernel (the first, or NaN's)."""
+    if not _by_taps(kernel, output):
+        seen = _visible(array, output, kernel, stride, dilation)
+        best = seen.argmax(-1)
+        return np.take_along_axis(seen, best[..., None], -1)[..., 0], best
+    taps = list(_taps(array, output, kernel, stride, dilation))
+    values = taps[0].copy()
+    for tap in taps[1:]:
+        np.maximum(values, tap, out=values)
+    if not places:
+        return values, None
+    best = np.zeros(values.shape, np.intp)
+    for place in range(len(taps) - 1, -1, -1):
+        np.copyto(best, place, where=np.equal(taps[place], values))
+    if values.dtype.kind == "f" and np.isnan(values).any():
+        for place, tap in enumerate(taps):
+            np.copyto(best, place, where=np.isnan(tap))
+    return values, best
+
+
+def _positions(best, shape, kernel, stride, padding, dilation):
     """Positions in the flattened input of each window's chosen element."""
-    inside = np.unravel_index(best, kernel)
-    total = np.zeros(best.shape, np.int64)
-    for axis, place in enumerate(inside):
-        origin = np.arange(best.shape[2 + axis]) * stride[axis] - padding[axis]
-        origin = origin.reshape([-1] + [1] * (len(kernel) - 1 - axis))
-        total = total * shape[2 + axis] + origin + place * dilation[axis]
-    return total
+    offset, origin = np.zeros((), np.int64), np.zeros((), np.int64)
+    for axis, size in enumerate(shape[2:]):
+        offset = offset[..., None] * size + np.arange(kernel[axis]) * dilation[axis]
+        start = np.arange(best.shape[2 + axis]) * stride[axis] - padding[axis]
+        origin = origin[..., None] * size + start
+    return np.take(offset.reshape(-1), best) + origin
 
 
 def gradient_at(g, input_shape, result):
     """Each output's gradient goes to the element that it was taken from."""
-    g, indices = g[0], result[1]
-    flat = g.new_zeros((*input_shape[:2], math.prod(input_shape[2:])))
-    flat = flat.scatter_add(2, indices.flatten(2), g.flatten(2))
-    return flat.reshape(input_shape)
+    return put_back(g[0], result[1].detach(), tuple(input_shape))
+
+
+@operator(**INTERNAL, operands="grad indices", grad={
+    "grad": lambda g, grad_shape, indices: g.flatten(2).gather(2, indices.flatten(2)).reshape(
+        grad_shape
+    ),
+})
+def put_back(grad, indices, shape):
+    """Zeros of this shape, with gradients added at positions in the flattened input."""
+    count, size = math.prod(shape[:2]), math.prod(shape[2:])
+    if not grad.size:
+        return np.zeros(shape, grad.dtype)
+    rows = np.arange(0, count * size, size).reshape(count, 1)
+    places = (indices.reshape(count, -1) + rows).reshape(-1)
+    total = np.bincount(places, grad.reshape(-1), count * size)
+    return total.astype(grad.dtype, copy=False).reshape(shape)
 
 
 @operator(
@@ -149,21 +197,24 @@ def gradient_at(g, input_shape, result):
     node=lambda kernel: f"MaxPool{len(kernel)}DWithIndicesBackward0", grad=gradient_at,
     samples=lambda make: [((make((2, 3, 5, 4)), (2, 3), (2, 1), (1, 0), (1, 1), True), {})],
 )
-def max_windows(input, kernel, stride, padding, dilation, ceil_mode):
+def max_windows(input, kernel, stride, padding, dilation, ceil_mode, places=True):
     """The largest element of each window, and where it is."""
     output = _output("max_pool", input.shape, kernel, stride, padding, dilation, ceil_mode)
     wide = _extended(input, output, kernel, stride, padding, dilation, _lowest(input.dtype))
-    seen = _visible(wide, output, kernel, stride, dilation)
-    best = seen.argmax(-1)
-    values = np.take_along_axis(seen, best[..., None], -1)[..., 0]
-    return values, _places(best, input.shape, kernel, stride, padding, dilation)
+    values, best = _largest(wide, output, kernel, stride, dilation, places)
+    if not places:
+        return values, None
+    return values, _positions(best, input.shape, kernel, stride, padding, dilation)
 
 
 def _max_pool(rank, input, kernel_size, stride, padding, dilation, ceil_mode, return_indices):
     name = f"max_pool{rank}d"
     settings = _settings(name, rank, kernel_size, stride, padding, dilation)
-    values, indices = batched(name, input, rank, lambda x: max_windows(x, *settings, ceil_mode))
-    return (values, indices) if return_indices else values
+    places = return_indices or input.requires_grad and is_grad_enabled()
+    if places:
+        values, indices = batched(name, input, rank, lambda x: max_windows(x, *settings, ceil_mode))
+        return (values, indices) if return_indices else values
+    return batched(name, input, rank, lambda x: max_windows(x, *settings, ceil_mode, False)[0])
 
 
 @composite(**BOTH)
@@ -245,6 +296,17 @@ def _divisors(shape, output, kernel, stride, padding, count_include_pad, divisor
     return result
 
 
+def _sums(array, output, kernel, stride, dilation):
+    """The sum of each window."""
+    if not _by_taps(kernel, output):
+        return np.add.reduce(_visible(array, output, kernel, stride, dilation), axis=-1)
+    first, *rest = _taps(array, output, kernel, stride, dilation)
+    total = first.copy()
+    for tap in rest:
+        total += tap
+    return total
+
+
 @operator(
     **INTERNAL, node=lambda kernel: f"AvgPool{len(kernel)}DBackward0",
     grad=lambda g, input_shape, kernel, stride, padding, ceil_mode, count_include_pad, divisor: (
@@ -264,7 +326,7 @@ def average_windows(
     ones = (1,) * len(kernel)
     output = _output("avg_pool", input.shape, kernel, stride, padding, ones, ceil_mode)
     wide = _extended(input, output, kernel, stride, padding, ones, 0)
-    total = np.add.reduce(_visible(wide, output, kernel, stride, ones), axis=-1)
+    total = _sums(wide, output, kernel, stride, ones)
     by = _divisors(input.shape, output, kernel, stride, padding, count_include_pad, divisor)
     if input.dtype.kind in "iu":
         return np.trunc(np.divide(total, by)).astype(input.dtype)
