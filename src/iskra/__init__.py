@@ -64,7 +64,7 @@ globals().update({_fact.__name__: _fact for _fact in _FACTS})
 _LAZY = (
     "accelerator", "amp", "backends", "compat", "cuda", "data", "distributed", "distributions",
     "fft", "func", "linalg", "multiprocessing", "nn", "optim", "overrides", "profiler", "random",
-    "serialization", "signal", "special", "testing", "utils", "version",
+    "serialization", "signal", "special", "storage", "testing", "utils", "version",
 )
 _LAZY_NAMES = {
     "save": "iskra.compat.serialization", "load": "iskra.compat.serialization",

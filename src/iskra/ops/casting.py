@@ -111,13 +111,7 @@ def is_shared(input):
     >>> torch.ones(1).is_shared()
     False
     """
-    return isinstance(_owner(storage_of(input).array), memoryview)
-
-
-def _owner(array):
-    while isinstance(array, np.ndarray) and array.base is not None:
-        array = array.base
-    return array
+    return storage_of(input).is_shared()
 
 
 @composite(function=False)

@@ -9,13 +9,22 @@ from iskra.ops import arithmetic as a
 from iskra.ops import comparison as c
 from iskra.ops import mathematics as m
 from iskra.tensor import Tensor
+from iskra.tensor.bridge import shared_array
+from iskra.tensor.factory import finish
 
 
 def _not_ours(other, error):
     """A TypeError for an operand that might know better means NotImplemented."""
-    if isinstance(other, (Tensor, Number, np.ndarray)):
+    if isinstance(other, (Tensor, Number)):
         raise error
     return NotImplemented
+
+
+def _with_array(compare, tensor, other, error):
+    """Compare with an ndarray as with a tensor."""
+    if isinstance(other, np.ndarray):
+        return compare(tensor, finish(*shared_array(other, warn=False)))
+    return _not_ours(other, error)
 
 
 class _Dunders:
@@ -103,37 +112,37 @@ class _Dunders:
         try:
             return c.eq(self, other)
         except TypeError as error:
-            return _not_ours(other, error)
+            return _with_array(c.eq, self, other, error)
 
     def __ne__(self, other):
         try:
             return c.ne(self, other)
         except TypeError as error:
-            return _not_ours(other, error)
+            return _with_array(c.ne, self, other, error)
 
     def __lt__(self, other):
         try:
             return c.lt(self, other)
         except TypeError as error:
-            return _not_ours(other, error)
+            return _with_array(c.lt, self, other, error)
 
     def __le__(self, other):
         try:
             return c.le(self, other)
         except TypeError as error:
-            return _not_ours(other, error)
+            return _with_array(c.le, self, other, error)
 
     def __gt__(self, other):
         try:
             return c.gt(self, other)
         except TypeError as error:
-            return _not_ours(other, error)
+            return _with_array(c.gt, self, other, error)
 
     def __ge__(self, other):
         try:
             return c.ge(self, other)
         except TypeError as error:
-            return _not_ours(other, error)
+            return _with_array(c.ge, self, other, error)
 
     __radd__ = __add__
     __rmul__ = __mul__

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from iskra.core import CPU, META
+from iskra.core.naming import prefix
 from iskra.tensor.meta import MetaArray, strided_memory, strided_meta
 
 
@@ -49,9 +51,73 @@ class Storage:
 
     __len__ = size
 
+    def element_size(self):
+        """1: an untyped storage consists of bytes."""
+        return 1
+
+    @property
+    def device(self):
+        """Where the memory is."""
+        return META if self.array.__class__ is MetaArray else CPU
+
+    is_cuda = False
+
+    def untyped(self):
+        """The storage itself, which has no element type."""
+        return self
+
+    def bytes(self):
+        """The memory as a one-dimensional array of bytes."""
+        return self.array.view(np.uint8)
+
     def tolist(self):
         """The bytes as a list of ints."""
-        return self.array.view(np.uint8).tolist()
+        return self.bytes().tolist()
+
+    def __getitem__(self, index):
+        found = self.bytes()[index]
+        return Storage(found) if isinstance(index, slice) else int(found)
+
+    def __setitem__(self, index, value):
+        self.bytes()[index] = value
+        self.version += 1
+
+    def __iter__(self):
+        return iter(self.tolist())
+
+    def clone(self):
+        """A copy."""
+        return Storage(self.array.copy())
+
+    def copy_(self, source, non_blocking=False):
+        """Overwrite the bytes with those of a storage of the same size; return self."""
+        if source.nbytes() != self.nbytes():
+            raise RuntimeError(
+                f"copy_: size mismatch: {self.nbytes()} bytes here, {source.nbytes()} in the source"
+            )
+        self[:] = source.bytes()
+        return self
+
+    def fill_(self, value):
+        """Set every byte; return self."""
+        self[:] = value
+        return self
+
+    def cpu(self):
+        """The storage in main memory: itself."""
+        return self
+
+    def is_shared(self):
+        """Whether child processes share the memory."""
+        owner = self.array
+        while isinstance(owner, np.ndarray) and owner.base is not None:
+            owner = owner.base
+        return isinstance(owner, memoryview)
+
+    def __repr__(self):
+        lines = "".join(f" {byte}\n" for byte in self)
+        kind = f"{prefix()}.storage.UntypedStorage(device={self.device})"
+        return f"{lines}[{kind} of size {len(self)}]"
 
     def __eq__(self, other):
         if not isinstance(other, Storage):
