@@ -41,6 +41,7 @@ from iskra import runtime as runtime
 from iskra import serialization as serialization
 from iskra import signal as signal
 from iskra import special as special
+from iskra import storage as storage
 from iskra import testing as testing
 from iskra import utils as utils
 from iskra import version as version

@@ -2879,6 +2879,7 @@ def max_windows(
     padding: _Any,
     dilation: _Any,
     ceil_mode: _Any,
+    places: _bool = ...,
 ) -> tuple[Tensor, Tensor]:
     """The largest element of each window, and where it is."""
 def maximum(input: Tensor, other: Tensor | _Number, *, out: Tensor | None = ...) -> Tensor:
@@ -3467,6 +3468,8 @@ def put(input: Tensor, index: Tensor, source: Tensor, accumulate: _bool = ...) -
     """Return a copy of `input` with `source` at the places `index` of the flattened tensor."""
 def put_(input: Tensor, index: Tensor, source: Tensor, accumulate: _bool = ...) -> Tensor:
     """In-place form of `put`."""
+def put_back(grad: Tensor, indices: Tensor, shape: _Sequence[_int]) -> Tensor:
+    """Zeros of this shape, with gradients added at positions in the flattened input."""
 def put_place(input: Tensor, shape: _Sequence[_int], place: _Any) -> Tensor:
     """Zeros of `shape` with `input` at a basic index: the gradient of `take_place`."""
 def qr(input: Tensor, some: _bool = ..., *, out: Tensor | None = ...) -> tuple[Tensor, ...]:
