@@ -133,6 +133,9 @@ def note_plan(op, bound, kind, result_dtype):
     """Note for the short path what a call on plain tensors of this one dtype amounts to."""
     if kind.is_narrow or op.outputs != 1:
         return
+    for index, default in enumerate(op.signature.defaults):
+        if index not in op.operands and bound[index] is not default:
+            return  # settings may ask for another dtype: div(rounding_mode="floor") of integers
     for index in op.operands:
         value = bound[index]
         if isinstance(value, Tensor):

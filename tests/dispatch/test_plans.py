@@ -1,0 +1,38 @@
+"""The short path's plans hold for calls with default settings only."""
+
+import pytest
+
+import iskra as torch
+from iskra.dispatch import OPERATORS
+
+
+@pytest.fixture
+def div():
+    """`iskra.div` as in a fresh process, in which no plan is known yet."""
+    op = OPERATORS["div"]
+    kept = dict(op.plans)
+    op.plans.clear()
+    yield op.public
+    op.plans.clear()
+    op.plans.update(kept)
+
+
+def test_a_call_with_settings_leaves_no_plan_for_calls_without(div):
+    a = torch.tensor([5, 7])
+    assert div(a, a, rounding_mode="floor").dtype is torch.int64
+    for _ in range(2):
+        quotient = div(a, a)
+        assert quotient.dtype is torch.float32
+        assert quotient.numpy().dtype == "float32"
+
+
+def test_an_in_place_call_with_settings_leaves_none_either(div):
+    a = torch.tensor([5, 7])
+    torch.Tensor.div_(a, a, rounding_mode="trunc")
+    assert div(a, a).numpy().dtype == "float32"
+
+
+def test_plain_calls_are_remembered(div):
+    a = torch.tensor([5.0])
+    div(a, a)
+    assert torch.float32 in OPERATORS["div"].plans
