@@ -1,0 +1,1 @@
+"""The kernel compiler: expressions, loop IR, its verifier and interpreter, lowering to LLVM."""
