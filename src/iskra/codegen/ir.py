@@ -1,9 +1,9 @@
 """The typed loop IR: what a kernel does, before any machine is chosen.
 
 A kernel is a `Function` of two parameters: `slots`, an array of eight-byte arguments, and `task`,
-the number of the piece of work to do. Its body is a tree: instructions in order, `Loop` and `Branch`
-with blocks of their own, and variables that may be set again. Values are scalars or short vectors of
-`lanes` elements; operators on them are spelt as in Python and append an instruction:
+the number of the piece of work to do. Its body is a tree: instructions in order, `Loop` and
+`Branch` with blocks of their own, and variables that may be set again. Values are scalars or short
+vectors of `lanes` elements; operators on them are spelt as in Python and append an instruction:
 
 >>> f = Function("twice")
 >>> n = f.slot(2, "i64")

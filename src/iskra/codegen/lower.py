@@ -343,7 +343,8 @@ class _Lowering:
         address = self.address(pointer, index, value.type)
         spelt = memory_type(value.type)
         if mask and value.type.lanes > 1:
-            loaded = self.intrinsic(f"llvm.masked.load.{self.vector_suffix(value.type)}.p0", spelt, [
+            name = f"llvm.masked.load.{self.vector_suffix(value.type)}.p0"
+            loaded = self.intrinsic(name, spelt, [
                 ("ptr", address), ("i32", value.type.size),
                 (llvm_type(mask[0].type), self.name(mask[0])), (spelt, "zeroinitializer"),
             ])
