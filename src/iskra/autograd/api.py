@@ -37,7 +37,7 @@ def backward(
         if gradient is None:
             continue
         if edge[0].__class__ is AccumulateGrad:
-            edge[0].accumulate(gradient, False)
+            edge[0].accumulate(gradient)
         else:
             held = tensor._grad
             tensor._grad = gradient if held is None else held + gradient

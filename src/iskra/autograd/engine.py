@@ -25,97 +25,96 @@ class Pass:
         self.results = results
         self.heap = []
         self.pending = {}  # node -> gradient, or list of gradients for several outputs
-        self.fresh = set()  # nodes whose pending gradient no one else can hold
+        self.leaves = {}  # the same for the nodes at the graph's ends, which come last
         self.callbacks = []
-
-    def deliver(self, edge, gradient, fresh):
-        """Add `gradient` to what waits at the edge's node."""
-        node, number = edge
-        pending = self.pending
-        if node.output_count > 1:
-            slots = pending.get(node)
-            if slots is None:
-                slots = pending[node] = [None] * node.output_count
-                heappush(self.heap, (-node.sequence_nr, node))
-            held = slots[number]
-            slots[number] = gradient if held is None else held + gradient
-        elif node in pending:
-            pending[node] = pending[node] + gradient
-            self.fresh.add(node)
-        else:
-            pending[node] = gradient
-            heappush(self.heap, (-node.sequence_nr, node))
-            if fresh:
-                self.fresh.add(node)
 
     def run(self):
         """Process nodes until none is left."""
-        heap, pending, wanted, needed = self.heap, self.pending, self.wanted, self.needed
-        while heap:
-            node = heappop(heap)[1]
-            gradients = pending.pop(node)
-            if node.pre_hooks:
-                gradients = self._pre_hooks(node, gradients)
-            if needed is not None:
-                if node in wanted:
-                    self._capture(node, gradients)
-                if node not in needed:
-                    continue
-            if node.__class__ is not AccumulateGrad:
-                self._step(node, gradients)
-            elif needed is None:
-                node.accumulate(gradients, node in self.fresh and not node.pre_hooks)
+        self.walk()
+        for node, gradient in self.leaves.items():
+            if node._extras is not None:
+                gradient = _pre_hooks(node, gradient)
+            if self.needed is None:
+                node.accumulate(gradient)
+            elif node in self.wanted:
+                self.capture(node, gradient)
         for callback in self.callbacks:
             callback()
 
-    def _pre_hooks(self, node, gradients):
-        slots = gradients if node.output_count > 1 else [gradients]
-        self.fresh.discard(node)
-        for hook in tuple(node.pre_hooks.values()):
-            hook(slots)
-        return slots if node.output_count > 1 else slots[0]
+    def walk(self):
+        """Run the nodes between the roots and the leaves."""
+        heap, pending, wanted, needed = self.heap, self.pending, self.wanted, self.needed
+        release = not self.keep_graph
+        while heap:
+            node = heappop(heap)[1]
+            gradient = pending.pop(node)
+            extras = node._extras
+            if extras is not None:
+                gradient = _pre_hooks(node, gradient)
+            if needed is not None:
+                if node in wanted:
+                    self.capture(node, gradient)
+                if node not in needed:
+                    continue
+            results = _watched(node, gradient) if active.watching else node.apply(gradient)
+            if extras is not None:
+                results = _post_hooks(node, results, gradient)
+            if release:
+                node.release()
+            for edge, result in zip(node.input_edges, results):
+                if edge is not None and result is not None:
+                    self.deliver(edge, result, node)
 
-    def _capture(self, node, gradients):
+    def deliver(self, edge, gradient, source):
+        """Add `gradient`, fitted to what the forward value was, to what waits at the edge."""
+        node, number = edge
+        if self.needed is not None and node not in self.needed and node not in self.wanted:
+            return
+        if node.output_count > 1:
+            self.deliver_among(node, number, gradient, source)
+            return
+        shape = node.output_shape
+        if gradient._array.shape != shape or gradient._dtype is not node.output_dtype:
+            gradient = _fit(gradient, shape, node.output_dtype, source)
+        waiting = self.leaves if node.__class__ is AccumulateGrad else self.pending
+        if node in waiting:
+            waiting[node] = waiting[node] + gradient
+            return
+        waiting[node] = gradient
+        if waiting is self.pending:
+            heappush(self.heap, (-node.sequence_nr, node))
+
+    def deliver_among(self, node, number, gradient, source):
+        """`deliver` to one of a node's several outputs."""
+        gradient = _fit(gradient, node.output_shape[number], node.output_dtype[number], source)
+        slots = self.pending.get(node)
+        if slots is None:
+            slots = self.pending[node] = [None] * node.output_count
+            heappush(self.heap, (-node.sequence_nr, node))
+        held = slots[number]
+        slots[number] = gradient if held is None else held + gradient
+
+    def capture(self, node, gradients):
+        """Put what arrived at a wanted node into the results."""
         for number, position in self.wanted[node]:
             self.results[position] = gradients[number] if node.output_count > 1 else gradients
 
-    def _step(self, node, gradients):
-        """Run one node and hand its gradients on."""
-        results = _watched(node, gradients) if active.watching else node.apply(gradients)
-        fresh = node.returns_fresh
-        if node.post_hooks:
-            results = _post_hooks(node, results, gradients)
-            fresh = False
-        if not self.keep_graph:
-            node.release()
-        needed = self.needed
-        for edge, result in zip(node.input_edges, results):
-            if edge is None or result is None:
-                continue
-            target = edge[0]
-            if needed is not None and target not in needed and target not in self.wanted:
-                continue
-            shape, dtype = target.output_shape, target.output_dtype
-            if target.output_count > 1:
-                shape, dtype = shape[edge[1]], dtype[edge[1]]
-            if result._array.shape != shape or result._dtype is not dtype:
-                result = _fit(result, shape, dtype, node)
-            own = fresh
-            if result is gradients:
-                # What came in goes out again: still nobody else's, if it goes one way only.
-                own = fresh and node in self.fresh and _once(results, result)
-            self.deliver(edge, result, own)
 
-
-def _once(results, result):
-    return sum(r is result for r in results) == 1
+def _pre_hooks(node, gradients):
+    if not node._extras.pre_hooks:
+        return gradients
+    slots = gradients if node.output_count > 1 else [gradients]
+    for hook in tuple(node._extras.pre_hooks.values()):
+        hook(slots)
+    return slots if node.output_count > 1 else slots[0]
 
 
 def _watched(node, gradients):
     """Run a node under anomaly mode: errors and NaNs tell where the forward call was."""
     if not local.anomaly:
         return node.apply(gradients)
-    from_forward = "".join(node.forward_trace) if node.forward_trace else "(not recorded)\n"
+    trace = node._extras and node._extras.forward_trace
+    from_forward = "".join(trace) if trace else "(not recorded)\n"
     try:
         results = node.apply(gradients)
     except Exception as error:
@@ -134,9 +133,11 @@ def _watched(node, gradients):
 
 
 def _post_hooks(node, results, gradients):
+    if not node._extras.post_hooks:
+        return results
     outgoing = tuple(gradients) if node.output_count > 1 else (gradients,)
     results = tuple(results)
-    for hook in tuple(node.post_hooks.values()):
+    for hook in tuple(node._extras.post_hooks.values()):
         replaced = hook(results, outgoing)
         if replaced is not None:
             results = tuple(replaced) if isinstance(replaced, (tuple, list)) else (replaced,)
@@ -215,7 +216,7 @@ def execute(edges, gradients, keep_graph, create_graph, targets=None):
     _current.append(task)
     try:
         for edge, gradient in zip(edges, gradients, strict=True):
-            task.deliver(edge, gradient, False)
+            task.deliver(edge, gradient, None)
         task.run()
     finally:
         _current.pop()

@@ -301,7 +301,7 @@ def _record(ctx, edges, results):
     ctx.input_edges = edges
     ctx.output_count = len(results)
     if local.anomaly:
-        ctx.forward_trace = traceback.format_stack()[:-4]
+        ctx._more().forward_trace = traceback.format_stack()[:-4]
     shapes = [r._array.shape if isinstance(r, Tensor) else None for r in results]
     dtypes = [r._dtype if isinstance(r, Tensor) else None for r in results]
     single = len(results) == 1

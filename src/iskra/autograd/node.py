@@ -5,15 +5,27 @@ after the nodes its edges lead to, so descending `sequence_nr` is a topological 
 """
 
 import itertools
-import sys
 import weakref
+from sys import getrefcount
 
 import numpy as np
 
 from iskra.core.local import local
 from iskra.tensor.tensor import wrap
 
+ndarray = np.ndarray
 next_sequence = itertools.count().__next__
+
+
+class Extras:
+    """What few nodes have: hooks, the user's notes, where the forward call was."""
+
+    __slots__ = ("pre_hooks", "post_hooks", "metadata", "forward_trace")
+
+    def __init__(self):
+        self.pre_hooks = self.post_hooks = None  # dicts once there are hooks
+        self.metadata = None
+        self.forward_trace = None  # the forward call's stack, under anomaly mode
 
 
 class Node:
@@ -23,28 +35,35 @@ class Node:
     `output_shape` and `output_dtype` describe the output (lists of them for several outputs).
     """
 
+    __slots__ = (
+        "input_edges", "sequence_nr", "output_shape", "output_dtype", "_extras", "__weakref__",
+    )
     output_count = 1
-    returns_fresh = False  # whether no one else can hold the gradients that apply returns
     op_name = "custom function"
-    pre_hooks = post_hooks = None  # dicts once there are hooks
-    forward_trace = None  # the forward call's stack, under anomaly mode
-    _metadata = None
 
     def __init__(self, edges):
         self.input_edges = edges
         self.sequence_nr = next_sequence()
+        self._extras = None  # made when there are any
 
     @property
     def next_functions(self):
         """The edges, as PyTorch shows them: ``((node or None, output number), ...)``."""
         return tuple((None, 0) if e is None else e for e in self.input_edges)
 
+    def _more(self):
+        """The node's `Extras`."""
+        if self._extras is None:
+            self._extras = Extras()
+        return self._extras
+
     @property
     def metadata(self):
         """A dict for the user's own notes."""
-        if self._metadata is None:
-            self._metadata = {}
-        return self._metadata
+        extras = self._more()
+        if extras.metadata is None:
+            extras.metadata = {}
+        return extras.metadata
 
     def name(self):
         """The name, for example ``AddBackward0``."""
@@ -52,9 +71,10 @@ class Node:
 
     def register_hook(self, hook):
         """Call ``hook(grad_inputs, grad_outputs)`` after this node; it may replace grad_inputs."""
-        if self.post_hooks is None:
-            self.post_hooks = {}
-        return RemovableHandle(self.post_hooks, hook)
+        extras = self._more()
+        if extras.post_hooks is None:
+            extras.post_hooks = {}
+        return RemovableHandle(extras.post_hooks, hook)
 
     def register_prehook(self, hook):
         """Call ``hook(grad_outputs)`` before this node; it may replace grad_outputs."""
@@ -62,9 +82,10 @@ class Node:
 
     def add_pre_hook(self, hook):
         """Register ``hook(list of gradients)``, which changes the list in place."""
-        if self.pre_hooks is None:
-            self.pre_hooks = {}
-        return RemovableHandle(self.pre_hooks, hook)
+        extras = self._more()
+        if extras.pre_hooks is None:
+            extras.pre_hooks = {}
+        return RemovableHandle(extras.pre_hooks, hook)
 
     def release(self):
         """Drop saved values after backward. Nodes that save nothing need not act."""
@@ -118,6 +139,8 @@ class AccumulateGrad(Node):
     alive in a cycle.
     """
 
+    __slots__ = ("_leaf", "after_hooks")
+
     def __init__(self, leaf):
         super().__init__(())
         self._leaf = weakref.ref(leaf)
@@ -138,14 +161,14 @@ class AccumulateGrad(Node):
         leaf = self._leaf()
         return None if leaf is None else leaf._dtype
 
-    def accumulate(self, gradient, may_steal):
+    def accumulate(self, gradient):
         """Add `gradient` to the leaf's; take its memory over where no one else can hold it."""
         leaf = self._leaf()
         if leaf is None:
             return
         held = leaf._grad
         if held is None:
-            leaf._grad = gradient if local.grad_enabled else _own(gradient, may_steal)
+            leaf._grad = gradient if local.grad_enabled else _own(gradient)
         elif local.grad_enabled:
             leaf._grad = held + gradient
         else:
@@ -155,20 +178,27 @@ class AccumulateGrad(Node):
                 hook(leaf)
 
 
-def _own(gradient, may_steal):
-    """`gradient` if its memory is ours alone and dense, else a copy of it."""
+# Who holds a gradient that nobody but the engine knows when `_own` counts: the engine's dict and
+# its loop's variable, the parameters of `accumulate` and `_own`, and the counting call. Its array
+# is held by the gradient, by `_own` and by the counting call.
+_HOLDERS = 5
+_ARRAY_HOLDERS = 3
+
+
+def _own(gradient):
+    """`gradient` if nobody else holds it and its memory is dense and its own, else a copy."""
     array = gradient._array
     if (
-        may_steal
-        and isinstance(array, np.ndarray)
+        getrefcount(gradient) <= _HOLDERS
+        and array.__class__ is ndarray
         and array.base is None
+        and getrefcount(array) <= _ARRAY_HOLDERS
         and gradient._storage is None
         and gradient._edge is None
-        and type(gradient)._plain
-        and sys.getrefcount(array) <= 3  # the tensor's, this function's and the call's
+        and gradient._plain
     ):
         return gradient
-    if isinstance(array, np.ndarray) and type(gradient)._plain:
+    if isinstance(array, ndarray) and gradient._plain:
         return wrap(np.copy(array, order="K"), gradient._dtype)
     return gradient.detach().clone()
 

@@ -4,7 +4,7 @@ What must be saved depends only on which parameters want a gradient, so it is wo
 operator and such choice (`Plan`); recording a call then only picks the values up.
 """
 
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 
 from iskra.autograd.node import Node, gradient_edge, next_sequence
 from iskra.core.dtypes import FLOATING
@@ -13,39 +13,35 @@ from iskra.tensor import Parameter, Tensor, storage_of, wrap
 
 _new = object.__new__
 FREED = object()
+RESTORED = object()  # in place of a version: the value itself knows how it is restored
 
 
 class OperatorNode(Node):
     """A recorded operator call. One subclass per printed name is made on first use."""
 
+    __slots__ = ("plan", "saved", "versions")
     operator = None
-    returns_fresh = True
 
     @property
     def op_name(self):
         return self.operator.name
 
     def apply(self, g):
-        values = self.saved
-        if values:
-            values = self._values()
+        """The gradient along each edge, as the operator's formulas have it."""
+        plan = self.plan
         results = [None] * len(self.input_edges)
-        for step in self.plan.steps:
-            if step.only_g:
-                found = step.function(g)
+        values = (g, *plan.needs, *self.values()) if plan.needy else None
+        for function, pick, place, places in plan.steps:
+            found = function(g) if pick is None else function(*pick(values))
+            if place is not None:
+                results[place] = found
             else:
-                found = step.function(*[
-                    values[s] if s >= 0 else g if s == -1 else step.needs(self) for s in step.slots
-                ])
-            if step.place is not None:
-                results[step.place] = found
-            else:
-                step.lay_out(found, results)
+                _lay_out(found, places, results)
         return results
 
-    def _values(self):
+    def values(self):
         """What was saved, checked against the versions it had."""
-        saved = self.saved
+        saved, versions = self.saved, self.versions
         if saved is FREED:
             raise RuntimeError(
                 "Trying to backward through the graph a second time (or directly access saved "
@@ -55,15 +51,25 @@ class OperatorNode(Node):
                 "you need to access saved tensors after calling backward. The operator was "
                 f"'{self.operator.name}'."
             )
-        return [v.restore(self) if v.__class__ in _SAVED else v for v in saved]
+        restored = None
+        for place, version in enumerate(versions):
+            if version is None:
+                continue
+            value = saved[place]
+            if version is RESTORED:
+                if restored is None:
+                    restored = list(saved)
+                restored[place] = value.restore(self)
+            elif value._storage is not None and value._storage.version != version:
+                raise RuntimeError(_overwritten(value, version, self))
+        return saved if restored is None else restored
 
     def save_result(self, tensor):
         """Save the output, if a formula names it, once it has been written."""
         names = self.plan.names
         if "result" in names:
-            saved = list(self.saved)
-            saved[names.index("result")] = _save_output(tensor, 0)
-            self.saved = tuple(saved)
+            place = names.index("result")
+            self.saved[place], self.versions[place] = _save_output(tensor, 0)
 
     def release(self):
         if self.plan.keeps:
@@ -73,79 +79,102 @@ class OperatorNode(Node):
         """``node._saved_other`` shows a value saved for backward, as in PyTorch."""
         names = self.plan.names if name.startswith("_saved_") else ()
         if name[7:] in names:
-            return self._values()[names.index(name[7:])]
+            return self.values()[names.index(name[7:])]
         raise AttributeError(f"{type(self).__name__} has no attribute '{name}'")
 
 
 class Plan:
     """How to record a call of `op` in which the parameters in `wanted` want a gradient.
 
-    `places` tells where each parameter's edges lie; `plain` that each has just one.
+    `names` and `captures` tell what to save; `steps` are the formulas as `_step` reads them, whose
+    arguments are picked from ``(g, *needs, *what was saved)``. `places` tells where each
+    parameter's edges lie; `plain` that each has just one.
     """
 
-    __slots__ = ("names", "captures", "keeps", "steps", "node_class")
+    __slots__ = ("names", "captures", "keeps", "needs", "needy", "steps", "node_class")
 
     def __init__(self, op, wanted, places, plain):
         formulas = [f for f in op.formulas if any(t in wanted for t in f.targets)]
         self.names = list(dict.fromkeys(n for f in formulas for n in f.captures))
         self.captures = [_capture(op, name) for name in self.names]
         self.keeps = any(c is None or c in op.operands for c in self.captures)
-        self.steps = [_Step(f, self.names, places, plain) for f in formulas]
+        self.needs = tuple([tuple([t in wanted for t in f.targets])
+                            for f in formulas if "needs" in f.names])
+        self.needy = bool(self.needs or self.names)
+        self.steps = self._steps(formulas, places, plain)
         fixed = isinstance(op.node, str) and op.outputs is not None
         self.node_class = node_class(op, op.node, op.outputs) if fixed else None
 
+    def _steps(self, formulas, places, plain):
+        steps, seen = [], 0
+        for formula in formulas:
+            position = {"g": 0, "needs": 1 + seen}
+            seen += "needs" in formula.names
+            for place, name in enumerate(self.names, 1 + len(self.needs)):
+                position[name] = place
+            steps.append(_step(formula, [position[n] for n in formula.names], places, plain))
+        return steps
+
     def collect(self, bound, outputs):
-        """The values to save, in the order of `names`."""
-        saved = []
+        """The values to save in the order of `names`, and their versions.
+
+        A value without a version has None there, one that must be restored `RESTORED`.
+        """
+        saved, versions = [], []
         for capture in self.captures:
+            version = None
             if capture.__class__ is int:
                 value = bound[capture]
-                saved.append(value if value.__class__ in _SIMPLE else _save_input(value))
+                cls = value.__class__
+                if (cls is Tensor or cls is Parameter) and not active.watching:
+                    storage = value._storage
+                    version = 0 if storage is None else storage.version
+                elif cls not in _SIMPLE:
+                    value, version = _save_input(value)
             elif capture is None:
-                saved.append(_save_outputs(outputs))
+                value, version = _save_outputs(outputs)
             else:
                 index, describe = capture
-                saved.append(describe(bound[index]))
-        return saved
+                value = describe(bound[index])
+            saved.append(value)
+            versions.append(version)
+        return saved, versions
 
 
 _SIMPLE = frozenset({int, float, bool, type(None), str})
 
 
-class _Step:
-    """One formula: where its arguments come from and where its results go."""
+def _step(formula, slots, places, plain):
+    """``(function, how to pick its arguments, the result's place or None, all places)``.
 
-    __slots__ = ("function", "slots", "only_g", "places", "place")
+    Nothing is picked for a function of the gradient alone.
+    """
+    if slots == [0]:
+        pick = None
+    elif len(slots) == 1:
+        pick = itemgetter(slice(slots[0], slots[0] + 1))
+    else:
+        pick = itemgetter(*slots)
+    places = [places[t] for t in formula.targets]
+    return formula.function, pick, places[0][0] if plain and len(places) == 1 else None, places
 
-    def __init__(self, formula, names, places, plain):
-        special = {"g": -1, "needs": -2}
-        self.function = formula.function
-        self.slots = [special[n] if n in special else names.index(n) for n in formula.names]
-        self.only_g = self.slots == [-1]
-        self.places = [places[t] for t in formula.targets]
-        self.place = self.places[0][0] if plain and len(self.places) == 1 else None
 
-    def needs(self, node):
-        """Which of the formula's targets want a gradient."""
-        edges = node.input_edges
-        return tuple(any(edges[i] is not None for i in range(*p)) for p in self.places)
-
-    def lay_out(self, found, results):
-        """Put gradients of several targets, or of lists, where their edges are."""
-        if len(self.places) == 1:
-            found = (found,)
-        for (start, stop), gradient in zip(self.places, found, strict=True):
-            if gradient.__class__ is list or gradient.__class__ is tuple:
-                results[start:stop] = gradient
-            else:
-                results[start] = gradient
+def _lay_out(found, places, results):
+    """Put gradients of several targets, or of lists, where their edges are."""
+    if len(places) == 1:
+        found = (found,)
+    for (start, stop), gradient in zip(places, found, strict=True):
+        if gradient.__class__ is list or gradient.__class__ is tuple:
+            results[start:stop] = gradient
+        else:
+            results[start] = gradient
 
 
 def node_class(op, name, count):
     """The class of a call's node: named as PyTorch's, made on first use."""
     found = op.node_classes.get((name, count))
     if found is None:
-        members = {"operator": op, "output_count": count}
+        members = {"__slots__": (), "operator": op, "output_count": count}
         found = op.node_classes[name, count] = type(name, (OperatorNode,), members)
     return found
 
@@ -180,19 +209,6 @@ _FACTS = {
 }
 
 
-class SavedTensor:
-    """A tensor kept for backward, with the version that it had."""
-
-    __slots__ = ("tensor", "version")
-
-    def restore(self, node):
-        tensor = self.tensor
-        storage = tensor._storage
-        if storage is not None and storage.version != self.version:
-            raise RuntimeError(_overwritten(self, tensor, node))
-        return tensor
-
-
 class SavedOutput:
     """An output kept for backward, as its bare array: it holds the node, so holding it whole
     would make a cycle."""
@@ -200,13 +216,32 @@ class SavedOutput:
     __slots__ = ("array", "dtype", "storage", "version", "number")
 
     def restore(self, node):
-        tensor = wrap(self.array, self.dtype)
+        """The output, once more."""
+        tensor = _new(Tensor)
+        tensor._array = self.array
+        tensor._dtype = self.dtype
         tensor._storage = self.storage
         tensor._requires_grad = True
         tensor._edge = (node, self.number)
         if self.storage.version != self.version:
-            raise RuntimeError(_overwritten(self, tensor, node))
+            raise RuntimeError(_overwritten(tensor, self.version, node))
         return tensor
+
+
+class SavedInput:
+    """A tensor in a list of those kept for backward, with the version that it had."""
+
+    __slots__ = ("tensor", "version")
+
+    def __init__(self, tensor):
+        self.tensor = tensor
+        self.version = tensor._version
+
+    def restore(self, node):
+        """The tensor, checked."""
+        if self.tensor._version != self.version:
+            raise RuntimeError(_overwritten(self.tensor, self.version, node))
+        return self.tensor
 
 
 class Packed:
@@ -219,53 +254,55 @@ class Packed:
         self.packed = pack(tensor)
 
     def restore(self, node):
+        """What the user's hook makes of it."""
         return self.unpack(self.packed)
 
 
 class SavedSequence:
-    """Several saved values that belong to one name."""
+    """Several saved values, and their versions, that belong to one name."""
 
-    __slots__ = ("items",)
+    __slots__ = ("pairs",)
 
-    def __init__(self, items):
-        self.items = items
+    def __init__(self, pairs):
+        self.pairs = pairs
 
     def restore(self, node):
-        return tuple(
-            v.restore(node) if v.__class__ in _SAVED else v for v in self.items
-        )
-
-
-_SAVED = frozenset({SavedTensor, SavedOutput, Packed, SavedSequence})
+        """A tuple of them."""
+        return tuple(v.restore(node) if r is RESTORED else v for v, r in self.pairs)
 
 
 def _save_input(value):
+    """What to keep of an argument, and its version."""
     if isinstance(value, Tensor):
         if active.watching and local.saved_tensors_hooks:
-            return Packed(value)
-        saved = _new(SavedTensor)
-        saved.tensor = value
-        storage = value._storage
-        saved.version = 0 if storage is None else storage.version
-        return saved
+            return Packed(value), RESTORED
+        return value, value._version
     if isinstance(value, (list, tuple)) and any(isinstance(v, Tensor) for v in value):
-        return SavedSequence([_save_input(v) for v in value])
-    return value
+        return SavedSequence([_save_item(v) for v in value]), RESTORED
+    return value, None
+
+
+def _save_item(value):
+    saved, version = _save_input(value)
+    if version is None or version is RESTORED:
+        return saved, version
+    return SavedInput(saved), RESTORED
 
 
 def _save_output(tensor, number):
+    """What to keep of a result, and `RESTORED`."""
     if active.watching and local.saved_tensors_hooks:
-        return Packed(tensor.detach())
+        return Packed(tensor.detach()), RESTORED
     saved = _new(SavedOutput)
     saved.array = tensor._array
     saved.dtype = tensor._dtype
     storage = saved.storage = storage_of(tensor)
     saved.version = storage.version
     saved.number = number
-    return saved
+    return saved, RESTORED
 
 
-def _overwritten(saved, tensor, node):
+def _overwritten(tensor, version, node):
     maker = "" if tensor.grad_fn is None else (
         f", which is output {tensor.output_nr} of {tensor.grad_fn.name()},"
     )
@@ -273,10 +310,13 @@ def _overwritten(saved, tensor, node):
     return (
         "one of the variables needed for gradient computation has been modified by an inplace "
         f"operation: [{tensor._dtype} {shape}]{maker} is at version {tensor._version}; expected "
-        f"version {saved.version} instead. It was saved by the operator '{node.operator.name}'. "
+        f"version {version} instead. It was saved by the operator '{node.operator.name}'. "
         "Hint: write out of place (x = x + 1 instead of x += 1) or clone it before; with "
         "autograd.set_detect_anomaly(True) the error also shows the forward line."
     )
+
+
+_NOTHING = (), ()
 
 
 def record(op, bound, output):
@@ -309,10 +349,11 @@ def record(op, bound, output):
     node = _new(plan.node_class or _class_of(op, bound, output))
     node.input_edges = edges
     node.plan = plan
-    node.saved = plan.collect(bound, output) if plan.captures else ()
+    node._extras = None
     node.sequence_nr = next_sequence()
+    node.saved, node.versions = plan.collect(bound, output) if plan.captures else _NOTHING
     if active.watching and local.anomaly:
-        node.forward_trace = _trace()
+        node._more().forward_trace = _trace()
     if op.kind == "pointwise":
         node.output_shape = output._array.shape
         node.output_dtype = output._dtype
@@ -360,10 +401,11 @@ def make_node(op, plan, bound, edges, outputs):
     node = _new(plan.node_class or _class_of(op, bound, outputs))
     node.input_edges = edges
     node.plan = plan
-    node.saved = plan.collect(bound, outputs)
+    node._extras = None
     node.sequence_nr = next_sequence()
+    node.saved, node.versions = plan.collect(bound, outputs)
     if active.watching and local.anomaly:
-        node.forward_trace = _trace()
+        node._more().forward_trace = _trace()
     return node
 
 
@@ -377,11 +419,12 @@ def _class_of(op, bound, outputs):
 
 def _save_outputs(outputs):
     if outputs is None:
-        return None
+        return None, None
     if isinstance(outputs, (tuple, list)):
-        return SavedSequence(
-            [None if o is None else _save_output(o, i) for i, o in enumerate(outputs)]
-        )
+        pairs = [
+            (None, None) if o is None else _save_output(o, i) for i, o in enumerate(outputs)
+        ]
+        return SavedSequence(pairs), RESTORED
     return _save_output(outputs, 0)
 
 

@@ -238,7 +238,7 @@ def _finish_node(node, op, bound, target):
         first = op.operands[0]
         # The view's own gradient arrives at the edge of the operand written to, if it has one.
         place = list(op.targets).index(first) if first in op.targets else None
-        node.shape, node.dtype = target._array.shape, target._dtype
+        node.output_shape, node.output_dtype = target._array.shape, target._dtype
         rebase(target, node, place)
     node.save_result(target)
 
