@@ -1,0 +1,546 @@
+"""The thread pool's machine code, as LLVM IR.
+
+Worker threads never enter Python: they wait inside this code, spinning for some microseconds and
+then parked in the kernel of the operating system. One launch at a time owns the pool; whoever
+finds it taken (another thread, or a task that launches again) runs its tasks itself, one by one.
+
+A launch publishes its tasks under a new *epoch*, takes tasks together with the workers off one
+atomic counter, then closes the epoch and waits only for workers that have entered it. Workers that
+wake too late find it closed: the launcher never waits for a thread to be scheduled.
+
+Functions, besides `worker`:
+
+    void pool_run(ptr kernel, ptr slots, i64 tasks)
+        Calls kernel(slots, task) for each task once, on several threads, and returns when all are
+        done. Other JIT code may declare and call it.
+    i32 pool_run_polled(ptr kernel, ptr slots, i64 tasks, ptr poll, ptr data)
+        The same, and calls poll(data) on the launching thread every now and then; where that is
+        not 0, no more tasks are handed out and its value is returned. FORKED: poll has forked,
+        this is the child, and the tasks that ran on other threads are lost.
+"""
+
+import platform
+import signal
+import sys
+import time
+
+# Where things lie in the state, in bytes. What different threads write lies two cache lines
+# apart, since neighbouring lines are fetched in pairs.
+WORD = 0            # i64: epoch << 32 | open << 16 | workers inside
+ALLOWED = 8         # i32: how many workers may enter this launch
+KERNEL, SLOTS, TASKS, MODE = 16, 24, 32, 40
+NEXT = 128          # i64: the next task
+LOCK = 256          # i32: 1 while a launch owns the pool
+STARTED = 260       # i32: how many workers there are
+FORKS = 264         # i32: how often this process is the child of a fork
+SLEEPERS = 384      # i32: how many workers are parked
+THREADS = 512       # i32: how many threads may work, the launching one included
+SPIN = 516          # i32: how many turns a worker spins before it parks
+MUTEX, CONDITION = 640, 704
+SIZE = 768
+
+FORKED = -1
+POLL_INTERVAL = 50_000_000      # nanoseconds
+
+_FUTEX_CALL = {"x86_64": 202, "aarch64": 98}
+
+_X86_MODE = ("""
+declare void @llvm.x86.sse2.pause()
+declare void @llvm.x86.sse.stmxcsr(ptr)
+declare void @llvm.x86.sse.ldmxcsr(ptr)
+define internal void @relax() alwaysinline {
+  call void @llvm.x86.sse2.pause()
+  ret void
+}
+define internal void @mode_save() {
+  call void @llvm.x86.sse.stmxcsr(ptr getelementptr (i8, ptr @pool, i64 {MODE}))
+  ret void
+}
+define internal void @mode_adopt() {
+  call void @llvm.x86.sse.ldmxcsr(ptr getelementptr (i8, ptr @pool, i64 {MODE}))
+  ret void
+}
+""")
+
+_ARM_MODE = """
+declare void @llvm.aarch64.hint(i32)
+declare i64 @llvm.aarch64.get.fpcr()
+declare void @llvm.aarch64.set.fpcr(i64)
+define internal void @relax() {
+  call void @llvm.aarch64.hint(i32 1)
+  ret void
+}
+define internal void @mode_save() {
+  %mode = call i64 @llvm.aarch64.get.fpcr()
+  store i64 %mode, ptr getelementptr (i8, ptr @pool, i64 {MODE})
+  ret void
+}
+define internal void @mode_adopt() {
+  %mode = load i64, ptr getelementptr (i8, ptr @pool, i64 {MODE})
+  call void @llvm.aarch64.set.fpcr(i64 %mode)
+  ret void
+}
+"""
+
+_ANY_MODE = """
+define internal void @relax() {
+  ret void
+}
+define internal void @mode_save() {
+  ret void
+}
+define internal void @mode_adopt() {
+  ret void
+}
+"""
+
+# Parks until the epoch is no longer %seen, or returns early; wakes at least %many of the parked.
+_FUTEX = """
+declare i64 @syscall(i64, ...)
+define internal void @pool_prepare_parking() {
+  ret void
+}
+define internal void @park(i32 %seen) {
+  %epoch = getelementptr i8, ptr @pool, i64 4
+  call i64 (i64, ...) @syscall(i64 {FUTEX}, ptr %epoch, i32 128, i32 %seen, ptr null)
+  ret void
+}
+define internal void @wake(i32 %many) {
+  %epoch = getelementptr i8, ptr @pool, i64 4
+  call i64 (i64, ...) @syscall(i64 {FUTEX}, ptr %epoch, i32 129, i32 %many)
+  ret void
+}
+"""
+
+_CONDITION = """
+declare i32 @pthread_mutex_init(ptr, ptr)
+declare i32 @pthread_mutex_lock(ptr)
+declare i32 @pthread_mutex_unlock(ptr)
+declare i32 @pthread_cond_init(ptr, ptr)
+declare i32 @pthread_cond_wait(ptr, ptr)
+declare i32 @pthread_cond_broadcast(ptr)
+define internal void @pool_prepare_parking() {
+  %mutex = getelementptr i8, ptr @pool, i64 {MUTEX}
+  %condition = getelementptr i8, ptr @pool, i64 {CONDITION}
+  call i32 @pthread_mutex_init(ptr %mutex, ptr null)
+  call i32 @pthread_cond_init(ptr %condition, ptr null)
+  ret void
+}
+define internal void @park(i32 %seen) {
+  %mutex = getelementptr i8, ptr @pool, i64 {MUTEX}
+  %condition = getelementptr i8, ptr @pool, i64 {CONDITION}
+  call i32 @pthread_mutex_lock(ptr %mutex)
+  br label %look
+look:
+  %epoch = call i32 @pool_epoch()
+  %same = icmp eq i32 %epoch, %seen
+  br i1 %same, label %wait, label %leave
+wait:
+  call i32 @pthread_cond_wait(ptr %condition, ptr %mutex)
+  br label %look
+leave:
+  call i32 @pthread_mutex_unlock(ptr %mutex)
+  ret void
+}
+define internal void @wake(i32 %many) {
+  %mutex = getelementptr i8, ptr @pool, i64 {MUTEX}
+  %condition = getelementptr i8, ptr @pool, i64 {CONDITION}
+  call i32 @pthread_mutex_lock(ptr %mutex)
+  call i32 @pthread_cond_broadcast(ptr %condition)
+  call i32 @pthread_mutex_unlock(ptr %mutex)
+  ret void
+}
+"""
+
+_WORKER = """
+@pool = global [{SIZE} x i8] zeroinitializer, align 128
+
+define internal i32 @pool_epoch() {
+  %word = load atomic i64, ptr @pool seq_cst, align 8
+  %high = lshr i64 %word, 32
+  %epoch = trunc i64 %high to i32
+  ret i32 %epoch
+}
+
+; %birth: the epoch before the launch that made this worker << 32 | the worker's number
+define internal ptr @worker(ptr %birth) {
+  %sleepers = getelementptr i8, ptr @pool, i64 {SLEEPERS}
+  %next = getelementptr i8, ptr @pool, i64 {NEXT}
+  %bits = ptrtoint ptr %birth to i64
+  %number = trunc i64 %bits to i32
+  %high = lshr i64 %bits, 32
+  %first = trunc i64 %high to i32
+  %seen.var = alloca i32
+  %spins = alloca i32
+  store i32 %first, ptr %seen.var
+  br label %top
+
+top:
+  store i32 0, ptr %spins
+  br label %wait
+
+wait:
+  %seen = load i32, ptr %seen.var
+  %epoch = call i32 @pool_epoch()
+  %changed = icmp ne i32 %epoch, %seen
+  br i1 %changed, label %enter, label %idle
+
+idle:
+  %spin = load i32, ptr %spins
+  %spin.next = add i32 %spin, 1
+  store i32 %spin.next, ptr %spins
+  %limit = call i32 @spin_limit(i32 %number)
+  %again = icmp slt i32 %spin, %limit
+  br i1 %again, label %pause, label %sleep
+
+pause:
+  call void @relax()
+  br label %wait
+
+sleep:
+  atomicrmw add ptr %sleepers, i32 1 seq_cst
+  call void @park(i32 %seen)
+  atomicrmw sub ptr %sleepers, i32 1 seq_cst
+  br label %top
+
+enter:
+  %word = load atomic i64, ptr @pool acquire, align 8
+  %word.high = lshr i64 %word, 32
+  %word.epoch = trunc i64 %word.high to i32
+  store i32 %word.epoch, ptr %seen.var
+  %open.bit = and i64 %word, 65536
+  %open = icmp ne i64 %open.bit, 0
+  br i1 %open, label %room, label %top
+
+room:
+  %allowed.at = getelementptr i8, ptr @pool, i64 {ALLOWED}
+  %allowed = load atomic i32, ptr %allowed.at monotonic, align 4
+  %inside.bits = and i64 %word, 65535
+  %inside = trunc i64 %inside.bits to i32
+  %fits = icmp slt i32 %inside, %allowed
+  br i1 %fits, label %try, label %top
+
+try:
+  %word.new = add i64 %word, 1
+  %try.pair = cmpxchg ptr @pool, i64 %word, i64 %word.new acq_rel monotonic
+  %entered = extractvalue { i64, i1 } %try.pair, 1
+  br i1 %entered, label %work, label %enter
+
+work:
+  ; Denormals and rounding as on the launching thread: bits must not depend on who computes them.
+  call void @mode_adopt()
+  %kernel.at = getelementptr i8, ptr @pool, i64 {KERNEL}
+  %slots.at = getelementptr i8, ptr @pool, i64 {SLOTS}
+  %tasks.at = getelementptr i8, ptr @pool, i64 {TASKS}
+  %kernel = load ptr, ptr %kernel.at
+  %slots = load ptr, ptr %slots.at
+  %tasks = load i64, ptr %tasks.at
+  br label %take
+
+take:
+  %task = atomicrmw add ptr %next, i64 1 monotonic
+  %some = icmp slt i64 %task, %tasks
+  br i1 %some, label %run, label %leave
+
+run:
+  call void %kernel(ptr %slots, i64 %task)
+  br label %take
+
+leave:
+  atomicrmw sub ptr @pool, i64 1 release
+  br label %top
+}
+
+; Workers beyond the number of threads asked for do not spin.
+define internal i32 @spin_limit(i32 %number) {
+  %threads.at = getelementptr i8, ptr @pool, i64 {THREADS}
+  %spin.at = getelementptr i8, ptr @pool, i64 {SPIN}
+  %threads = load atomic i32, ptr %threads.at monotonic, align 4
+  %spin = load atomic i32, ptr %spin.at monotonic, align 4
+  %after = add i32 %number, 1
+  %wanted = icmp slt i32 %after, %threads
+  %limit = select i1 %wanted, i32 %spin, i32 0
+  ret i32 %limit
+}
+"""
+
+# Signals are for Python's threads; workers take only those that a fault of their own raises.
+_GROW = """
+declare i32 @sigfillset(ptr)
+declare i32 @sigdelset(ptr, i32)
+declare i32 @pthread_sigmask(i32, ptr, ptr)
+declare i32 @pthread_create(ptr, ptr, ptr, ptr)
+declare i32 @pthread_detach(ptr)
+
+; Makes workers until there are %wanted; if the system refuses, the pool stays smaller.
+define internal void @grow(i32 %wanted) noinline {
+  %started.at = getelementptr i8, ptr @pool, i64 {STARTED}
+  %threads.at = getelementptr i8, ptr @pool, i64 {THREADS}
+  %thread.at = alloca ptr
+  %all = alloca [128 x i8], align 16
+  %old = alloca [128 x i8], align 16
+  call i32 @sigfillset(ptr %all)
+{UNBLOCK}
+  call i32 @pthread_sigmask(i32 {SETMASK}, ptr %all, ptr %old)
+  %epoch = call i32 @pool_epoch()
+  %epoch.wide = zext i32 %epoch to i64
+  %epoch.high = shl i64 %epoch.wide, 32
+  br label %more
+
+more:
+  %started = load i32, ptr %started.at
+  %missing = icmp slt i32 %started, %wanted
+  br i1 %missing, label %make, label %done
+
+make:
+  %number = zext i32 %started to i64
+  %bits = or i64 %epoch.high, %number
+  %birth = inttoptr i64 %bits to ptr
+  %failed = call i32 @pthread_create(ptr %thread.at, ptr null, ptr @worker, ptr %birth)
+  %started.new = add i32 %started, 1
+  %ok = icmp eq i32 %failed, 0
+  br i1 %ok, label %made, label %refused
+
+made:
+  %thread = load ptr, ptr %thread.at
+  call i32 @pthread_detach(ptr %thread)
+  store i32 %started.new, ptr %started.at
+  br label %more
+
+refused:
+  store atomic i32 %started.new, ptr %threads.at monotonic, align 4
+  br label %done
+
+done:
+  call i32 @pthread_sigmask(i32 {SETMASK}, ptr %old, ptr null)
+  ret void
+}
+"""
+
+_RUN = """
+declare i32 @clock_gettime(i32, ptr)
+declare i32 @sched_yield()
+
+define internal i64 @clock() {
+  %time = alloca [2 x i64]
+  call i32 @clock_gettime(i32 {CLOCK}, ptr %time)
+  %seconds = load i64, ptr %time
+  %rest.at = getelementptr i64, ptr %time, i64 1
+  %rest = load i64, ptr %rest.at
+  %whole = mul i64 %seconds, 1000000000
+  %now = add i64 %whole, %rest
+  ret i64 %now
+}
+
+define void @pool_run(ptr %kernel, ptr %slots, i64 %tasks) {
+  call i32 @pool_run_polled(ptr %kernel, ptr %slots, i64 %tasks, ptr null, ptr null)
+  ret void
+}
+
+define i32 @pool_run_polled(ptr %kernel, ptr %slots, i64 %tasks, ptr %poll, ptr %data) {
+  %lock = getelementptr i8, ptr @pool, i64 {LOCK}
+  %forks.at = getelementptr i8, ptr @pool, i64 {FORKS}
+  %shared = getelementptr i8, ptr @pool, i64 {NEXT}
+  %threads.at = getelementptr i8, ptr @pool, i64 {THREADS}
+  %own = alloca i64                 ; the next task, where the launcher is alone
+  %last.var = alloca i64            ; when signals were looked at; 0: never
+  %turns = alloca i64
+  store i64 0, ptr %own
+  store i64 0, ptr %last.var
+  store i64 0, ptr %turns
+  %forks = load i32, ptr %forks.at
+  %threads = load atomic i32, ptr %threads.at monotonic, align 4
+  %several = icmp sgt i32 %threads, 1
+  %many = icmp sgt i64 %tasks, 1
+  %want = and i1 %several, %many
+  br i1 %want, label %claim, label %loop
+
+claim:
+  %claim.pair = cmpxchg ptr %lock, i32 0, i32 1 acquire monotonic
+  %claimed = extractvalue { i32, i1 } %claim.pair, 1
+  br i1 %claimed, label %open, label %loop
+
+open:
+  call void @publish(ptr %kernel, ptr %slots, i64 %tasks, i32 %threads)
+  br label %loop
+
+loop:
+  %next = phi ptr [ %own, %0 ], [ %own, %claim ], [ %shared, %open ]
+  br label %take
+
+take:
+  %task = atomicrmw add ptr %next, i64 1 monotonic
+  %some = icmp slt i64 %task, %tasks
+  br i1 %some, label %run, label %out
+
+run:
+  call void %kernel(ptr %slots, i64 %task)
+  %unpolled = icmp eq ptr %poll, null
+  br i1 %unpolled, label %take, label %watch
+
+watch:
+  %now = call i64 @clock()
+  %last = load i64, ptr %last.var
+  %never = icmp eq i64 %last, 0
+  br i1 %never, label %note, label %due
+
+note:
+  store i64 %now, ptr %last.var
+  br label %take
+
+due:
+  %since = sub i64 %now, %last
+  %early = icmp slt i64 %since, {POLL_INTERVAL}
+  br i1 %early, label %take, label %ask
+
+ask:
+  %answer = call i32 %poll(ptr %data)
+  %after = call i64 @clock()
+  store i64 %after, ptr %last.var
+  %forks.now = load i32, ptr %forks.at
+  %forked = icmp ne i32 %forks.now, %forks
+  %together = icmp eq ptr %next, %shared
+  %lost = and i1 %forked, %together
+  br i1 %lost, label %orphan, label %heed
+
+orphan:
+  ret i32 {FORKED}
+
+heed:
+  %go = icmp eq i32 %answer, 0
+  br i1 %go, label %take, label %stop
+
+stop:
+  atomicrmw xchg ptr %next, i64 %tasks monotonic
+  br label %out
+
+out:
+  %result = phi i32 [ 0, %take ], [ %answer, %stop ]
+  %alone = icmp eq ptr %next, %own
+  br i1 %alone, label %done, label %close
+
+close:
+  atomicrmw and ptr @pool, i64 -65537 acq_rel
+  br label %join
+
+join:
+  %word = load atomic i64, ptr @pool acquire, align 8
+  %inside = and i64 %word, 65535
+  %busy = icmp ne i64 %inside, 0
+  br i1 %busy, label %linger, label %free
+
+linger:
+  %turn = load i64, ptr %turns
+  %turn.next = add i64 %turn, 1
+  store i64 %turn.next, ptr %turns
+  %patient = icmp slt i64 %turn, {PATIENCE}
+  br i1 %patient, label %pause, label %yield
+
+pause:
+  call void @relax()
+  br label %join
+
+yield:
+  call i32 @sched_yield()
+  br label %join
+
+free:
+  store atomic i32 0, ptr %lock release, align 4
+  br label %done
+
+done:
+  ret i32 %result
+}
+
+; Opens a new epoch with these tasks, and wakes workers where too few are awake.
+define internal void @publish(ptr %kernel, ptr %slots, i64 %tasks, i32 %threads) {
+  %allowed.at = getelementptr i8, ptr @pool, i64 {ALLOWED}
+  %kernel.at = getelementptr i8, ptr @pool, i64 {KERNEL}
+  %slots.at = getelementptr i8, ptr @pool, i64 {SLOTS}
+  %tasks.at = getelementptr i8, ptr @pool, i64 {TASKS}
+  %next = getelementptr i8, ptr @pool, i64 {NEXT}
+  %started.at = getelementptr i8, ptr @pool, i64 {STARTED}
+  %sleepers.at = getelementptr i8, ptr @pool, i64 {SLEEPERS}
+  %threads.wide = sext i32 %threads to i64
+  %fewer = icmp slt i64 %tasks, %threads.wide
+  %hands.wide = select i1 %fewer, i64 %tasks, i64 %threads.wide
+  %hands = trunc i64 %hands.wide to i32
+  %allowed = sub i32 %hands, 1
+  %before = load i32, ptr %started.at
+  %missing = icmp slt i32 %before, %allowed
+  br i1 %missing, label %hire, label %fill
+
+hire:
+  call void @grow(i32 %allowed)
+  br label %fill
+
+fill:
+  call void @mode_save()
+  store ptr %kernel, ptr %kernel.at
+  store ptr %slots, ptr %slots.at
+  store i64 %tasks, ptr %tasks.at
+  store atomic i32 %allowed, ptr %allowed.at monotonic, align 4
+  store atomic i64 0, ptr %next monotonic, align 8
+  %word = load atomic i64, ptr @pool monotonic, align 8
+  %epoch = lshr i64 %word, 32
+  %epoch.next = add i64 %epoch, 1
+  %high = shl i64 %epoch.next, 32
+  %fresh = or i64 %high, 65536
+  atomicrmw xchg ptr @pool, i64 %fresh seq_cst
+  %sleepers = load atomic i32, ptr %sleepers.at seq_cst, align 4
+  %started = load i32, ptr %started.at
+  %awake = sub i32 %started, %sleepers
+  %short = sub i32 %allowed, %awake
+  %call = icmp sgt i32 %short, 0
+  br i1 %call, label %rouse, label %done
+
+rouse:
+  call void @wake(i32 %short)
+  br label %done
+
+done:
+  ret void
+}
+
+; To be called before the first launch, and in the child of a fork, which has no workers. A launch
+; of the parent may have been under way.
+define void @pool_reset(i32 %forks) {
+  %lock = getelementptr i8, ptr @pool, i64 {LOCK}
+  %started = getelementptr i8, ptr @pool, i64 {STARTED}
+  %forks.at = getelementptr i8, ptr @pool, i64 {FORKS}
+  %sleepers = getelementptr i8, ptr @pool, i64 {SLEEPERS}
+  store i64 0, ptr @pool
+  store i32 0, ptr %lock
+  store i32 0, ptr %started
+  store i32 0, ptr %sleepers
+  store i32 %forks, ptr %forks.at
+  call void @pool_prepare_parking()
+  ret void
+}
+"""
+
+
+def pool_ir(machine=None, futex=None):
+    """Return the pool's IR for this operating system.
+
+    machine: as `platform.machine()` says; futex: whether to park by Linux's futex rather than by a
+    condition variable; None: as this machine can.
+    """
+    machine = {"AMD64": "x86_64", "arm64": "aarch64"}.get(
+        machine or platform.machine(), machine or platform.machine())
+    if futex is None:
+        futex = sys.platform == "linux" and machine in _FUTEX_CALL
+    mode = {"x86_64": _X86_MODE, "aarch64": _ARM_MODE}.get(machine, _ANY_MODE)
+    faults = (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT)
+    values = {
+        "CLOCK": time.CLOCK_MONOTONIC,
+        "FUTEX": _FUTEX_CALL.get(machine, 0),
+        "PATIENCE": 4000,
+        "SETMASK": int(signal.SIG_SETMASK),
+        "UNBLOCK": "\n".join(f"  call i32 @sigdelset(ptr %all, i32 {int(s)})" for s in faults),
+        **{name: value for name, value in globals().items() if name.isupper() and name[0] != "_"},
+    }
+    text = "".join((_WORKER, mode, _FUTEX if futex else _CONDITION, _GROW, _RUN))
+    for name, value in values.items():
+        text = text.replace("{" + name + "}", str(value))
+    return text
