@@ -428,7 +428,7 @@ def instructions(block):
 
 def number(function):
     """Give values and variables their numbers, in the order in which they stand."""
-    count, variables = 0, 0
+    count, variables = 0, set()
     pending = [iter((*function.slots.values(), *function.body))]
     while pending:
         statement = next(pending[-1], None)
@@ -438,14 +438,30 @@ def number(function):
             if statement.type is not None:
                 statement.number = count
                 count += 1
-            elif statement.op == "set" and statement.attr.number is None:
-                statement.attr.number = variables
-                variables += 1
+            elif statement.op == "set" and statement.attr not in variables:
+                statement.attr.number = len(variables)
+                variables.add(statement.attr)
         else:
             if isinstance(statement, Loop):
                 statement.counter.number = count
                 count += 1
             pending.append(iter(statement.body))
+
+
+def describe(statement):
+    """One statement as a line of text, without what stands inside; `number` comes first."""
+    if isinstance(statement, Loop):
+        counter, start, stop, step = map(_name, statement[:4])
+        return f"loop {counter} from {start} to {stop} step {step}"
+    if isinstance(statement, Branch):
+        return f"when {_name(statement.condition)}"
+    parts = [statement.op, *map(_name, statement.args)]
+    if isinstance(statement.attr, Variable):
+        parts.insert(1, f"${statement.attr.number}")
+    elif statement.attr is not None:
+        parts.append(_attribute(statement.attr))
+    text = " ".join(parts)
+    return text if statement.type is None else f"%{statement.number}: {statement.type} = {text}"
 
 
 def _name(value):
@@ -455,31 +471,14 @@ def _name(value):
     return "task" if value.op == "task" else f"%{value.number}"
 
 
-def _write(block, lines, indent):
-    for statement in block:
-        if isinstance(statement, Value):
-            lines.append(indent + _line(statement))
-            continue
-        if isinstance(statement, Loop):
-            counter, *bounds = map(_name, statement[:4])
-            start, stop, step = bounds
-            lines.append(f"{indent}loop {counter} from {start} to {stop} step {step}")
-        else:
-            lines.append(f"{indent}when {_name(statement.condition)}")
-        _write(statement.body, lines, indent + "  ")
-
-
-def _line(value):
-    parts = [value.op, *map(_name, value.args)]
-    if isinstance(value.attr, Variable):
-        parts.insert(1, f"${value.attr.number}")
-    elif value.attr is not None:
-        parts.append(_attribute(value.attr))
-    text = " ".join(parts)
-    return text if value.type is None else f"%{value.number}: {value.type} = {text}"
-
-
 def _attribute(attr):
     if isinstance(attr, tuple):
         return ",".join(map(str, attr))
     return str(attr)
+
+
+def _write(block, lines, indent):
+    for statement in block:
+        lines.append(indent + describe(statement))
+        if not isinstance(statement, Value):
+            _write(statement.body, lines, indent + "  ")
