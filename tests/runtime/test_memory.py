@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from iskra.runtime import memory, memory_code
+from iskra.runtime import memory, memory_code, recycling
+from iskra.runtime.recycling import recycle_in
 
 F4 = np.dtype(np.float32)
 MIB = 1 << 20
@@ -276,7 +277,7 @@ def test_resize_in_place(start, ends):
 
 def test_numpy_works_on_recycled_memory_in_a_context():
     context = contextvars.copy_context()
-    memory.recycle_in(context)
+    recycle_in(context)
     x = np.arange(100_000.0)
     result = context.run(np.add, x, x)
     assert handler_of(result) == "iskra"
@@ -299,7 +300,7 @@ def test_numpy_works_on_recycled_memory_in_a_context():
 
 def test_resizing_small_arrays_in_a_context():
     context = contextvars.copy_context()
-    memory.recycle_in(context)
+    recycle_in(context)
     array = context.run(np.arange, 10)
     for end in (20, 3000, 30, 7, 0, 5):
         context.run(array.resize, end, refcheck=False)
@@ -315,18 +316,18 @@ def test_a_context_that_another_thread_is_in(monkeypatch):
         inside.set()
         leave.wait()
 
-    context.run(memory._mark.set, context)
+    context.run(recycling.mark.set, context)
     thread = threading.Thread(target=context.run, args=(stay,))
     thread.start()
     inside.wait()
-    monkeypatch.setattr(memory, "_waiting", [context])
+    monkeypatch.setattr(recycling, "waiting", [context])
     memory._equip()
-    assert memory._waiting == [context]
+    assert recycling.waiting == [context]
     assert handler_of(memory.empty((5000,), F4)) == "iskra"
     leave.set()
     thread.join()
     memory.empty((5000,), F4)
-    assert memory._waiting == []
+    assert recycling.waiting == []
     assert memory._make is memory._loaded.empty
     assert handler_of(context.run(np.ones, 5000)) == "iskra"
 
@@ -461,9 +462,10 @@ def test_without_the_allocator_numpy_serves(trouble):
     result = run(f"""
 import sys, contextvars, numpy as np
 from iskra.runtime import memory
+from iskra.runtime.recycling import recycle_in
 {trouble}
 context = contextvars.copy_context()
-memory.recycle_in(context)
+recycle_in(context)
 array = memory.empty((1024, 1024), np.dtype(np.float32))
 memory.empty_cache()
 print(memory.start(), array.shape, memory.memory_stats()["allocated"])
@@ -474,10 +476,11 @@ print(memory.start(), array.shape, memory.memory_stats()["allocated"])
 def test_a_context_that_this_thread_is_in_when_the_allocator_starts():
     result = run("""
 import contextvars, numpy as np
-from iskra.runtime import memory
+from iskra.runtime import memory, recycling
+from iskra.runtime.recycling import recycle_in
 context = contextvars.copy_context()
-memory.recycle_in(context)
+recycle_in(context)
 context.run(memory.empty, (1024, 1024), np.dtype(np.float32))
-print(np._core.multiarray.get_handler_name(context.run(np.ones, 5000)), memory._waiting)
+print(np._core.multiarray.get_handler_name(context.run(np.ones, 5000)), recycling.waiting)
 """)
     assert result.stdout == "iskra []\n", result.stderr

@@ -12,6 +12,7 @@ from iskra.core.naming import prefix
 from iskra.core.promotion import many, to_float
 from iskra.core.size import broadcast, format_shape, wrap_dim, wrap_dims
 from iskra.dispatch.operator import FLOAT, NONE
+from iskra.runtime.recycling import recycle_in
 from iskra.tensor import PERHAPS, Parameter, Tensor, storage_of, wrap
 from iskra.tensor.meta import compute as compute_meta
 from iskra.tensor.meta import has_meta
@@ -23,9 +24,11 @@ _NUMBERS = (bool, int, float, complex, np.number, np.bool_)
 
 
 # NumPy's warnings about overflow and the like are switched off in a context of our own, so that
-# the user's settings stay as they are. Entering it costs far less than np.errstate does.
+# the user's settings stay as they are. Entering it costs far less than np.errstate does. In it
+# NumPy takes its results' memory from our allocator, once that has started.
 _quiet = contextvars.copy_context()
 _quiet.run(np.seterr, all="ignore")
+recycle_in(_quiet)
 quiet_run = _quiet.run
 
 

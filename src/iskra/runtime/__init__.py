@@ -1,1 +1,14 @@
-"""Services below tensors: random streams on arrays."""
+"""Services below tensors: random streams, memory, machine code and the threads that run it.
+
+What is about machine code loads when it is first named, so that `import iskra` stays quick.
+"""
+
+import importlib
+
+_LAZY = ("jit", "memory", "random_kernels")
+
+
+def __getattr__(name):
+    if name in _LAZY:
+        return importlib.import_module(f"iskra.runtime.{name}")
+    raise AttributeError(f"module 'iskra.runtime' has no attribute '{name}'")

@@ -3,8 +3,8 @@ kernel takes to fill it; memory that was just in use does not.
 
 `empty` makes arrays on blocks of a caching allocator, which is machine code (`memory_code.py`) and
 known to NumPy as a memory handler (NEP 49). The arrays are ordinary ones that own their data: when
-NumPy deallocates one, its block returns to the allocator. `recycle_in` lets NumPy's own results
-use it too, in a context of the caller's choice.
+NumPy deallocates one, its block returns to the allocator. In the contexts that `recycling.py`
+knows, NumPy's own results are made that way too.
 
 How much is kept: free blocks hold never more than 256 MiB or half of the most that was ever in
 use, whichever is larger; then those whose size was not asked for longest go back to the system. All
@@ -14,7 +14,6 @@ The allocator starts with the first array of 1 MiB or more; until then, and on a
 whose objects lie in memory otherwise than expected, arrays come from NumPy alone.
 """
 
-import contextvars
 import ctypes
 import math
 import os
@@ -22,12 +21,10 @@ import threading
 
 import numpy as np
 
-from iskra.runtime import jit, memory_code
+from iskra.runtime import jit, memory_code, recycling
 from iskra.runtime.memory_arrays import OFFSETS, TABLE
 
-__all__ = [
-    "empty", "empty_cache", "memory_stats", "recycle_in", "reset_peak_memory_stats", "start",
-]
+__all__ = ["empty", "empty_cache", "memory_stats", "reset_peak_memory_stats", "start"]
 
 _STARTS_AT = 1 << 20  # bytes: below, loading the allocator would not pay
 _FLOOR = 256 << 20    # bytes of free blocks that are kept in any case
@@ -39,8 +36,6 @@ _SET_HANDLER, _GET_HANDLER, _DEFAULT_HANDLER = 304, 305, 306
 
 _starting = threading.RLock()
 _loaded = None   # the machine code, once there is any; False: this platform has none
-_waiting = []    # contexts that are to have the handler and have not
-_mark = contextvars.ContextVar("iskra memory", default=None)
 
 
 class _Handler(ctypes.Structure):
@@ -107,36 +102,25 @@ def start():
         if _loaded is None:
             _loaded = _load() if _layout_is_known() else False
             if _loaded:
+                recycling.started.append(_equip)
                 _equip()
             else:
                 _make = np.empty
     return bool(_loaded)
 
 
-def recycle_in(context):
-    """Let NumPy take the memory of arrays it makes in `context`, a `contextvars.Context`, here.
-
-    It begins when the allocator starts, or at once if it has.
-    """
-    context.run(_mark.set, context)
-    with _starting:
-        _waiting.append(context)
-        if _loaded:
-            _equip()
-
-
 def _equip():
     """Set the handler in the contexts that wait for it; choose what `empty` does from here on."""
     global _make
     with _starting:
-        for context in _waiting[:]:
+        for context in recycling.waiting[:]:
             if _set_handler_in(context):
-                _waiting.remove(context)
-        _make = _equipping if _waiting else _loaded.empty
+                recycling.waiting.remove(context)
+        _make = _equipping if recycling.waiting else _loaded.empty
 
 
 def _set_handler_in(context):
-    if _mark.get() is context:
+    if recycling.mark.get() is context:
         _loaded.set_handler(_loaded.capsule)
         return True
     try:
