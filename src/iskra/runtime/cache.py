@@ -3,7 +3,8 @@
 A broken cache is never an error. Where a folder cannot be made, read or written, kernels are
 compiled again; a file that is cut short or altered is noticed, removed and compiled again.
 
-Environment: ``ISKRA_CACHE_DIR`` (the folder; empty: no cache), ``ISKRA_CACHE_SIZE`` (MiB, 256).
+Environment: ``ISKRA_CACHE_DIR`` (the folder; empty: no cache), ``ISKRA_CACHE_SIZE`` (MiB, 256;
+0: no cache).
 """
 
 import contextlib
@@ -151,6 +152,7 @@ def limit_from(environment):
 def default_cache():
     """Return the process's cache, as the environment variables say at the first call."""
     try:
-        return ObjectCache(folder_from(os.environ), limit_from(os.environ))
+        folder, limit = folder_from(os.environ), limit_from(os.environ)
+        return ObjectCache(folder if limit else None, limit)
     except (OSError, RuntimeError):        # no home folder, no current folder
         return ObjectCache(None)

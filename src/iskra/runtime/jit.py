@@ -20,12 +20,12 @@ PASSES = ("sroa",)
 
 # Around everything that touches LLVM: its global context belongs to one thread at a time. Held
 # over a fork as well, so that the child does not inherit LLVM in the middle of something.
-_lock = threading.RLock()
-_loaded = {}
-_keys = set()
+lock = threading.RLock()
+os.register_at_fork(before=lock.acquire, after_in_parent=lock.release,
+                    after_in_child=lock.release)
 
-os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release,
-                    after_in_child=_lock.release)
+_loaded = {}        # by key and symbols
+_linked = set()     # the keys whose names the shared engine knows
 
 
 class Code:
@@ -54,21 +54,19 @@ def load(text, symbols=None, passes=PASSES):
     Raises RuntimeError for IR that does not parse or verify, and where a name is missing.
     Thread-safe. The same text with the same symbols is loaded once.
     """
-    symbols = symbols or {}
-    passes = tuple(passes)
-    identity = text, tuple(sorted(symbols.items())), passes
-    code = _loaded.get(identity)
-    if code is None:
-        with _lock:
-            code = _loaded.get(identity)
-            if code is None:
-                code = _loaded[identity] = _load(text, symbols, passes)
+    symbols = dict(symbols or {})
+    with lock:
+        key = _key(text, passes)
+        identity = key, tuple(sorted(symbols.items()))
+        code = _loaded.get(identity)
+        if code is None:
+            code = _loaded[identity] = _load(key, text, symbols, passes)
     return code
 
 
 def optimized(text, passes=PASSES):
     """Return the module's IR after the passes, as text."""
-    with _lock:
+    with lock:
         target = _host()
         return str(target.optimize(text, passes))
 
@@ -82,7 +80,7 @@ def assembly(text, triple=None, cpu=None, features="", passes=PASSES):
 
     Raises RuntimeError for IR that does not parse or verify and for an unknown triple.
     """
-    with _lock:
+    with lock:
         if triple is None and cpu is None and not features:
             target = _host()
         else:
@@ -93,11 +91,17 @@ def assembly(text, triple=None, cpu=None, features="", passes=PASSES):
 class _Target:
     """A machine that LLVM makes code for."""
 
-    def __init__(self, llvm, triple, cpu, features):
+    def __init__(self, llvm, triple, cpu, features, jit=False):
         self.llvm, self.triple, self.cpu, self.features = llvm, triple, cpu, features
-        self.machine = llvm.Target.from_triple(triple).create_target_machine(
-            cpu=cpu, features=features, opt=2, jit=True)
+        self.jit = jit
+        self.machine = self.new_machine()
         self.layout = str(self.machine.target_data)
+
+    def new_machine(self):
+        # For the process itself: code and data anywhere in its memory, and Python's far away.
+        model = "jitdefault" if self.jit else "default"
+        return self.llvm.Target.from_triple(self.triple).create_target_machine(
+            cpu=self.cpu, features=self.features, opt=2, jit=self.jit, codemodel=model)
 
     def parse(self, text):
         module = self.llvm.parse_assembly(text)
@@ -142,7 +146,7 @@ def _host():
     flags = features.flatten()
     if features.get("avx512f"):
         flags += ",-prefer-256-bit"         # the 512-bit registers are what the kernels are for
-    return _Target(llvm, llvm.get_process_triple(), llvm.get_host_cpu_name(), flags)
+    return _Target(llvm, llvm.get_process_triple(), llvm.get_host_cpu_name(), flags, jit=True)
 
 
 @functools.cache
@@ -154,10 +158,8 @@ def _cross(triple, cpu, features):
 
 
 def _new_engine():
-    llvm, host = _llvm(), _host()
-    machine = llvm.Target.from_triple(host.triple).create_target_machine(
-        cpu=host.cpu, features=host.features, opt=2, jit=True)
-    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+    llvm = _llvm()
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _host().new_machine())
     # Never disposed of: worker threads wait inside its code until the process is gone.
     engine._owned = True
     return engine
@@ -169,22 +171,24 @@ def _shared_engine():
     return _new_engine()
 
 
-def _load(text, symbols, passes):
-    llvm, host = _llvm(), _host()
-    version = ".".join(map(str, llvm.llvm_version_info))
-    key = cache.key_of(text, " ".join(passes), version, host.triple, host.cpu, host.features)
-    suffix = "." + key[:32]
+def _key(text, passes):
+    host, version = _host(), ".".join(map(str, _llvm().llvm_version_info))
+    return cache.key_of(text, " ".join(passes), version, host.triple, host.cpu, host.features)
+
+
+def _load(key, text, symbols, passes):
+    llvm, suffix = _llvm(), "." + key[:32]
     entry = cache.default_cache().get(key)
     if entry is None:
-        image, defines = host.compile(text, passes, suffix)
+        image, defines = _host().compile(text, passes, suffix)
         needs = _undefined(image)
         cache.default_cache().put(key, _pack(image, defines, needs))
     else:
         image, defines, needs = _unpack(entry)
-    # Code linked to other symbols before holds the names in the shared engine.
-    engine = _new_engine() if key in _keys else _shared_engine()
-    _keys.add(key)
+    # A second copy, linked to other symbols, needs an engine where its names are not taken.
+    engine = _new_engine() if key in _linked else _shared_engine()
     _provide(llvm, needs, symbols)
+    _linked.add(key)
     engine.add_object_file(llvm.object_file.ObjectFileRef.from_data(image))
     engine.finalize_object()
     return Code({name: engine.get_function_address(name + suffix) for name in defines})

@@ -44,11 +44,11 @@ POLL_INTERVAL = 50_000_000      # nanoseconds
 
 _FUTEX_CALL = {"x86_64": 202, "aarch64": 98}
 
-_X86_MODE = ("""
+_X86_MODE = """
 declare void @llvm.x86.sse2.pause()
 declare void @llvm.x86.sse.stmxcsr(ptr)
 declare void @llvm.x86.sse.ldmxcsr(ptr)
-define internal void @relax() alwaysinline {
+define internal void @relax() {
   call void @llvm.x86.sse2.pause()
   ret void
 }
@@ -60,7 +60,7 @@ define internal void @mode_adopt() {
   call void @llvm.x86.sse.ldmxcsr(ptr getelementptr (i8, ptr @pool, i64 {MODE}))
   ret void
 }
-""")
+"""
 
 _ARM_MODE = """
 declare void @llvm.aarch64.hint(i32)

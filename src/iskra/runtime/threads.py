@@ -5,7 +5,6 @@ Results never depend on the number of threads: kernels are split into tasks by s
 
 import contextlib
 import ctypes
-import functools
 import math
 import os
 from pathlib import Path
@@ -18,13 +17,13 @@ _MOST = 4096
 # one kernel to the next, far shorter than a time slice.
 _SPIN = 2000
 
-_forks = 0
 
+class _Pool:
+    """What there is one of in a process: each is None until it is needed."""
 
-class _Count:
-    """The number of threads asked for; None until someone asks."""
-
-    threads = None
+    threads = None      # the number of threads
+    code = None         # the pool's code
+    forks = 0           # how many forks lie between this process and the first one
 
 
 def get_num_threads():
@@ -33,9 +32,9 @@ def get_num_threads():
     At first: what OMP_NUM_THREADS says; else the number of cores that this process may run on
     (its CPU affinity, two hyper-threads counting as one core), within its cgroup's CPU quota.
     """
-    if _Count.threads is None:
-        _Count.threads = default_num_threads()
-    return _Count.threads
+    if _Pool.threads is None:
+        _Pool.threads = default_num_threads()
+    return _Pool.threads
 
 
 def set_num_threads(threads):
@@ -47,12 +46,11 @@ def set_num_threads(threads):
         raise TypeError(f"set_num_threads expects an int, but got {type(threads).__name__}")
     if threads < 1:
         raise RuntimeError(f"set_num_threads expects a positive integer, but got {threads}")
-    _Count.threads = min(threads, _MOST)
-    if pool.cache_info().currsize:
-        _tell(pool())
+    _Pool.threads = min(threads, _MOST)
+    if _Pool.code is not None:
+        _tell(_Pool.code)
 
 
-@functools.cache
 def pool():
     """Return the loaded pool (`jit.Code`), without any worker yet.
 
@@ -60,11 +58,15 @@ def pool():
     symbols): ``void pool_run(ptr kernel, ptr slots, i64 tasks)`` and ``pool_run_polled``, which
     `pool_ir` describes.
     """
-    code = jit.load(pool_ir.pool_ir())
-    _reset(code)
-    _tell(code)
-    os.register_at_fork(after_in_child=_after_fork)
-    return code
+    if _Pool.code is None:
+        with jit.lock:
+            if _Pool.code is None:
+                code = jit.load(pool_ir.pool_ir())
+                _reset(code)
+                _tell(code)
+                os.register_at_fork(after_in_child=_after_fork)
+                _Pool.code = code
+    return _Pool.code
 
 
 def _tell(code):
@@ -74,14 +76,12 @@ def _tell(code):
 
 
 def _reset(code):
-    ctypes.PYFUNCTYPE(None, ctypes.c_int32)(code.address("pool_reset"))(_forks)
+    ctypes.PYFUNCTYPE(None, ctypes.c_int32)(code.address("pool_reset"))(_Pool.forks)
 
 
 def _after_fork():
-    global _forks
-    _forks += 1
-    _reset(pool())
-    _tell(pool())
+    _Pool.forks += 1
+    _reset(_Pool.code)
 
 
 def default_num_threads(environment=os.environ, system=Path("/")):
