@@ -4,17 +4,8 @@ Each instruction becomes one or a few of LLVM's, with no fast-math flags: the bi
 the IR fixes. Variables become stack slots, which LLVM's SROA pass turns into registers.
 """
 
-import struct
-
-from iskra.codegen.ir import Loop, Value, number
-
-_KINDS = {
-    "i1": "i1", "i8": "i8", "i16": "i16", "i32": "i32", "i64": "i64",
-    "u8": "i8", "u16": "i16", "u32": "i32", "u64": "i64",
-    # bfloat16 is carried as its bits: not every target computes with it, and none needs to.
-    "f16": "half", "bf16": "i16", "f32": "float", "f64": "double", "ptr": "ptr",
-}
-_SUFFIX = {"half": "f16", "float": "f32", "double": "f64", "ptr": "p0"}
+from iskra.codegen.ir import NARROW, Loop, Value, number
+from iskra.codegen.llvm_text import KINDS, SUFFIX, Writer, constant, llvm_type, memory_type
 
 
 def text(*functions):
@@ -24,49 +15,7 @@ def text(*functions):
     return "\n".join([*declarations.values(), "", *bodies])
 
 
-def llvm_type(type):
-    """LLVM's spelling of a type in a register."""
-    kind = _KINDS[type.kind]
-    return kind if type.lanes == 1 else f"<{type.lanes} x {kind}>"
-
-
-def memory_type(type):
-    """LLVM's spelling of a type in memory: bools are bytes there."""
-    return llvm_type(type.of("u8") if type.kind == "i1" else type)
-
-
-def constant(number, type):
-    """LLVM's spelling of a constant."""
-    kind = type.kind
-    if kind == "i1":
-        element = "true" if number else "false"
-    elif kind in ("f32", "f64"):
-        # LLVM writes floats as the bits of the double with that value.
-        if kind == "f32":
-            number = _to_float32(number)
-        element = f"0x{struct.unpack('<Q', struct.pack('<d', number))[0]:016X}"
-    elif kind == "f16":
-        element = f"0xH{struct.unpack('<H', struct.pack('<e', number))[0]:04X}"
-    elif kind == "bf16":
-        element = str(struct.unpack("<I", struct.pack("<f", number))[0] >> 16)
-    elif kind == "ptr":
-        element = "null"
-    else:
-        element = str(number)
-    if type.lanes == 1:
-        return element
-    return "<" + ", ".join([f"{_KINDS[kind]} {element}"] * type.lanes) + ">"
-
-
-def _to_float32(number):
-    try:
-        return struct.unpack("<f", struct.pack("<f", number))[0]
-    except OverflowError:
-        return float("inf") if number > 0 else float("-inf")
-
-
-_INTEGER = {"add": "add", "sub": "sub", "mul": "mul", "and": "and", "or": "or", "xor": "xor",
-            "shl": "shl"}
+_INTEGER = {"add": "add", "sub": "sub", "mul": "mul", "and": "and", "or": "or", "xor": "xor"}
 _FLOAT = {"add": "fadd", "sub": "fsub", "mul": "fmul", "div": "fdiv", "rem": "frem"}
 _ORDERED = {"lt": "olt", "le": "ole", "gt": "ogt", "ge": "oge", "eq": "oeq", "ne": "une"}
 _INTRINSICS = {"sqrt": "sqrt", "floor": "floor", "ceil": "ceil", "trunc": "trunc",
@@ -74,17 +23,14 @@ _INTRINSICS = {"sqrt": "sqrt", "floor": "floor", "ceil": "ceil", "trunc": "trunc
                "minimum": "minimum"}
 
 
-class _Lowering:
+class _Lowering(Writer):
     """One function on its way into LLVM's language."""
 
     def __init__(self, function, declarations):
+        super().__init__(declarations)
         self.function = function
-        self.declarations = declarations
-        self.lines = []
         self.stack = []  # allocas, which belong into the entry block
         self.variables = set()
-        self.count = 0
-        self.label = "body"  # of the block that is being written
 
     def text(self):
         number(self.function)
@@ -94,38 +40,6 @@ class _Lowering:
             f"define void @{self.function.name}(ptr %slots, i64 %task) nounwind {{",
             "entry:", *self.stack, "  br label %body", "body:", *self.lines, "  ret void", "}", "",
         ])
-
-    # Writing lines
-
-    def line(self, text):
-        self.lines.append("  " + text)
-
-    def fresh(self, prefix="t"):
-        self.count += 1
-        return f"{prefix}{self.count}"
-
-    def step(self, expression):
-        """One helping instruction; its name."""
-        name = "%" + self.fresh()
-        self.line(f"{name} = {expression}")
-        return name
-
-    def define(self, value, expression):
-        self.line(f"%v{value.number} = {expression}")
-
-    def name(self, value):
-        if value.op == "const":
-            return constant(value.attr, value.type)
-        return "%task" if value.op == "task" else f"%v{value.number}"
-
-    def typed(self, value):
-        return f"{llvm_type(value.type)} {self.name(value)}"
-
-    def intrinsic(self, name, result, arguments):
-        """A call of an LLVM intrinsic; `arguments` are ``(type, name)`` pairs."""
-        types = ", ".join(t for t, _ in arguments)
-        self.declarations[name] = f"declare {result} @{name}({types})"
-        return f"call {result} @{name}(" + ", ".join(f"{t} {n}" for t, n in arguments) + ")"
 
     # Statements
 
@@ -163,10 +77,6 @@ class _Lowering:
         self.line(f"br label %{after}")
         self.begin(after)
 
-    def begin(self, label):
-        self.lines.append(f"{label}:")
-        self.label = label
-
     # Instructions
 
     def arithmetic(self, value):
@@ -181,21 +91,76 @@ class _Lowering:
                 op if op in ("eq", "ne") else ("s" if type.is_signed else "u") + op
             )
             return self.define(value, f"{compare} {left}, {right}")
-        if type.is_float:
-            instruction = _FLOAT[op]
-        elif op in _INTEGER:
-            instruction = _INTEGER[op]
-        else:
-            sign = "s" if type.is_signed else "u"
-            instruction = {"div": sign + "div", "rem": sign + "rem",
-                           "shr": "ashr" if type.is_signed else "lshr"}[op]
+        instruction = (_FLOAT if type.is_float else _INTEGER)[op]
         return self.define(value, f"{instruction} {left}, {right}")
+
+    def op_div(self, value):
+        """The quotient; integers divided by zero give 0, not the end of the process."""
+        if value.type.is_float:
+            return self.arithmetic(value)
+        dividend, divisor = value.args
+        safe, is_zero = self.safe_divisor(dividend, divisor)
+        sign, spelt = "s" if value.type.is_signed else "u", llvm_type(value.type)
+        quotient = f"{sign}div {self.typed(dividend)}, {safe}"
+        if not is_zero:
+            return self.define(value, quotient)
+        mask, zero = llvm_type(value.type.of("i1")), constant(0, value.type)
+        return self.define(
+            value, f"select {mask} {is_zero}, {spelt} {zero}, {spelt} {self.step(quotient)}")
+
+    def op_rem(self, value):
+        if value.type.is_float:
+            return self.arithmetic(value)
+        dividend, divisor = value.args
+        safe, _ = self.safe_divisor(dividend, divisor)
+        sign = "s" if value.type.is_signed else "u"
+        self.define(value, f"{sign}rem {self.typed(dividend)}, {safe}")
+
+    def safe_divisor(self, dividend, divisor):
+        """The divisor, but 1 where a processor would trap; and where it is 0, if it may be."""
+        if divisor.op == "const" and divisor.attr not in (0, -1):
+            return self.name(divisor), None
+        type = divisor.type
+        spelt, mask = llvm_type(type), llvm_type(type.of("i1"))
+        is_zero = unfit = self.step(f"icmp eq {self.typed(divisor)}, {constant(0, type)}")
+        if type.is_signed:
+            least = constant(-(1 << type.bits - 1), type)
+            is_least = self.step(f"icmp eq {self.typed(dividend)}, {least}")
+            negates = self.step(f"icmp eq {self.typed(divisor)}, {constant(-1, type)}")
+            too_large = self.step(f"and {mask} {is_least}, {negates}")
+            unfit = self.step(f"or {mask} {unfit}, {too_large}")
+        one = constant(1, type)
+        safe = f"select {mask} {unfit}, {spelt} {one}, {self.typed(divisor)}"
+        return self.step(safe), is_zero
+
+    def op_shl(self, value):
+        self.shift(value, "shl")
+
+    def op_shr(self, value):
+        self.shift(value, "ashr" if value.type.is_signed else "lshr")
+
+    def shift(self, value, instruction):
+        """Shift; everything goes out where the count is not below the width (LLVM's poison)."""
+        operand, count = value.args
+        type, spelt = value.type, llvm_type(value.type)
+        if count.op == "const" and 0 <= count.attr < type.bits:
+            return self.define(value, f"{instruction} {self.typed(operand)}, {self.name(count)}")
+        mask = llvm_type(type.of("i1"))
+        fits = self.step(f"icmp ult {self.typed(count)}, {constant(type.bits, type)}")
+        if instruction == "ashr":
+            most = constant(type.bits - 1, type)
+            bounded = self.step(f"select {mask} {fits}, {self.typed(count)}, {spelt} {most}")
+            return self.define(value, f"ashr {self.typed(operand)}, {bounded}")
+        # The shift's poison is not chosen, and unlike a branch's condition it does no harm.
+        shifted = self.step(f"{instruction} {self.typed(operand)}, {self.name(count)}")
+        zero = constant(0, type)
+        return self.define(value, f"select {mask} {fits}, {spelt} {shifted}, {spelt} {zero}")
 
     def call_intrinsic(self, name, value):
         type = value.type
         spelt = llvm_type(type)
         lanes = "" if type.lanes == 1 else f"v{type.lanes}"
-        suffix = lanes + (_SUFFIX.get(_KINDS[type.kind]) or _KINDS[type.kind])
+        suffix = lanes + (SUFFIX.get(KINDS[type.kind]) or KINDS[type.kind])
         arguments = [(spelt, self.name(a)) for a in value.args]
         self.define(value, self.intrinsic(f"llvm.{name}.{suffix}", spelt, arguments))
 
@@ -287,7 +252,7 @@ class _Lowering:
         if len(picked) == 1:
             spelt = llvm_type(value.type)
             return self.define(value, f"select i1 true, {spelt} {picked[0]}, {spelt} {picked[0]}")
-        spelt, kind = llvm_type(value.type), _KINDS[value.type.kind]
+        spelt, kind = llvm_type(value.type), KINDS[value.type.kind]
         vector = "poison"
         for i, element in enumerate(picked[:-1]):
             vector = self.step(f"insertelement {spelt} {vector}, {kind} {element}, i32 {i}")
@@ -304,7 +269,7 @@ class _Lowering:
         if value.type.lanes == 1:
             return self.define(value, self.scalar_constant(0, value.type))
         scalar = value.type._replace(lanes=1)
-        lanes = ", ".join(f"{_KINDS[kind]} {constant(i, scalar)}" for i in range(value.type.lanes))
+        lanes = ", ".join(f"{KINDS[kind]} {constant(i, scalar)}" for i in range(value.type.lanes))
         spelt = llvm_type(value.type)
         return self.define(value, f"select i1 true, {spelt} <{lanes}>, {spelt} <{lanes}>")
 
@@ -331,7 +296,7 @@ class _Lowering:
 
     def op_offset(self, value):
         pointer, index = value.args
-        kind = "i8" if value.attr == "i1" else _KINDS[value.attr]
+        kind = "i8" if value.attr == "i1" else KINDS[value.attr]
         self.define(value, f"getelementptr {kind}, ptr {self.name(pointer)}, {self.typed(index)}")
 
     def address(self, pointer, index, type):
@@ -376,7 +341,7 @@ class _Lowering:
 
     def vector_suffix(self, type):
         kind = memory_type(type._replace(lanes=1))
-        return f"v{type.lanes}{_SUFFIX.get(kind, kind)}"
+        return f"v{type.lanes}{SUFFIX.get(kind, kind)}"
 
     def to_memory(self, value):
         """The value as it lies in memory: ``(type, name)``."""
@@ -448,7 +413,7 @@ class _Lowering:
 
     def op_prefetch(self, value):
         pointer, index = value.args
-        kind = _KINDS[value.attr]
+        kind = KINDS[value.attr]
         address = self.step(f"getelementptr {kind}, ptr {self.name(pointer)}, {self.typed(index)}")
         self.line(self.intrinsic("llvm.prefetch.p0", "void", [
             ("ptr", address), ("i32", 0), ("i32", 3), ("i32", 1)]))
@@ -470,9 +435,9 @@ class _Lowering:
         if type.kind == "bf16":
             wide = self.step(self.widen_bf16(name, type))
             return self.recast(wide, type.of("f32"), kind)
+        if kind in NARROW and type.kind != "f32":
+            name, type = self.step(self.converted(name, type, "f32")), type.of("f32")
         if kind == "bf16":
-            if type.kind != "f32":
-                name, type = self.step(self.converted(name, type, "f32")), type.of("f32")
             return self.narrow_bf16(name, type)
         spelt, wanted = llvm_type(type), llvm_type(target)
         if type.is_float and target.is_float:
