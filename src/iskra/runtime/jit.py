@@ -56,7 +56,7 @@ def load(text, symbols=None, passes=PASSES):
     """
     symbols = dict(symbols or {})
     with lock:
-        key = _key(text, passes)
+        key = _key(text, passes, symbols)
         identity = key, tuple(sorted(symbols.items()))
         code = _loaded.get(identity)
         if code is None:
@@ -119,11 +119,18 @@ class _Target:
                     manager.run(module, builder)
         return module
 
-    def compile(self, text, passes, suffix):
-        """Return (object file, the names it defines); in it they carry the suffix."""
+    def compile(self, text, passes, suffix, symbols=()):
+        """Return (object file, the names it defines).
+
+        In it these names and those of `symbols` carry the suffix, to be the only ones in the
+        process: LLVM's table of names is one for all code, and keeps what it is told.
+        """
         module, names = self.optimize(text, passes), []
         for value in (*module.functions, *module.global_variables):
-            if value.linkage.name == "external" and not value.is_declaration:
+            if value.is_declaration:
+                if value.name in symbols:
+                    value.name += suffix
+            elif value.linkage.name == "external":
                 names.append(value.name)
                 value.name += suffix
         return self.machine.emit_object(module), names
@@ -171,23 +178,24 @@ def _shared_engine():
     return _new_engine()
 
 
-def _key(text, passes):
+def _key(text, passes, symbols):
     host, version = _host(), ".".join(map(str, _llvm().llvm_version_info))
-    return cache.key_of(text, " ".join(passes), version, host.triple, host.cpu, host.features)
+    return cache.key_of(text, " ".join(passes), " ".join(sorted(symbols)), version,
+                        host.triple, host.cpu, host.features)
 
 
 def _load(key, text, symbols, passes):
     llvm, suffix = _llvm(), "." + key[:32]
     entry = cache.default_cache().get(key)
     if entry is None:
-        image, defines = _host().compile(text, passes, suffix)
+        image, defines = _host().compile(text, passes, suffix, symbols)
         needs = _undefined(image)
         cache.default_cache().put(key, _pack(image, defines, needs))
     else:
         image, defines, needs = _unpack(entry)
     # A second copy, linked to other symbols, needs an engine where its names are not taken.
     engine = _new_engine() if key in _linked else _shared_engine()
-    _provide(llvm, needs, symbols)
+    _provide(llvm, needs, {name + suffix: address for name, address in symbols.items()})
     _linked.add(key)
     engine.add_object_file(llvm.object_file.ObjectFileRef.from_data(image))
     engine.finalize_object()
@@ -195,7 +203,7 @@ def _load(key, text, symbols, passes):
 
 
 def _provide(llvm, needs, symbols):
-    """Tell LLVM the addresses of `needs`; it would end the process where one is missing."""
+    """See that LLVM finds all that the code needs; it would end the process where it does not."""
     missing = []
     for name in needs:
         if name in symbols:
