@@ -74,6 +74,8 @@ def _decorator(kind, **fields):
         op.out_variant = lambda bound, out: write_out(op, bound, out)
         op.write = lambda bound: write_result(op, op.name + "_", bound)
         op.public = _public(op, body)
+        if op.short is None:
+            op.short = op.public
         if op.inplace:
             op.inplace_variant = make_inplace(op)
         return op.public

@@ -3,6 +3,7 @@
 import inspect
 
 from iskra.core.dtypes import BOOL, COMPLEX, FLOATING, INTEGER
+from iskra.dispatch.tape import pair_recorder
 
 # name -> Operator, in the order of declaration. Functions, methods, in-place and out= forms,
 # tests, stubs and docs are all derived from this table.
@@ -101,6 +102,7 @@ class Operator:
         self.node_classes = {}
         self.tape_plans = {}  # which targets want a gradient -> how to record the call
         self.public = None  # the function users call
+        self.short = None  # the same without settings, where Python's operators use it
         self.out_variant = None
         self.inplace_variant = None
 
@@ -121,8 +123,9 @@ class Operator:
         self.node_arguments = None if isinstance(self.node, str) else tuple(
             position[n] for n in self.node.__code__.co_varnames[: self.node.__code__.co_argcount]
         )
-        self.keywords = signature.names[signature.positional:] or None
         self.settings = signature.defaults[signature.positional:]
+        self.record_pair = pair_recorder(self)
+        self.keywords = signature.names[signature.positional:] or None
         self.starred = signature.rest is not None or signature.extra is not None
         # The position of an `inplace=` parameter, which the door acts on.
         self.inplace_flag = position.get("inplace") if self.kind != "composite" else None
@@ -181,7 +184,7 @@ class Operator:
 
 _DERIVED = frozenset((
     "signature", "operands", "formulas", "targets", "node_arguments", "keywords", "settings",
-    "starred", "inplace_flag", "setting_names", "dim_index", "dtype_index",
+    "starred", "record_pair", "inplace_flag", "setting_names", "dim_index", "dtype_index",
 ))
 
 

@@ -14,11 +14,21 @@ from iskra.dispatch.door import call
 from iskra.dispatch.execute import PASSED, as_view, constant, outside, quiet_run, return_type
 from iskra.dispatch.operator import NONE, SAME, bind, pack
 from iskra.dispatch.overrides import FOREIGN, scan
-from iskra.dispatch.tape import record
+from iskra.dispatch.tape import PLAIN, record
 from iskra.tensor import Parameter, Tensor
-from iskra.tensor.tensor import _new
+from iskra.tensor.tensor import _new as new
 
+empty = np.empty
 ndarray = np.ndarray
+
+
+def in_zero_dimensions(value):
+    """NumPy's scalar as an array; None for anything else, which needs a closer look."""
+    if not isinstance(value, np.generic):
+        return None
+    array = empty((), value.dtype)
+    array[()] = value
+    return array
 
 
 def unary(op):
@@ -26,18 +36,19 @@ def unary(op):
     plans = op.plans
 
     def function(input, **settings):
-        if (input.__class__ is Tensor or input.__class__ is Parameter) and not active.intercepting:
-            plan = plans.get(input._dtype)
-            if plan is not None and not settings:
-                try:
-                    array = quiet_run(plan[0], input._array)
-                except Exception:
-                    return call(op, (input,), settings)
-                if array.__class__ is not ndarray:
-                    return call(op, (input,), settings)
-                result = _new(Tensor)
+        cls = input.__class__
+        if (cls is Tensor or cls is Parameter) and not settings and not active.intercepting:
+            try:
+                compute, dtype = plans[input._dtype]
+                array = quiet_run(compute, input._array)
+            except Exception:
+                return call(op, (input,), settings)
+            if array.__class__ is not ndarray:
+                array = in_zero_dimensions(array)
+            if array is not None:
+                result = new(Tensor)
                 result._array = array
-                result._dtype = plan[1]
+                result._dtype = dtype
                 if input._requires_grad:
                     record(op, (input,) + op.settings, result)
                 return result
@@ -54,18 +65,22 @@ def unary_with_settings(op):
     plans = op.plans
 
     def function(input, *rest, **settings):
-        if (input.__class__ is Tensor or input.__class__ is Parameter) and not active.intercepting:
-            plan = plans.get(input._dtype)
-            if plan is not None and not rest and (not settings or settings == _not_inplace):
-                try:
-                    array = quiet_run(plan[0], input._array)
-                except Exception:
-                    return call(op, (input,), settings)
-                if array.__class__ is not ndarray:
-                    return call(op, (input,), settings)
-                result = _new(Tensor)
+        cls = input.__class__
+        if (
+            (cls is Tensor or cls is Parameter) and not rest and not active.intercepting
+            and (not settings or settings == _not_inplace)
+        ):
+            try:
+                compute, dtype = plans[input._dtype]
+                array = quiet_run(compute, input._array)
+            except Exception:
+                return call(op, (input,), settings)
+            if array.__class__ is not ndarray:
+                array = in_zero_dimensions(array)
+            if array is not None:
+                result = new(Tensor)
                 result._array = array
-                result._dtype = plan[1]
+                result._dtype = dtype
                 if input._requires_grad:
                     record(op, (input,) + op.signature.defaults[1:], result)
                 return result
@@ -78,36 +93,37 @@ def binary(op):
     """The public function of a pointwise operator with two operands."""
     plans = op.plans
 
-    def function(input, other, **settings):
-        if (input.__class__ is Tensor or input.__class__ is Parameter) and not settings:
+    def short(input, other):
+        cls, other_cls = input.__class__, other.__class__
+        if (cls is Tensor or cls is Parameter) and not active.intercepting:
             kind = input._dtype
-            if kind in plans and not active.intercepting:
-                compute, result_dtype = plans[kind]
-                cls = other.__class__
-                if cls is Tensor or cls is Parameter:
-                    if other._dtype is not kind:
-                        return call(op, (input, other), settings)
-                    operand = other._array
+            try:
+                compute, dtype = plans[kind]
+                if (other_cls is Tensor or other_cls is Parameter) and other._dtype is kind:
+                    array = quiet_run(compute, input._array, other._array)
                     taped = input._requires_grad or other._requires_grad
-                elif (cls is float or cls is int) and kind.is_floating_point:
-                    operand = constant(other, kind)
+                elif (other_cls is float or other_cls is int) and kind.is_floating_point:
+                    array = quiet_run(compute, input._array, constant(other, kind))
                     taped = input._requires_grad
                 else:
-                    return call(op, (input, other), settings)
-                try:
-                    array = quiet_run(compute, input._array, operand)
-                except Exception:
-                    return call(op, (input, other), settings)
-                if array.__class__ is not ndarray:
-                    return call(op, (input, other), settings)
-                result = _new(Tensor)
+                    return call(op, (input, other), {})
+            except Exception:
+                return call(op, (input, other), {})
+            if array.__class__ is not ndarray:
+                array = in_zero_dimensions(array)
+            if array is not None:
+                result = new(Tensor)
                 result._array = array
-                result._dtype = result_dtype
+                result._dtype = dtype
                 if taped:
-                    record(op, (input, other) + op.settings, result)
+                    op.record_pair(input, other, result)
                 return result
-        return call(op, (input, other), settings)
+        return call(op, (input, other), {})
 
+    def function(input, other, **settings):
+        return call(op, (input, other), settings) if settings else short(input, other)
+
+    op.short = short
     return function
 
 
@@ -129,17 +145,18 @@ def _arrays(op, args):
     """``(arrays, whether any tensor may be taped)``, or None where the call is not ordinary."""
     arrays = []
     taped = False
-    taken = op.taken
     kind = None
     for index, value in enumerate(args):
         cls = value.__class__
-        if cls is Tensor or cls is Parameter:
+        if cls in PLAIN:
             dtype = value._dtype
-            if dtype not in taken:
-                _takes(op, dtype)
-            if not taken[dtype] or kind is not dtype and kind is not None and op.one_dtype:
-                return None
-            kind = dtype
+            if dtype is not kind:
+                taken = op.taken
+                if not (taken[dtype] if dtype in taken else _takes(op, dtype)):
+                    return None
+                if kind is not None and op.one_dtype:
+                    return None
+                kind = dtype
             arrays.append(value._array)
             if value._requires_grad:
                 taped = True
@@ -166,7 +183,7 @@ def _list_arrays(op, value, kind, arrays):
         if item is None:
             found.append(None)
             continue
-        if item.__class__ is not Tensor and item.__class__ is not Parameter:
+        if item.__class__ not in PLAIN:
             return None
         dtype = item._dtype
         if not (op.taken[dtype] if dtype in op.taken else _takes(op, dtype)):
@@ -198,18 +215,23 @@ def _settle_dim(op, arrays, kwargs):
 
 def _wrapped(op, result):
     """Tensors around the body's results; None where they need a closer look."""
-    if result.__class__ is ndarray:
-        tensor = _new(Tensor)
-        tensor._array = result
-        tensor._dtype = of_numpy(result.dtype)
-        return tensor
-    if isinstance(result, np.generic):  # NumPy's answer for zero dimensions
-        return _wrapped(op, np.asarray(result))
-    if result.__class__ is tuple and op.outputs != 1:
-        tensors = [_wrapped(op, r) for r in result]
-        if not any(t is None for t in tensors):
-            return tuple(tensors) if op.result is None else return_type(op)(tensors)
-    return None
+    if op.outputs == 1 or result.__class__ is not tuple:
+        return _wrapped_array(result)
+    tensors = [None if r is None else _wrapped_array(r) for r in result]
+    if any(t is None and r is not None for t, r in zip(tensors, result, strict=True)):
+        return None
+    return tuple(tensors) if op.result is None else return_type(op)(tensors)
+
+
+def _wrapped_array(array):
+    if array.__class__ is not ndarray:
+        array = in_zero_dimensions(array)
+        if array is None:
+            return None
+    tensor = new(Tensor)
+    tensor._array = array
+    tensor._dtype = of_numpy(array.dtype)
+    return tensor
 
 
 def general(op):
@@ -264,8 +286,7 @@ def viewing(op):
     def function(*args, **kwargs):
         if not kwargs and args and not active.intercepting:
             source = args[0]
-            cls = source.__class__
-            if cls is Tensor or cls is Parameter:
+            if source.__class__ in PLAIN:
                 bound = args if variadic is None else pack(args, op.signature.variadic)
                 try:
                     array = body(source._array, *bound[1:])

@@ -9,9 +9,10 @@ from operator import attrgetter, itemgetter
 from iskra.autograd.node import Node, gradient_edge, next_sequence
 from iskra.core.dtypes import FLOATING
 from iskra.core.local import active, local
-from iskra.tensor import Parameter, Tensor, storage_of, wrap
+from iskra.tensor import Parameter, Tensor, storage_of
 
 _new = object.__new__
+PLAIN = frozenset((Tensor, Parameter))  # the classes that no ``__torch_function__`` can bend
 FREED = object()
 RESTORED = object()  # in place of a version: the value itself knows how it is restored
 
@@ -125,11 +126,10 @@ class Plan:
             version = None
             if capture.__class__ is int:
                 value = bound[capture]
-                cls = value.__class__
-                if (cls is Tensor or cls is Parameter) and not active.watching:
+                if value.__class__ in PLAIN and not active.watching:
                     storage = value._storage
                     version = 0 if storage is None else storage.version
-                elif cls not in _SIMPLE:
+                elif value.__class__ not in _SIMPLE:
                     value, version = _save_input(value)
             elif capture is None:
                 value, version = _save_outputs(outputs)
@@ -316,9 +316,6 @@ def _overwritten(tensor, version, node):
     )
 
 
-_NOTHING = (), ()
-
-
 def record(op, bound, output):
     """Attach a call to the graph if any of its tensors requires a gradient."""
     if active.without_grad and not local.grad_enabled:
@@ -328,39 +325,67 @@ def record(op, bound, output):
     bit = 1
     for target in op.targets:
         value = bound[target]
-        cls = value.__class__
-        if cls is Tensor or cls is Parameter:
+        edge = None
+        if value.__class__ in PLAIN:
             if value._requires_grad:
                 edge = value._edge or gradient_edge(value)
-                edges.append(edge)
                 if edge is not None:
                     wanted |= bit
-            else:
-                edges.append(None)
-        elif cls is list or cls is tuple or isinstance(value, Tensor):
+        elif isinstance(value, (list, tuple, Tensor)):
             record_lists(op, bound, output)
             return
-        else:
-            edges.append(None)
+        edges.append(edge)
         bit <<= 1
-    if not wanted:
-        return
-    plan = op.tape_plans.get(wanted) or _plan(op, wanted)
-    node = _new(plan.node_class or _class_of(op, bound, output))
-    node.input_edges = edges
-    node.plan = plan
-    node._extras = None
-    node.sequence_nr = next_sequence()
-    node.saved, node.versions = plan.collect(bound, output) if plan.captures else _NOTHING
-    if active.watching and local.anomaly:
-        node._more().forward_trace = _trace()
-    if op.kind == "pointwise":
+    if wanted:
+        plan = op.tape_plans.get(wanted) or _plan(op, wanted)
+        node = make_node(op, plan, bound, edges, output)
+        if op.kind == "pointwise":
+            node.output_shape = output._array.shape
+            node.output_dtype = output._dtype
+            output._requires_grad = True
+            output._edge = (node, 0)
+        else:
+            attach(node, output)
+
+
+def pair_recorder(op):
+    """`record` for pointwise calls of two operands, plain tensors or numbers, and no settings.
+
+    Returns a function ``record(first, second, output)``.
+    """
+    if op.targets != (0, 1):
+        return lambda first, second, output: record(op, (first, second, *op.settings), output)
+    settings, plans = op.settings, op.tape_plans
+
+    def record_pair(first, second, output):
+        if active.without_grad and not local.grad_enabled:
+            return
+        edge = other = None
+        cls = first.__class__
+        if (cls is Tensor or cls is Parameter) and first._requires_grad:
+            edge = first._edge or gradient_edge(first)
+        cls = second.__class__
+        if (cls is Tensor or cls is Parameter) and second._requires_grad:
+            other = second._edge or gradient_edge(second)
+        wanted = (edge is not None) + 2 * (other is not None)
+        if not wanted:
+            return
+        plan = plans.get(wanted) or _plan(op, wanted)
+        if plan.captures or plan.node_class is None or active.watching:
+            node = make_node(op, plan, (first, second, *settings), (edge, other), output)
+        else:
+            node = _new(plan.node_class)
+            node.input_edges = (edge, other)
+            node.plan = plan
+            node._extras = None
+            node.sequence_nr = next_sequence()
+            node.saved = node.versions = ()
         node.output_shape = output._array.shape
         node.output_dtype = output._dtype
         output._requires_grad = True
         output._edge = (node, 0)
-    else:
-        attach(node, output)
+
+    return record_pair
 
 
 def _plan(op, wanted):
@@ -403,10 +428,13 @@ def make_node(op, plan, bound, edges, outputs):
     node.plan = plan
     node._extras = None
     node.sequence_nr = next_sequence()
-    node.saved, node.versions = plan.collect(bound, outputs)
+    node.saved, node.versions = plan.collect(bound, outputs) if plan.captures else _NOTHING
     if active.watching and local.anomaly:
         node._more().forward_trace = _trace()
     return node
+
+
+_NOTHING = (), ()
 
 
 def _class_of(op, bound, outputs):

@@ -4,13 +4,24 @@ from numbers import Number
 
 import numpy as np
 
-from iskra.core.dtypes import of_scalar
 from iskra.ops import arithmetic as a
 from iskra.ops import comparison as c
 from iskra.ops import mathematics as m
 from iskra.tensor import Tensor
 from iskra.tensor.bridge import shared_array
 from iskra.tensor.factory import finish
+
+# The operators' functions of two operands and no settings.
+_add, _sub, _rsub, _mul, _div, _floor_divide, _remainder, _pow = (
+    f.operator.short
+    for f in (a.add, a.sub, a.rsub, a.mul, a.div, a.floor_divide, a.remainder, a.pow)
+)
+_eq, _ne, _lt, _le, _gt, _ge = (f.operator.short for f in (c.eq, c.ne, c.lt, c.le, c.gt, c.ge))
+_bitwise_and, _bitwise_or, _bitwise_xor, _bitwise_left_shift, _bitwise_right_shift = (
+    f.operator.short for f in (
+        c.bitwise_and, c.bitwise_or, c.bitwise_xor, c.bitwise_left_shift, c.bitwise_right_shift,
+    )
+)
 
 
 def _not_ours(other, error):
@@ -32,115 +43,115 @@ class _Dunders:
 
     def __add__(self, other):
         try:
-            return a.add(self, other)
+            return _add(self, other)
         except TypeError as error:
             return _not_ours(other, error)
 
     def __sub__(self, other):
         try:
-            return a.sub(self, other)
+            return _sub(self, other)
         except TypeError as error:
             return _not_ours(other, error)
 
     def __rsub__(self, other):
         try:
-            return a.rsub(self, other)
+            return _rsub(self, other)
         except TypeError as error:
             return _not_ours(other, error)
 
     def __mul__(self, other):
         try:
-            return a.mul(self, other)
+            return _mul(self, other)
         except TypeError as error:
             return _not_ours(other, error)
 
     def __truediv__(self, other):
         try:
-            return a.div(self, other)
+            return _div(self, other)
         except TypeError as error:
             return _not_ours(other, error)
 
     def __floordiv__(self, other):
         try:
-            return a.floor_divide(self, other)
+            return _floor_divide(self, other)
         except TypeError as error:
             return _not_ours(other, error)
 
     def __mod__(self, other):
         try:
-            return a.remainder(self, other)
+            return _remainder(self, other)
         except TypeError as error:
             return _not_ours(other, error)
 
     def __pow__(self, other):
         try:
-            return a.pow(self, other)
+            return _pow(self, other)
         except TypeError as error:
             return _not_ours(other, error)
 
     def __and__(self, other):
         try:
-            return c.bitwise_and(self, other)
+            return _bitwise_and(self, other)
         except TypeError as error:
             return _not_ours(other, error)
 
     def __or__(self, other):
         try:
-            return c.bitwise_or(self, other)
+            return _bitwise_or(self, other)
         except TypeError as error:
             return _not_ours(other, error)
 
     def __xor__(self, other):
         try:
-            return c.bitwise_xor(self, other)
+            return _bitwise_xor(self, other)
         except TypeError as error:
             return _not_ours(other, error)
 
     def __lshift__(self, other):
         try:
-            return c.bitwise_left_shift(self, other)
+            return _bitwise_left_shift(self, other)
         except TypeError as error:
             return _not_ours(other, error)
 
     def __rshift__(self, other):
         try:
-            return c.bitwise_right_shift(self, other)
+            return _bitwise_right_shift(self, other)
         except TypeError as error:
             return _not_ours(other, error)
 
     def __eq__(self, other):
         try:
-            return c.eq(self, other)
+            return _eq(self, other)
         except TypeError as error:
             return _with_array(c.eq, self, other, error)
 
     def __ne__(self, other):
         try:
-            return c.ne(self, other)
+            return _ne(self, other)
         except TypeError as error:
             return _with_array(c.ne, self, other, error)
 
     def __lt__(self, other):
         try:
-            return c.lt(self, other)
+            return _lt(self, other)
         except TypeError as error:
             return _with_array(c.lt, self, other, error)
 
     def __le__(self, other):
         try:
-            return c.le(self, other)
+            return _le(self, other)
         except TypeError as error:
             return _with_array(c.le, self, other, error)
 
     def __gt__(self, other):
         try:
-            return c.gt(self, other)
+            return _gt(self, other)
         except TypeError as error:
             return _with_array(c.gt, self, other, error)
 
     def __ge__(self, other):
         try:
-            return c.ge(self, other)
+            return _ge(self, other)
         except TypeError as error:
             return _with_array(c.ge, self, other, error)
 
@@ -152,19 +163,21 @@ class _Dunders:
 
     def __rtruediv__(self, other):
         try:
-            return a.mul(m.reciprocal(self), other)
+            return _mul(m.reciprocal(self), other)
         except TypeError as error:
             return _not_ours(other, error)
 
+    __rdiv__ = __rtruediv__
+
     def __rfloordiv__(self, other):
         try:
-            return a.floor_divide(_like(self, other), self)
+            return a.floor_divide(other, self)
         except TypeError as error:
             return _not_ours(other, error)
 
     def __rmod__(self, other):
         try:
-            return a.remainder(_like(self, other), self)
+            return a.remainder(other, self)
         except TypeError as error:
             return _not_ours(other, error)
 
@@ -176,13 +189,13 @@ class _Dunders:
 
     def __rlshift__(self, other):
         try:
-            return c.bitwise_left_shift(_like(self, other), self)
+            return c.bitwise_left_shift(other, self)
         except TypeError as error:
             return _not_ours(other, error)
 
     def __rrshift__(self, other):
         try:
-            return c.bitwise_right_shift(_like(self, other), self)
+            return c.bitwise_right_shift(other, self)
         except TypeError as error:
             return _not_ours(other, error)
 
@@ -233,11 +246,6 @@ class _Dunders:
 
     def __invert__(self):
         return c.bitwise_not(self)
-
-
-def _like(tensor, number):
-    """A number as a zero-dimensional tensor, so that it can be a first operand."""
-    return tensor.new_tensor(number, dtype=of_scalar(number))
 
 
 _SKIP = {"__module__", "__dict__", "__weakref__", "__doc__", "__qualname__", "__hash__"}
