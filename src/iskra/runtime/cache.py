@@ -143,9 +143,9 @@ def limit_from(environment):
     """Return the cache's size limit in bytes for these environment variables."""
     try:
         mebibytes = float(environment.get("ISKRA_CACHE_SIZE", ""))
-    except ValueError:
-        mebibytes = 256.0
-    return int(min(max(mebibytes, 0.0), 1e9) * _MEBIBYTE)
+        return int(min(max(mebibytes, 0.0), 1e9) * _MEBIBYTE)
+    except ValueError:              # no number, or NaN
+        return 256 * _MEBIBYTE
 
 
 @functools.cache
