@@ -20,6 +20,9 @@ from iskra.autograd import (
 from iskra.core import *  # noqa: F403
 from iskra.core import bool_ as bool
 from iskra.core import (
+    complex32 as chalf,
+)
+from iskra.core import (
     complex64 as cfloat,
 )
 from iskra.core import (
@@ -62,20 +65,37 @@ globals().update({_fact.__name__: _fact for _fact in _FACTS})
 
 # Loaded when first used, so that `import iskra` stays quick.
 _LAZY = (
-    "accelerator", "amp", "backends", "compat", "cuda", "data", "distributed", "distributions",
-    "fft", "func", "linalg", "multiprocessing", "nn", "optim", "overrides", "profiler", "random",
-    "serialization", "signal", "special", "storage", "testing", "utils", "version",
+    "accelerator", "amp", "backends", "compat", "cpu", "cuda", "data", "distributed",
+    "distributions", "fft", "func", "linalg", "masked", "multiprocessing", "nn", "optim",
+    "overrides", "profiler", "random", "serialization", "signal", "special", "storage",
+    "testing", "utils", "version",
 )
 _LAZY_NAMES = {
     "save": "iskra.compat.serialization", "load": "iskra.compat.serialization",
+    "get_num_threads": "iskra.runtime.threads", "set_num_threads": "iskra.runtime.threads",
     **dict.fromkeys((
         "autocast", "autocast_decrement_nesting", "autocast_increment_nesting",
         "clear_autocast_cache", "get_autocast_cpu_dtype", "get_autocast_dtype",
         "get_autocast_gpu_dtype", "is_autocast_cache_enabled", "is_autocast_cpu_enabled",
         "is_autocast_enabled", "set_autocast_cache_enabled", "set_autocast_cpu_dtype",
         "set_autocast_cpu_enabled", "set_autocast_dtype", "set_autocast_enabled",
-        "set_autocast_gpu_dtype",
+        "set_autocast_gpu_dtype", "GradScaler",
     ), "iskra.amp"),
+    **dict.fromkeys((
+        "are_deterministic_algorithms_enabled", "get_deterministic_debug_mode",
+        "get_float32_matmul_precision", "get_num_interop_threads",
+        "is_deterministic_algorithms_warn_only_enabled", "is_warn_always_enabled",
+        "set_default_tensor_type", "set_deterministic_debug_mode",
+        "set_float32_matmul_precision", "set_flush_denormal", "set_num_interop_threads",
+        "set_warn_always", "use_deterministic_algorithms",
+    ), "iskra.settings"),
+    **dict.fromkeys((
+        "batch_norm", "bilinear", "detach", "detach_", "embedding", "embedding_renorm_",
+        "from_file", "instance_norm", "zero_",
+    ), "iskra.native"),
+    "AcceleratorError": "iskra.accelerator", "Event": "iskra.cuda", "Stream": "iskra.cuda",
+    "OutOfMemoryError": "iskra.cuda", "TypedStorage": "iskra.tensor.typed_storage",
+    "to_dlpack": "iskra.utils.dlpack",
 }
 
 

@@ -23,14 +23,19 @@ from iskra import accelerator as accelerator
 from iskra import amp as amp
 from iskra import autograd as autograd
 from iskra import backends as backends
+from iskra import codegen as codegen
 from iskra import compat as compat
 from iskra import core as core
+from iskra import cpu as cpu
 from iskra import cuda as cuda
 from iskra import data as data
 from iskra import dispatch as dispatch
 from iskra import fft as fft
+from iskra import graph as graph
 from iskra import linalg as linalg
+from iskra import masked as masked
 from iskra import multiprocessing as multiprocessing
+from iskra import native as native
 from iskra import nn as nn
 from iskra import ops as ops
 from iskra import optim as optim
@@ -39,6 +44,7 @@ from iskra import profiler as profiler
 from iskra import random as random
 from iskra import runtime as runtime
 from iskra import serialization as serialization
+from iskra import settings as settings
 from iskra import signal as signal
 from iskra import special as special
 from iskra import storage as storage
@@ -49,6 +55,7 @@ from iskra.core.generator import Generator as Generator
 from iskra.core.size import Size as Size
 from iskra.tensor.tensor import Tensor as Tensor
 from iskra.tensor.storage import Storage as UntypedStorage
+from iskra.tensor.facts import broadcast_shapes as broadcast_shapes
 from iskra.core.promotion import can_cast as can_cast
 from iskra.core.device import device as device
 from iskra.core.dtypes import dtype as dtype
@@ -87,16 +94,41 @@ from iskra.autograd.modes import set_grad_enabled as set_grad_enabled
 from iskra.tensor.printing import set_printoptions as set_printoptions
 from iskra.ops.seeding import set_rng_state as set_rng_state
 from iskra.tensor.legacy import typename as typename
+from iskra.accelerator import AcceleratorError as AcceleratorError
+from iskra.cuda import Event as Event
+from iskra.amp import GradScaler as GradScaler
+from iskra.cuda import OutOfMemoryError as OutOfMemoryError
+from iskra.cuda import Stream as Stream
+from iskra.tensor.typed_storage import TypedStorage as TypedStorage
+from iskra.settings import (
+    are_deterministic_algorithms_enabled as are_deterministic_algorithms_enabled,
+)
 from iskra.amp import autocast as autocast
 from iskra.amp import autocast_decrement_nesting as autocast_decrement_nesting
 from iskra.amp import autocast_increment_nesting as autocast_increment_nesting
+from iskra.native import batch_norm as batch_norm
+from iskra.native import bilinear as bilinear
 from iskra.amp import clear_autocast_cache as clear_autocast_cache
+from iskra.native import detach as detach
+from iskra.native import detach_ as detach_
+from iskra.native import embedding as embedding
+from iskra.native import embedding_renorm_ as embedding_renorm_
+from iskra.native import from_file as from_file
 from iskra.amp import get_autocast_cpu_dtype as get_autocast_cpu_dtype
 from iskra.amp import get_autocast_dtype as get_autocast_dtype
 from iskra.amp import get_autocast_gpu_dtype as get_autocast_gpu_dtype
+from iskra.settings import get_deterministic_debug_mode as get_deterministic_debug_mode
+from iskra.settings import get_float32_matmul_precision as get_float32_matmul_precision
+from iskra.settings import get_num_interop_threads as get_num_interop_threads
+from iskra.runtime.threads import get_num_threads as get_num_threads
+from iskra.native import instance_norm as instance_norm
 from iskra.amp import is_autocast_cache_enabled as is_autocast_cache_enabled
 from iskra.amp import is_autocast_cpu_enabled as is_autocast_cpu_enabled
 from iskra.amp import is_autocast_enabled as is_autocast_enabled
+from iskra.settings import (
+    is_deterministic_algorithms_warn_only_enabled as is_deterministic_algorithms_warn_only_enabled,
+)
+from iskra.settings import is_warn_always_enabled as is_warn_always_enabled
 from iskra.compat.serialization import load as load
 from iskra.compat.serialization import save as save
 from iskra.amp import set_autocast_cache_enabled as set_autocast_cache_enabled
@@ -105,6 +137,16 @@ from iskra.amp import set_autocast_cpu_enabled as set_autocast_cpu_enabled
 from iskra.amp import set_autocast_dtype as set_autocast_dtype
 from iskra.amp import set_autocast_enabled as set_autocast_enabled
 from iskra.amp import set_autocast_gpu_dtype as set_autocast_gpu_dtype
+from iskra.settings import set_default_tensor_type as set_default_tensor_type
+from iskra.settings import set_deterministic_debug_mode as set_deterministic_debug_mode
+from iskra.settings import set_float32_matmul_precision as set_float32_matmul_precision
+from iskra.settings import set_flush_denormal as set_flush_denormal
+from iskra.settings import set_num_interop_threads as set_num_interop_threads
+from iskra.runtime.threads import set_num_threads as set_num_threads
+from iskra.settings import set_warn_always as set_warn_always
+from iskra.utils.dlpack import to_dlpack as to_dlpack
+from iskra.settings import use_deterministic_algorithms as use_deterministic_algorithms
+from iskra.native import zero_ as zero_
 from iskra.ops import (
     abs as abs,
     abs_ as abs_,
@@ -420,6 +462,7 @@ from iskra.ops import (
     lgamma as lgamma,
     lgamma_ as lgamma_,
     linspace as linspace,
+    lobpcg as lobpcg,
     log as log,
     log10 as log10,
     log10_ as log10_,
@@ -662,6 +705,10 @@ from iskra.ops import (
     unfold_copy as unfold_copy,
     unique as unique,
     unique_consecutive as unique_consecutive,
+    unravel_index as unravel_index,
+    unsafe_chunk as unsafe_chunk,
+    unsafe_split as unsafe_split,
+    unsafe_split_with_sizes as unsafe_split_with_sizes,
     unsqueeze as unsqueeze,
     unsqueeze_ as unsqueeze_,
     unsqueeze_copy as unsqueeze_copy,
@@ -703,6 +750,7 @@ bool: _dtype
 bool_: _dtype
 cdouble: _dtype
 cfloat: _dtype
+chalf: _dtype
 channels_last: _memory_format
 channels_last_3d: _memory_format
 complex128: _dtype

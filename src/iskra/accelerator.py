@@ -5,12 +5,17 @@ Source: https://docs.pytorch.org/docs/stable/accelerator.html
 """
 
 __all__ = [
-    "Graph", "current_accelerator", "current_device_idx", "current_device_index", "current_stream",
-    "device_count", "device_index", "empty_cache", "empty_host_cache", "get_device_capability",
-    "get_memory_info", "is_available", "max_memory_allocated", "max_memory_reserved",
-    "memory_allocated", "memory_reserved", "memory_stats", "reset_accumulated_memory_stats",
+    "AcceleratorError", "Graph", "current_accelerator", "current_device_idx",
+    "current_device_index", "current_stream", "device_count", "device_index", "empty_cache",
+    "empty_host_cache", "get_device_capability", "get_memory_info", "is_available",
+    "max_memory_allocated", "max_memory_reserved", "memory_allocated",
+    "memory_reserved", "memory_stats", "reset_accumulated_memory_stats",
     "reset_peak_memory_stats", "set_device_idx", "set_device_index", "set_stream", "synchronize",
 ]
+
+
+class AcceleratorError(RuntimeError):
+    """What an accelerator's driver reports; there is none, so nothing raises it."""
 
 
 def is_available():

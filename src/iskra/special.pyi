@@ -23,6 +23,7 @@ from iskra.ops import expm1 as expm1
 from iskra.dispatch.namespaces import functions as functions
 from iskra.ops import gammainc as gammainc
 from iskra.ops import gammaincc as gammaincc
+from iskra.ops.special import lgamma as gammaln
 from iskra.ops import hermite_polynomial_h as hermite_polynomial_h
 from iskra.ops import hermite_polynomial_he as hermite_polynomial_he
 from iskra.ops import i0 as i0
@@ -33,15 +34,19 @@ from iskra.ops import laguerre_polynomial_l as laguerre_polynomial_l
 from iskra.ops import legendre_polynomial_p as legendre_polynomial_p
 from iskra.ops import log1p as log1p
 from iskra.ops import log_ndtr as log_ndtr
+from iskra.ops.softmax import log_softmax as log_softmax
 from iskra.ops import logit as logit
 from iskra.ops import logsumexp as logsumexp
 from iskra.ops import modified_bessel_i0 as modified_bessel_i0
 from iskra.ops import modified_bessel_i1 as modified_bessel_i1
 from iskra.ops import modified_bessel_k0 as modified_bessel_k0
 from iskra.ops import modified_bessel_k1 as modified_bessel_k1
+from iskra.ops.special import mvlgamma as multigammaln
 from iskra.ops import ndtr as ndtr
 from iskra.ops import ndtri as ndtri
 from iskra.ops import polygamma as polygamma
+from iskra.ops.special import digamma as psi
+from iskra.ops.mathematics import round as round
 from iskra.ops import scaled_modified_bessel_k0 as scaled_modified_bessel_k0
 from iskra.ops import scaled_modified_bessel_k1 as scaled_modified_bessel_k1
 from iskra.ops import shifted_chebyshev_polynomial_t as shifted_chebyshev_polynomial_t
@@ -49,6 +54,7 @@ from iskra.ops import shifted_chebyshev_polynomial_u as shifted_chebyshev_polyno
 from iskra.ops import shifted_chebyshev_polynomial_v as shifted_chebyshev_polynomial_v
 from iskra.ops import shifted_chebyshev_polynomial_w as shifted_chebyshev_polynomial_w
 from iskra.ops import sinc as sinc
+from iskra.ops.softmax import softmax as softmax
 from iskra.ops import spherical_bessel_j0 as spherical_bessel_j0
 from iskra.ops import xlog1py as xlog1py
 from iskra.ops import xlogy as xlogy

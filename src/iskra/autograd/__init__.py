@@ -11,6 +11,7 @@ from iskra.autograd.graph import (
     is_anomaly_check_nan_enabled,
     is_anomaly_enabled,
     set_detect_anomaly,
+    set_multithreading_enabled,
 )
 from iskra.autograd.modes import (
     enable_grad,
@@ -27,7 +28,7 @@ __all__ = [
     "enable_grad", "get_gradient_edge", "grad", "gradcheck", "gradgradcheck", "graph",
     "inference_mode", "is_anomaly_check_nan_enabled", "is_anomaly_enabled", "is_grad_enabled",
     "is_inference_mode_enabled", "no_grad", "once_differentiable", "set_detect_anomaly",
-    "set_grad_enabled",
+    "set_grad_enabled", "set_multithreading_enabled",
 ]
 
 

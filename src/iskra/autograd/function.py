@@ -180,7 +180,7 @@ class _FunctionMeta(type):
         cls._node_class = type(f"{name}Backward", (FunctionNode,), {"function_class": cls})
 
 
-class Function(metaclass=_FunctionMeta):
+class Function(FunctionCtx, metaclass=_FunctionMeta):
     """Base class of operations with their own gradient.
 
     Subclasses define static methods ``forward(ctx, *args)`` (or ``forward(*args)`` and

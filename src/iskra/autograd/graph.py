@@ -9,6 +9,7 @@ from iskra.autograd.api import GradientEdge, get_gradient_edge
 from iskra.autograd.engine import queue_callback
 from iskra.autograd.node import Node
 from iskra.core.local import active, local
+from iskra.tensor import Tensor, storage_of
 
 
 class saved_tensors_hooks:
@@ -183,9 +184,26 @@ class _MultiHook:
             handle.remove()
 
 
+def increment_version(tensor):
+    """Note a write to `tensor` (or to several) that happened behind autograd's back.
+
+    Source: https://docs.pytorch.org/docs/stable/autograd.html#torch.autograd.graph.increment_version
+
+    >>> import iskra as torch
+    >>> x = torch.ones(2)
+    >>> x.numpy()[0] = 5
+    >>> torch.autograd.graph.increment_version(x)
+    >>> x._version
+    1
+    """
+    for item in (tensor,) if isinstance(tensor, Tensor) else tensor:
+        storage_of(item).version += 1
+
+
 __all__ = [
     "GradientEdge", "Node", "allow_mutation_on_saved_tensors", "detect_anomaly",
-    "disable_saved_tensors_hooks", "get_gradient_edge", "is_anomaly_check_nan_enabled",
+    "disable_saved_tensors_hooks", "get_gradient_edge", "increment_version",
+    "is_anomaly_check_nan_enabled",
     "is_anomaly_enabled", "register_multi_grad_hook", "save_on_cpu", "saved_tensors_hooks",
     "set_detect_anomaly", "set_multithreading_enabled",
 ]

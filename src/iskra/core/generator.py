@@ -50,7 +50,7 @@ class Generator:
     """
 
     def __init__(self, device="cpu"):
-        self.device = Device(device)
+        self._device = Device(device)
         if self.device.type != "cpu":
             raise RuntimeError(
                 f"Generator: there is no random generator for device '{self.device}'; use 'cpu'"
@@ -60,6 +60,11 @@ class Generator:
         self.next_float_normal = None  # its float twin: never made here, only carried in the state
         self._seed = _DEFAULT_SEED
         self._numpy = None  # NumPy's generator: made at the first draw, it is slow to import
+
+    @property
+    def device(self):
+        """The device whose numbers these are: the CPU."""
+        return self._device
 
     # Seeds
 
@@ -233,6 +238,14 @@ class Generator:
         copy = Generator(self.device)
         copy.load_state_bytes(self.state_bytes())
         return copy
+
+    def graphsafe_get_state(self):
+        """The generator itself: its state at any time to come. There are no graphs to keep it."""
+        return self
+
+    def graphsafe_set_state(self, state):
+        """Continue from where the generator `state` is."""
+        self.load_state_bytes(state.state_bytes())
 
     def get_offset(self):
         """Raise RuntimeError: a CPU generator has no offset."""

@@ -9,7 +9,7 @@ _FAMILIES = (
     "reduction", "extrema", "view", "dunders",
     "activation", "softmax",
     "axes", "slicing", "joining", "rearranging", "view_writes", "grids",
-    "indexing", "subscript",
+    "indexing", "subscript", "callables",
     "scan", "sorting", "special", "polynomials",
     "normalization", "embedding", "conv", "pool", "adaptive_pool", "fold",
     "loss", "likelihood", "classification", "distance", "ctc",

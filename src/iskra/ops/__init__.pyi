@@ -260,6 +260,8 @@ def any(
     out: Tensor | None = ...,
 ) -> Tensor:
     """Return whether any element is non-zero, over everything or along `dim`."""
+def apply_(input: Tensor, callable: _Any) -> Tensor:
+    """Replace every element by what `callable` makes of it; slow, on the CPU only."""
 def arange(
     start: _int = ...,
     end: _Any = ...,
@@ -1619,6 +1621,8 @@ def fill(input: Tensor, value: Tensor | _Number) -> Tensor:
     """Return a tensor like `input` with every element `value` (a number or a 0-d tensor)."""
 def fill_(input: Tensor, value: Tensor | _Number) -> Tensor:
     """In-place form of `fill`."""
+def fill_diagonal_(input: Tensor, fill_value: _Number, wrap: _bool = ...) -> Tensor:
+    """Write `fill_value` on the main diagonal of a tensor of at least two dimensions."""
 def flatten(input: Tensor, start_dim: _int = ..., end_dim: _int = ...) -> Tensor:
     """Return the tensor with dimensions `start_dim` to `end_dim` made into one."""
 @_overload
@@ -2546,6 +2550,12 @@ def linear(
     out: Tensor | None = ...,
 ) -> Tensor:
     """Return ``input @ weight.T + bias``."""
+def linear_backward(
+    grad: Tensor,
+    input: Tensor,
+    weight: Tensor | None = ...,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The gradients of the input (None without a weight), the weight and the bias of `linear"""
 def linspace(
     start: _Any,
     end: _Any,
@@ -2559,6 +2569,23 @@ def linspace(
     out: Tensor | None = ...,
 ) -> Tensor:
     """Return `steps` evenly spaced values from `start` to `end`, both included."""
+def lobpcg(
+    A: Tensor,
+    k: _Any = ...,
+    B: _Any = ...,
+    X: _Any = ...,
+    n: _Any = ...,
+    iK: _Any = ...,
+    niter: _Any = ...,
+    tol: _Any = ...,
+    largest: _Any = ...,
+    method: _Any = ...,
+    tracker: _Any = ...,
+    ortho_iparams: _Any = ...,
+    ortho_fparams: _Any = ...,
+    ortho_bparams: _Any = ...,
+) -> tuple[Tensor, ...]:
+    """Return the `k` largest (or smallest) eigenvalues of ``A x = B x lambda``, and vectors."""
 def local_response_norm(
     input: Tensor,
     size: _Sequence[_int],
@@ -2728,6 +2755,10 @@ def lu_unpack(
     out: _Sequence[Tensor] | None = ...,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return P, L and U out of what `linalg.lu_factor` gives; empty ones for what is not wan"""
+def map2_(input: Tensor, x: _Any, y: _Any, callable: _Any) -> Tensor:
+    """Replace every element by ``callable(element, element of x, element of y)``."""
+def map_(input: Tensor, tensor: _Any, callable: _Any) -> Tensor:
+    """Replace every element by ``callable(element, element of tensor)``; `tensor` broadcasts"""
 def margin_ranking_loss(
     input1: Tensor,
     input2: _Any,
@@ -4216,6 +4247,10 @@ def swapaxes(input: Tensor, axis0: _Any, axis1: _Any) -> Tensor:
     """Return a view with dimensions `axis0` and `axis1` exchanged: NumPy's name for `transpo"""
 def swapdims(input: Tensor, axis0: _Any, axis1: _Any) -> Tensor:
     """Return a view with dimensions `axis0` and `axis1` exchanged: NumPy's name for `transpo"""
+def swapaxes_(input: Tensor, axis0: _Any, axis1: _Any) -> Tensor:
+    """In-place form of `swapaxes`: the tensor itself gets the exchanged dimensions."""
+def swapdims_(input: Tensor, axis0: _Any, axis1: _Any) -> Tensor:
+    """In-place form of `swapaxes`: the tensor itself gets the exchanged dimensions."""
 def t(input: Tensor) -> Tensor:
     """Return a matrix transposed; vectors and 0-d tensors as they are."""
 def t_(input: Tensor) -> Tensor:
@@ -4297,6 +4332,8 @@ def to_copy(
     memory_format: _memory_format | None = ...,
 ) -> Tensor:
     """The copy behind `Tensor.to`: another dtype or memory format."""
+def to_dense(input: Tensor, dtype: _dtype | None = ..., *, masked_grad: _bool = ...) -> Tensor:
+    """The tensor itself, in `dtype` if one is given: there are no sparse tensors to be fille"""
 def to_meta(input: Tensor) -> Tensor:
     """The copy to the meta device, which leaves the data behind."""
 def topk(
@@ -4475,6 +4512,33 @@ def unique_consecutive(
     dim: _int | _Sequence[_int] | None = ...,
 ) -> Tensor:
     """Return the elements (or slices along `dim`) without those equal to the one before."""
+def unravel_index(indices: Tensor, shape: _Sequence[_int]) -> tuple[Tensor, ...]:
+    """Return where flat `indices` lie in a tensor of this shape: an index tensor per dimensi"""
+def unsafe_chunk(
+    input: Tensor,
+    chunks: _Any,
+    dim: _int | _Sequence[_int] | None = ...,
+) -> tuple[Tensor, ...]:
+    """`chunk` with the liberties of `unsafe_split`."""
+def unsafe_pieces(
+    input: Tensor,
+    split_sizes: _Any,
+    dim: _int | _Sequence[_int] | None,
+    even: _Any,
+) -> tuple[Tensor, ...]:
+    """Ranges along `dim` that autograd does not take for views of the operand."""
+def unsafe_split(
+    tensor: Tensor,
+    split_size: _Any,
+    dim: _int | _Sequence[_int] | None = ...,
+) -> tuple[Tensor, ...]:
+    """`split`, whose results may be written in place where autograd would refuse it for view"""
+def unsafe_split_with_sizes(
+    input: Tensor,
+    split_sizes: _Any,
+    dim: _int | _Sequence[_int] | None = ...,
+) -> tuple[Tensor, ...]:
+    """`split_with_sizes` with the liberties of `unsafe_split`."""
 def unsqueeze(input: Tensor, dim: _int | _Sequence[_int] | None) -> Tensor:
     """Return a view with a dimension of size 1 inserted before `dim`."""
 def unsqueeze_(input: Tensor, dim: _int | _Sequence[_int] | None) -> Tensor:

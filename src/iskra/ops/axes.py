@@ -40,6 +40,17 @@ def swapaxes(input, axis0, axis1):
     return transpose(input, axis0, axis1)
 
 
+@composite(function=False, aliases=("swapdims_",))
+def swapaxes_(input, axis0, axis1):
+    """In-place form of `swapaxes`: the tensor itself gets the exchanged dimensions.
+
+    >>> import iskra as torch
+    >>> torch.ones(2, 3).swapaxes_(0, 1).shape
+    iskra.Size([3, 2])
+    """
+    return input.transpose_(axis0, axis1)
+
+
 @view(inplace=True, grad=lambda g: g.t(), samples=lambda make: [((make((2, 3)),), {})])
 def t(input):
     """Return a matrix transposed; vectors and 0-d tensors as they are.

@@ -139,6 +139,17 @@ def share_memory_(input):
 
 
 @composite(function=False)
+def to_dense(input, dtype=None, *, masked_grad=True):
+    """The tensor itself, in `dtype` if one is given: there are no sparse tensors to be filled.
+
+    >>> import iskra as torch
+    >>> torch.ones(1).to_dense()
+    tensor([1.])
+    """
+    return input if dtype is None else input.to(dtype)
+
+
+@composite(function=False)
 def is_pinned(input, device=None):
     """Whether the memory is page-locked: never, without a GPU.
 

@@ -9,6 +9,7 @@ from iskra.core import dtypes
 from iskra.core.size import broadcast, format_shape
 from iskra.dispatch import composite, operator
 from iskra.ops.accumulating import add_at
+from iskra.tensor import Tensor
 
 _ALL = slice(None)
 
@@ -153,3 +154,48 @@ def index_masks(input, indices):
     """`index` with a tuple that may hold uint8 masks."""
     return index(input, [i if i is None or i._dtype is not dtypes.uint8 else i != 0
                          for i in indices])
+
+
+def _grid_shape(shape):
+    """`shape` as a tuple of sizes; TypeError or ValueError where it is none."""
+    if isinstance(shape, int):
+        shape = (shape,)
+    if not isinstance(shape, (tuple, list)):
+        raise TypeError(
+            "unravel_index: expected 'shape' to be int or sequence of ints, but got "
+            f"{type(shape).__name__}"
+        )
+    wrong = [s for s in shape if not isinstance(s, int)]
+    if wrong:
+        raise TypeError(
+            "unravel_index: expected 'shape' sequence to only contain ints, but got "
+            f"{type(wrong[0]).__name__}"
+        )
+    if any(s < 0 for s in shape):
+        raise ValueError(
+            f"unravel_index: 'shape' cannot have negative values, but got {tuple(shape)}"
+        )
+    return tuple(shape)
+
+
+@composite(method=False)
+def unravel_index(indices, shape):
+    """Return where flat `indices` lie in a tensor of this shape: an index tensor per dimension.
+
+    Raises TypeError unless the indices are integers, ValueError for negative sizes.
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.unravel_index.html
+
+    >>> import iskra as torch
+    >>> torch.unravel_index(torch.tensor([5, 11]), (3, 4))
+    (tensor([1, 2]), tensor([1, 3]))
+    """
+    if not isinstance(indices, Tensor) or indices._dtype.category != dtypes.INTEGER:
+        kind = indices._dtype if isinstance(indices, Tensor) else type(indices).__name__
+        raise TypeError(f"unravel_index: expected 'indices' to be integer dtype, but got {kind}")
+    shape = _grid_shape(shape)
+    places, step = [], 1
+    indices = indices.long()
+    for size in reversed(shape):
+        places.append(indices.floor_divide(step).remainder(size))
+        step *= max(size, 1)
+    return tuple(reversed(places))

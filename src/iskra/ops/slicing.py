@@ -11,7 +11,7 @@ from iskra.core.dtypes import INTEGER
 from iskra.core.size import format_shape, wrap_dim
 from iskra.dispatch import composite, operator, view
 from iskra.ops.joining import cat, stack
-from iskra.tensor import Tensor
+from iskra.tensor import Tensor, storage_of
 
 _ALL = slice(None)
 
@@ -308,6 +308,65 @@ def chunk(input, chunks, dim=0):
     if not size:
         return split_with_sizes(input, [0] * chunks, dim)
     return split_even(input, -(-size // chunks), dim)
+
+
+@operator(
+    function=False, method=False, out=False, outputs=None,
+    node=lambda even: "UnsafeSplitBackward0" if even else "UnsafeSplitWithSizesBackward0",
+    grad=lambda g, input_shape, split_sizes, dim: _join_pieces(g, input_shape, split_sizes, dim),
+)
+def unsafe_pieces(input, split_sizes, dim, even):
+    """Ranges along `dim` that autograd does not take for views of the operand."""
+    return tuple(_ranges(input, split_sizes, dim))
+
+
+def _unsafe(input, split_sizes, dim, even):
+    pieces = unsafe_pieces(input, split_sizes, dim, even)
+    storage = storage_of(input)
+    for piece in pieces:
+        piece._storage = storage
+    return pieces
+
+
+@composite(samples=lambda make: [((make((5,)), 2), {}), ((make((2, 3)), 2, 1), {})])
+def unsafe_split(tensor, split_size, dim=0):
+    """`split`, whose results may be written in place where autograd would refuse it for views.
+
+    A write to one of them is not recorded as one to `tensor`, although they share memory.
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.unsafe_split.html
+
+    >>> import iskra as torch
+    >>> torch.unsafe_split(torch.tensor([1, 2, 3]), 2)
+    (tensor([1, 2]), tensor([3]))
+    """
+    if isinstance(split_size, (list, tuple)):
+        return unsafe_split_with_sizes(tensor, split_size, dim)
+    sizes = [p._array.shape[dim] for p in split_even(tensor.detach(), split_size, dim)]
+    return _unsafe(tensor, sizes, wrap_dim(dim, tensor.dim()), True)
+
+
+@composite(samples=lambda make: [((make((5,)), [2, 3]), {}), ((make((2, 3)), [1, 2], 1), {})])
+def unsafe_split_with_sizes(input, split_sizes, dim=0):
+    """`split_with_sizes` with the liberties of `unsafe_split`.
+
+    >>> import iskra as torch
+    >>> torch.unsafe_split_with_sizes(torch.tensor([1, 2, 3]), (1, 2))
+    (tensor([1]), tensor([2, 3]))
+    """
+    split_with_sizes(input.detach(), split_sizes, dim)  # raises for sizes that do not fit
+    return _unsafe(input, list(split_sizes), wrap_dim(dim, input.dim()), False)
+
+
+@composite(samples=lambda make: [((make((5,)), 2), {}), ((make((2, 3)), 4, 1), {})])
+def unsafe_chunk(input, chunks, dim=0):
+    """`chunk` with the liberties of `unsafe_split`.
+
+    >>> import iskra as torch
+    >>> torch.unsafe_chunk(torch.tensor([1, 2, 3]), 2)
+    (tensor([1, 2]), tensor([3]))
+    """
+    sizes = [p._array.shape[dim] for p in chunk(input.detach(), chunks, dim)]
+    return _unsafe(input, sizes, wrap_dim(dim, input.dim()), any(sizes))
 
 
 @composite(

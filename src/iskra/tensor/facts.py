@@ -5,7 +5,8 @@ Source: https://docs.pytorch.org/docs/stable/torch.html#tensors
 
 import numpy as np
 
-from iskra.core import promotion
+from iskra.core import Size, promotion
+from iskra.core.size import broadcast
 from iskra.tensor.storage import Storage
 from iskra.tensor.tensor import Tensor
 
@@ -128,7 +129,24 @@ def _operand(value):
     )
 
 
+def broadcast_shapes(*shapes):
+    """The shape to which tensors of these shapes broadcast; an int stands for one dimension.
+
+    Raises RuntimeError where they do not broadcast, ValueError for negative sizes.
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.broadcast_shapes.html
+
+    >>> import iskra as torch
+    >>> torch.broadcast_shapes((2, 1), (3,), 1)
+    iskra.Size([2, 3])
+    """
+    sizes = [Size((s,) if isinstance(s, int) else s) for s in shapes]
+    if any(n < 0 for s in sizes for n in s):
+        raise ValueError("broadcast_shapes: Attempting to broadcast a dimension of negative length")
+    return Size(broadcast(*sizes))
+
+
 FUNCTIONS = (
+    broadcast_shapes,
     is_tensor, is_storage, is_floating_point, is_complex, is_signed, is_inference, is_nonzero,
     numel, result_type,
 )

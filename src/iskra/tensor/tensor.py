@@ -115,7 +115,7 @@ class Tensor:
 
     is_sparse = is_sparse_csr = is_quantized = is_mkldnn = is_nested = False
     is_xpu = is_mps = is_vulkan = is_xla = is_ipu = is_mtia = is_maia = False
-    names = None
+    name = names = None
 
     def size(self, dim=None):
         """The `Size`, or the size of dimension `dim`."""

@@ -96,6 +96,7 @@ class Tensor:
     def __pow__(self, other: _Any) -> Tensor: ...
     def __radd__(self, other: _Any) -> Tensor: ...
     def __rand__(self, other: _Any) -> Tensor: ...
+    def __rdiv__(self, other: _Any) -> _Any: ...
     def __reduce_ex__(self, protocol: _Any) -> _Any: ...
     def __repr__(self, *, tensor_contents: _Any = ...) -> _str: ...
     def __reversed__(self) -> _Any: ...
@@ -305,6 +306,8 @@ class Tensor:
         out: Tensor | None = ...,
     ) -> Tensor:
         """Return whether any element is non-zero, over everything or along `dim`."""
+    def apply_(self, callable: _Any) -> Tensor:
+        """Replace every element by what `callable` makes of it; slow, on the CPU only."""
     def arccos(self, *, out: Tensor | None = ...) -> Tensor:
         """Return the arc cosine, in radians."""
     def arccos_(self) -> Tensor:
@@ -582,6 +585,7 @@ class Tensor:
         """Return the complex conjugate of each element."""
     def conj_physical_(self) -> Tensor:
         """In-place form of `conj_physical`."""
+    def const_data_ptr(self) -> _Any: ...
     def contiguous(self, memory_format: _memory_format | None = ...) -> Tensor:
         """Return the tensor itself if it is contiguous (in `memory_format`), else a copy that is"""
     def copy_(self, src: Tensor, non_blocking: _bool = ...) -> Tensor:
@@ -821,6 +825,8 @@ class Tensor:
         """Return a tensor like `input` with every element `value` (a number or a 0-d tensor)."""
     def fill_(self, value: Tensor | _Number) -> Tensor:
         """In-place form of `fill`."""
+    def fill_diagonal_(self, fill_value: _Number, wrap: _bool = ...) -> Tensor:
+        """Write `fill_value` on the main diagonal of a tensor of at least two dimensions."""
     def fix(self, *, out: Tensor | None = ...) -> Tensor:
         """Return the integer part, in the same dtype."""
     def fix_(self) -> Tensor:
@@ -1126,6 +1132,7 @@ class Tensor:
     is_quantized: _bool
     def is_same_size(self, other: _Any) -> _bool:
         """Whether two tensors have the same shape."""
+    def is_set_to(self, tensor: _Any) -> _Any: ...
     def is_shared(self) -> _bool:
         """Whether the memory is shared between processes."""
     def is_signed(self) -> _bool: ...
@@ -1315,6 +1322,10 @@ class Tensor:
     def mH(self) -> Tensor: ...
     @property
     def mT(self) -> Tensor: ...
+    def map2_(self, x: _Any, y: _Any, callable: _Any) -> Tensor:
+        """Replace every element by ``callable(element, element of x, element of y)``."""
+    def map_(self, tensor: _Any, callable: _Any) -> Tensor:
+        """Replace every element by ``callable(element, element of tensor)``; `tensor` broadcasts"""
     def masked_fill(
         self,
         mask: Tensor | _Number,
@@ -1421,6 +1432,7 @@ class Tensor:
         """Return the logarithm of the multivariate gamma function of dimension `p`."""
     def mvlgamma_(self, p: _Any) -> Tensor:
         """In-place form of `mvlgamma`."""
+    name: _Any
     names: _Any
     def nan_to_num(
         self,
@@ -2087,8 +2099,12 @@ class Tensor:
         """Return U, S and V with ``U @ diag(S) @ V.mH = input``: the older form of `linalg.svd`."""
     def swapaxes(self, axis0: _Any, axis1: _Any) -> Tensor:
         """Return a view with dimensions `axis0` and `axis1` exchanged: NumPy's name for `transpo"""
+    def swapaxes_(self, axis0: _Any, axis1: _Any) -> Tensor:
+        """In-place form of `swapaxes`: the tensor itself gets the exchanged dimensions."""
     def swapdims(self, axis0: _Any, axis1: _Any) -> Tensor:
         """Return a view with dimensions `axis0` and `axis1` exchanged: NumPy's name for `transpo"""
+    def swapdims_(self, axis0: _Any, axis1: _Any) -> Tensor:
+        """In-place form of `swapaxes`: the tensor itself gets the exchanged dimensions."""
     def t(self) -> Tensor:
         """Return a matrix transposed; vectors and 0-d tensors as they are."""
     def t_(self) -> Tensor:
@@ -2130,6 +2146,8 @@ class Tensor:
         """Return the tensor repeated along its last dimensions (NumPy's form of `repeat`)."""
     def to(self, *args: _Any, **kwargs: _Any) -> Tensor:
         """Return the tensor in another dtype, on another device or in another memory format."""
+    def to_dense(self, dtype: _dtype | None = ..., *, masked_grad: _bool = ...) -> Tensor:
+        """The tensor itself, in `dtype` if one is given: there are no sparse tensors to be fille"""
     def tolist(self) -> _Any: ...
     def topk(
         self,
@@ -2217,6 +2235,24 @@ class Tensor:
         dim: _int | _Sequence[_int] | None = ...,
     ) -> Tensor:
         """Return the elements (or slices along `dim`) without those equal to the one before."""
+    def unsafe_chunk(
+        self,
+        chunks: _Any,
+        dim: _int | _Sequence[_int] | None = ...,
+    ) -> tuple[Tensor, ...]:
+        """`chunk` with the liberties of `unsafe_split`."""
+    def unsafe_split(
+        self,
+        split_size: _Any,
+        dim: _int | _Sequence[_int] | None = ...,
+    ) -> tuple[Tensor, ...]:
+        """`split`, whose results may be written in place where autograd would refuse it for view"""
+    def unsafe_split_with_sizes(
+        self,
+        split_sizes: _Any,
+        dim: _int | _Sequence[_int] | None = ...,
+    ) -> tuple[Tensor, ...]:
+        """`split_with_sizes` with the liberties of `unsafe_split`."""
     def unsqueeze(self, dim: _int | _Sequence[_int] | None) -> Tensor:
         """Return a view with a dimension of size 1 inserted before `dim`."""
     def unsqueeze_(self, dim: _int | _Sequence[_int] | None) -> Tensor:

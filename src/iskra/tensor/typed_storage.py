@@ -140,5 +140,24 @@ class _Methods:
         """The memory shared by this tensor and its views, as elements of this dtype."""
         return TypedStorage(wrap_storage=storage_of(self), dtype=self._dtype)
 
+    def const_data_ptr(self):
+        """The address of the first element, for reading."""
+        return self.data_ptr()
+
+    def is_set_to(self, tensor):
+        """Whether both look at the same memory in the same way: offset, sizes and strides too.
+
+        >>> import iskra as torch
+        >>> x = torch.ones(2)
+        >>> x.is_set_to(x.view(2)), x.is_set_to(x[:1])
+        (True, False)
+        """
+        return (
+            storage_of(self) is storage_of(tensor)
+            and self.storage_offset() == tensor.storage_offset()
+            and self.size() == tensor.size()
+            and self.stride() == tensor.stride()
+        )
+
 
 bind(_Methods)
