@@ -5,7 +5,9 @@ Source of every operator here: https://docs.pytorch.org/docs/stable/torch.html#p
 
 import numpy as np
 
+from iskra.core.dtypes import INTEGER
 from iskra.dispatch import FLOAT, SAME, composite, pointwise
+from iskra.dispatch.execute import number
 from iskra.ops.comparison import where
 from iskra.tensor import Tensor
 
@@ -36,10 +38,10 @@ def scaled(x, alpha):
         )
     if x.dtype.kind == "b" and not isinstance(alpha, bool):
         raise RuntimeError("Boolean alpha only supported for Boolean results.")
-    return np.multiply(x, x.dtype.type(alpha))
+    return np.multiply(x, number(alpha, x.dtype))
 
 
-@pointwise(SAME, ufunc=np.add, grad={
+@pointwise(SAME, ufunc=np.add, scalars=True, grad={
     "input": lambda g: g,
     "other": lambda g, alpha: g if alpha == 1 else g * conj_of(alpha),
 })
@@ -57,7 +59,7 @@ def add(input, other, *, alpha=1):
     return np.add(input, scaled(other, alpha))
 
 
-@pointwise(SAME, aliases=("subtract",), grad={
+@pointwise(SAME, aliases=("subtract",), scalars=True, grad={
     "input": lambda g: g,
     "other": lambda g, alpha: -g if alpha == 1 else g * conj_of(-alpha),
 })
@@ -87,7 +89,7 @@ def rsub(input, other, *, alpha=1):
     return np.subtract(other, scaled(input, alpha))
 
 
-@pointwise(SAME, ufunc=np.multiply, aliases=("multiply",), grad={
+@pointwise(SAME, ufunc=np.multiply, aliases=("multiply",), scalars=True, grad={
     "input": lambda g, other: g * conj_of(other),
     "other": lambda g, input: g * conj_of(input),
 })
@@ -101,8 +103,8 @@ def mul(input, other):
     return np.multiply(input, other)
 
 
-def _refuse_zero(name, other):
-    if np.any(np.equal(other, 0)):
+def _refuse_zero(name, input, other):
+    if np.size(input) and np.any(np.equal(other, 0)):
         raise RuntimeError(f"{name}: ZeroDivisionError: integer division by zero")
 
 
@@ -110,7 +112,7 @@ def truncated_quotient(input, other):
     """Quotient rounded towards zero."""
     if input.dtype.kind == "f":
         return np.trunc(np.divide(input, other))
-    _refuse_zero("div", other)
+    _refuse_zero("div", input, other)
     quotient = np.floor_divide(input, other)
     # Floor division is one too small where the signs differ and something is left over.
     inexact = np.not_equal(np.multiply(quotient, other), input)
@@ -122,7 +124,7 @@ def truncated_quotient(input, other):
 def floor_quotient(input, other):
     """Quotient rounded down; floats by zero give an infinity, as true division does."""
     if input.dtype.kind != "f":
-        _refuse_zero("floor_divide", other)
+        _refuse_zero("floor_divide", input, other)
         return np.floor_divide(input, other)
     quotient = np.floor_divide(input, other)
     return np.where(np.equal(other, 0), np.divide(input, other), quotient)
@@ -132,7 +134,7 @@ def _div_rule(rounding_mode):
     return FLOAT if rounding_mode is None else SAME
 
 
-@pointwise(_div_rule, ufunc=np.divide, aliases=("divide", "true_divide"), grad={
+@pointwise(_div_rule, ufunc=np.divide, aliases=("divide", "true_divide"), scalars=True, grad={
     "input": lambda g, other, rounding_mode: (
         g / conj_of(other) if rounding_mode is None else g * 0
     ),
@@ -163,7 +165,7 @@ def div(input, other, *, rounding_mode=None):
     )
 
 
-@pointwise(SAME, accepts="bool int float", grad=lambda g: g * 0)
+@pointwise(SAME, accepts="bool int float", scalars=True, grad=lambda g: g * 0)
 def floor_divide(input, other):
     """Return the quotient rounded down. Raises RuntimeError for integers divided by zero.
 
@@ -174,7 +176,7 @@ def floor_divide(input, other):
     return floor_quotient(input, other)
 
 
-@pointwise(SAME, accepts="int float", grad={
+@pointwise(SAME, accepts="int float", scalars=True, grad={
     "input": lambda g: g,
     "other": lambda g, input, other: -g * div(input, other, rounding_mode="floor"),
 })
@@ -188,7 +190,7 @@ def remainder(input, other):
     tensor([1., 1.])
     """
     if input.dtype.kind != "f":
-        _refuse_zero("remainder", other)
+        _refuse_zero("remainder", input, other)
     return np.remainder(input, other)
 
 
@@ -206,7 +208,7 @@ def fmod(input, other):
     tensor([-1.,  1.])
     """
     if input.dtype.kind != "f":
-        _refuse_zero("fmod", other)
+        _refuse_zero("fmod", input, other)
     return np.fmod(input, other)
 
 
@@ -239,7 +241,15 @@ def _power_node(input, exponent):
     return "PowBackward1" if isinstance(input, Tensor) else "PowBackward2"
 
 
-@pointwise(SAME, node=_power_node, scalars=True, grad={
+def _power_rule(input, exponent):
+    """The common dtype; a negative number (not a tensor) as exponent has no integer answers."""
+    if isinstance(exponent, int) and exponent < 0 and isinstance(input, Tensor):
+        if input._dtype.category == INTEGER:
+            raise RuntimeError("Integers to negative integer powers are not allowed.")
+    return SAME
+
+
+@pointwise(_power_rule, node=_power_node, scalars=True, grad={
     "input": _power_gradient_base, "exponent": _power_gradient_exponent,
 })
 def pow(input, exponent):
@@ -252,9 +262,6 @@ def pow(input, exponent):
     >>> torch.pow(torch.tensor([1.0, 2.0, 3.0]), 2)
     tensor([1., 4., 9.])
     """
-    if exponent.dtype.kind in "iub" and exponent.ndim == 0 and input.dtype.kind in "iu":
-        if exponent < 0:
-            raise RuntimeError("Integers to negative integer powers are not allowed.")
     if input.dtype.kind == "i":
         return _integer_power(input, exponent)
     if exponent.ndim == 0 and input.dtype.kind in "fc":
@@ -383,7 +390,7 @@ def fmin(input, other):
     return np.fmin(input, other)
 
 
-@pointwise(SAME, grad={
+@pointwise(SAME, numbers=False, grad={
     "input": lambda g: g,
     "tensor1": lambda g, tensor2, value: g * conj_of(tensor2 * value),
     "tensor2": lambda g, tensor1, value: g * conj_of(tensor1 * value),
@@ -398,7 +405,7 @@ def addcmul(input, tensor1, tensor2, *, value=1):
     return np.add(input, np.multiply(scaled(tensor1, value), tensor2))
 
 
-@pointwise(SAME, grad={
+@pointwise(SAME, numbers=False, grad={
     "input": lambda g: g,
     "tensor1": lambda g, tensor2, value: g * conj_of(value / tensor2),
     "tensor2": lambda g, tensor1, tensor2, value: (

@@ -238,7 +238,7 @@ def logical_not(input):
     return np.logical_not(input)
 
 
-@pointwise(SAME, ufunc=np.bitwise_and, accepts="bool int")
+@pointwise(SAME, ufunc=np.bitwise_and, accepts="bool int", scalars=True)
 def bitwise_and(input, other):
     """Return the bits set in both integers (for bools: logical and).
 
@@ -249,7 +249,7 @@ def bitwise_and(input, other):
     return np.bitwise_and(input, other)
 
 
-@pointwise(SAME, ufunc=np.bitwise_or, accepts="bool int")
+@pointwise(SAME, ufunc=np.bitwise_or, accepts="bool int", scalars=True)
 def bitwise_or(input, other):
     """Return the bits set in either integer (for bools: logical or).
 
@@ -260,7 +260,7 @@ def bitwise_or(input, other):
     return np.bitwise_or(input, other)
 
 
-@pointwise(SAME, ufunc=np.bitwise_xor, accepts="bool int")
+@pointwise(SAME, ufunc=np.bitwise_xor, accepts="bool int", scalars=True)
 def bitwise_xor(input, other):
     """Return the bits set in exactly one integer (for bools: logical xor).
 
@@ -293,7 +293,7 @@ def _shift(function, input, other, name):
     return np.where(outside, beyond, shifted).astype(input.dtype)
 
 
-@pointwise(SAME, accepts="int")
+@pointwise(SAME, accepts="int", scalars=True)
 def bitwise_left_shift(input, other):
     """Return ``input * 2 ** other`` by shifting bits.
 
@@ -304,7 +304,7 @@ def bitwise_left_shift(input, other):
     return _shift(np.left_shift, input, other, "bitwise_left_shift")
 
 
-@pointwise(SAME, accepts="int")
+@pointwise(SAME, accepts="int", scalars=True)
 def bitwise_right_shift(input, other):
     """Return ``floor(input / 2 ** other)`` by shifting bits.
 

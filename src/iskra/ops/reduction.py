@@ -34,6 +34,13 @@ def reduced_count(shape, dim):
     return math.prod(shape[d] for d in dims_of(dim, len(shape))) if shape else 1
 
 
+def sum_type(own, asked):
+    """The dtype NumPy is to sum in: left to itself, it would widen small integers always."""
+    if own.kind not in "iub":
+        return None
+    return np.int64 if asked is None else own
+
+
 @reduction(
     node=lambda dim: "SumBackward0" if dim is None else "SumBackward1",
     grad=lambda g, input_shape, dim, keepdim: restore_dims(g, input_shape, dim, keepdim).expand(
@@ -50,7 +57,7 @@ def sum(input, dim=None, keepdim=False, *, dtype=None):
     >>> torch.sum(torch.tensor([[1, 2], [3, 4]]), dim=0)
     tensor([4, 6])
     """
-    wide = np.int64 if dtype is None and input.dtype.kind in "iub" else None
+    wide = sum_type(input.dtype, dtype)
     return np.add.reduce(input, axis=dim, keepdims=keepdim, dtype=wide)
 
 
@@ -116,7 +123,7 @@ def prod(input, dim=None, keepdim=False, *, dtype=None):
     >>> torch.prod(torch.tensor([[1, 2], [3, 4]]), dim=1)
     tensor([ 2, 12])
     """
-    wide = np.int64 if dtype is None and input.dtype.kind in "iub" else None
+    wide = sum_type(input.dtype, dtype)
     return np.multiply.reduce(input, axis=dim, keepdims=keepdim, dtype=wide)
 
 
@@ -412,7 +419,7 @@ def nansum(input, dim=None, keepdim=False, *, dtype=None):
     """
     if input.dtype.kind == "f":
         input = np.where(np.isnan(input), input.dtype.type(0), input)
-    wide = np.int64 if dtype is None and input.dtype.kind in "iub" else None
+    wide = sum_type(input.dtype, dtype)
     return np.add.reduce(input, axis=dim, keepdims=keepdim, dtype=wide)
 
 

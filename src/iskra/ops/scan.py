@@ -25,12 +25,13 @@ def reversed_sum(g, dim):
 
 
 def _wide(input, dtype):
-    return np.int64 if dtype is None and input.dtype.kind in "iub" else None
+    """The dtype of running sums: NumPy would widen small integers even where `dtype` names one."""
+    return np.int64 if dtype is None and input.dtype.kind in "iub" else input.dtype
 
 
 def _accumulated(ufunc, input, dim, dtype):
     if input.ndim == 0:
-        return np.array(input, _wide(input, dtype) or input.dtype)
+        return np.array(input, _wide(input, dtype))
     return ufunc.accumulate(input, axis=dim, dtype=_wide(input, dtype))
 
 

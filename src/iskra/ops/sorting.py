@@ -333,7 +333,7 @@ def _mixed(ordered, ranks, interpolation):
         chosen = {"lower": ranks.floor, "higher": ranks.ceil, "nearest": ranks.round}
         return ordered.gather(-1, chosen[interpolation]().long())
     below = ranks.floor()
-    weight = ranks - below if interpolation == "linear" else below * 0 + 0.5
+    weight = ranks - below if interpolation == "linear" else ranks.new_full(ranks.shape, 0.5)
     low = ordered.gather(-1, below.long())
     return low.lerp(ordered.gather(-1, ranks.ceil().long()), weight)
 

@@ -470,7 +470,7 @@ def sum_to_size(input, size):
     shape = input._array.shape
     size = tuple(size)
     if shape == size:
-        return input
+        return input if size or input._dtype.category >= dtypes.FLOATING else input.sum()
     if not is_expandable(size, shape):
         raise RuntimeError(
             f"size {{{format_shape(size)}}} is not expandable to size {{{format_shape(shape)}}}."
