@@ -21,7 +21,7 @@ from iskra.runtime.exact import fma32, fma64, libm
 _F4, _F8, _U4 = np.float32, np.float64, np.uint32
 _UNIT24, _MASK24 = _F4(2.0 ** -24), _U4((1 << 24) - 1)
 _UNIT53, _MASK53 = 2.0 ** -53, np.uint64((1 << 53) - 1)
-_TWO_PI = 2 * math.pi
+TWO_PI = 2 * math.pi
 _BLOCKS = 512  # blocks of 16 handled at a time, so that temporaries stay in the cache
 
 
@@ -30,17 +30,17 @@ def _floats(*values):
     return tuple(_F8(_F4(v)) for v in values)
 
 
-_ROOT_HALF_BITS = np.int32(0x3F3504F3)
-_LOG = _floats(
+ROOT_HALF_BITS = np.int32(0x3F3504F3)
+LOG = _floats(
     7.0376836292e-2, -1.1514610310e-1, 1.1676998740e-1, -1.2420140846e-1, 1.4249322787e-1,
     -1.6668057665e-1, 2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1,
 )
-_LN2_LOW, _LN2_HIGH = _F4(-2.12194440e-4), _F4(0.693359375)
-_FOUR_OVER_PI = _F4(1.27323954473516)
+LN2_LOW, LN2_HIGH = _F4(-2.12194440e-4), _F4(0.693359375)
+FOUR_OVER_PI = _F4(1.27323954473516)
 # pi / 4 in three parts: multiples of the first two by 0, 2, 4, 6, 8 are exact.
-_QUARTER = _F4(0.78515625), _F4(2.4187564849853515625e-4), _floats(3.77489497744594108e-8)[0]
+QUARTER = _F4(0.78515625), _F4(2.4187564849853515625e-4), _floats(3.77489497744594108e-8)[0]
 # One column for the cosine's polynomial and one for the sine's.
-_TRIG = np.array([
+TRIG = np.array([
     _floats(2.443315711809948e-5, -1.388731625493765e-3, 4.166664568298827e-2),
     _floats(-1.9515295891e-4, 8.3321608736e-3, -1.6666654611e-1),
 ]).T[:, :, None]
@@ -114,7 +114,7 @@ def _few_pairs(units, out, start, is_odd):
     units = iter(units.tolist())
     values = []
     for turn, share in zip(units, units, strict=True):
-        radius, angle = math.sqrt(-2.0 * math.log1p(-share)), _TWO_PI * turn
+        radius, angle = math.sqrt(-2.0 * math.log1p(-share)), TWO_PI * turn
         values += radius * math.cos(angle), radius * math.sin(angle)
     waiting = values.pop() if is_odd else None
     out[start:] = values
@@ -124,7 +124,7 @@ def _few_pairs(units, out, start, is_odd):
 def _many_pairs(units, out, start, is_odd):
     """`_few_pairs` by whole arrays."""
     radius = np.sqrt(-2.0 * libm(math.log1p, -units[1::2]))
-    angle = _TWO_PI * units[0::2]
+    angle = TWO_PI * units[0::2]
     out[start::2] = radius * libm(math.cos, angle)
     second = radius * libm(math.sin, angle)
     out[start + 1::2] = second[:-1] if is_odd else second
@@ -146,7 +146,7 @@ def _in_blocks64(generator, size, mean, std):
     units = units53(generator, size + tail)
     units = _whole_blocks(units, size, tail).reshape(-1, 2, 8)
     radius = np.sqrt(-2.0 * libm(math.log, 1.0 - units[:, 0]))
-    angle = _TWO_PI * units[:, 1]
+    angle = TWO_PI * units[:, 1]
     units[:, 0] = radius * libm(math.cos, angle)
     units[:, 1] = radius * libm(math.sin, angle)
     return _lay_out(fma64(units, std, mean).ravel(), size, tail)
@@ -203,22 +203,22 @@ def _rounded(x):
 def _radii(draws):
     """``sqrt(-2 log(1 - draw / 2**24))`` in float32."""
     bits = (_F4(1) - draws.astype(_F4) * _UNIT24).view(np.int32)
-    exponent = (bits - _ROOT_HALF_BITS) >> 23
+    exponent = (bits - ROOT_HALF_BITS) >> 23
     x = (bits - (exponent << 23)).view(_F4)  # in [sqrt(1/2), sqrt(2))
     x -= _F4(1)
     exponent = exponent.astype(_F4)
     wide = x.astype(_F8)
     square = x * x
-    y = wide * _LOG[0] + _LOG[1]
-    for coefficient in _LOG[2:]:
+    y = wide * LOG[0] + LOG[1]
+    for coefficient in LOG[2:]:
         y = _rounded(y)
         y *= wide
         y += coefficient
     y = y.astype(_F4) * x
-    y = (y * square.astype(_F8) + exponent * _LN2_LOW).astype(_F4)
+    y = (y * square.astype(_F8) + exponent * LN2_LOW).astype(_F4)
     y -= square * _F4(0.5)
     x += y
-    x += exponent * _LN2_HIGH
+    x += exponent * LN2_HIGH
     x *= _F4(-2)
     return np.sqrt(x, out=x)
 
@@ -226,20 +226,20 @@ def _radii(draws):
 def _cos_sin(draws):
     """Cosine and sine of ``2 pi draw / 2**24``: float32 of shape ``(2, draws.size)``."""
     angle = draws.astype(_F4) * _UNIT24
-    angle *= _F4(_TWO_PI)
-    octant = (angle * _FOUR_OVER_PI).astype(np.int32)
+    angle *= _F4(TWO_PI)
+    octant = (angle * FOUR_OVER_PI).astype(np.int32)
     octant += 1
     octant &= ~1
     steps = octant.astype(_F4)
-    angle -= steps * _QUARTER[0]
-    angle -= steps * _QUARTER[1]
+    angle -= steps * QUARTER[0]
+    angle -= steps * QUARTER[1]
     both = np.empty((2, angle.size))  # the square and the angle, rounded to float32
-    x = np.subtract(angle, steps * _QUARTER[2], dtype=_F8).astype(_F4)
+    x = np.subtract(angle, steps * QUARTER[2], dtype=_F8).astype(_F4)
     both[0], both[1] = x * x, x
     square = both[0]
-    y = _rounded(square * _TRIG[0] + _TRIG[1])
+    y = _rounded(square * TRIG[0] + TRIG[1])
     y *= square
-    y += _TRIG[2]
+    y += TRIG[2]
     y = _rounded(y)
     y *= square
     y = _rounded(y)

@@ -42,7 +42,8 @@ SIZE = 768
 FORKED = -1
 POLL_INTERVAL = 50_000_000      # nanoseconds
 
-_FUTEX_CALL = {"x86_64": 202, "aarch64": 98}
+# The number of Linux's futex call.
+_FUTEX_CALL = {"x86_64": 202, "aarch64": 98, "riscv64": 98}
 
 _X86_MODE = """
 declare void @llvm.x86.sse2.pause()
@@ -534,7 +535,7 @@ def pool_ir(machine=None, futex=None):
     faults = (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT)
     values = {
         "CLOCK": time.CLOCK_MONOTONIC,
-        "FUTEX": _FUTEX_CALL.get(machine, 0),
+        "FUTEX": _FUTEX_CALL[machine] if futex else None,
         "PATIENCE": 4000,
         "SETMASK": int(signal.SIG_SETMASK),
         "UNBLOCK": "\n".join(f"  call i32 @sigdelset(ptr %all, i32 {int(s)})" for s in faults),
