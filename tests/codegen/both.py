@@ -1,7 +1,9 @@
 """Runs kernels both ways, interpreted and as machine code, on copies of the same arguments."""
 
 import ctypes
+import platform
 
+import llvmlite.binding as llvm
 import ml_dtypes
 import numpy as np
 
@@ -45,13 +47,38 @@ def random_elements(rng, kind, count):
     return rng.integers(0, 256, count * dtype.itemsize, np.uint8).view(dtype)
 
 
-def machine(*functions):
-    """The functions as machine code: callables that take slots and the number of tasks."""
-    code = jit.load(lower.text(*functions))
-    return [_caller(code.address(f.name), f) for f in functions]
+def machine(*functions, cpu=None):
+    """The functions as machine code: callables that take slots and the number of tasks.
+
+    cpu: a plainer processor than this one, whose code it can run.
+    """
+    text = lower.text(*functions)
+    address = _plainer(text, cpu) if cpu else jit.load(text).address
+    return [_caller(address(f.name)) for f in functions]
 
 
-def _caller(address, function):
+def _plainer(text, cpu):
+    jit.assembly("", cpu=cpu)  # makes LLVM ready
+    target = llvm.Target.from_default_triple()
+    engine = llvm.create_mcjit_compiler(
+        llvm.parse_assembly(text), target.create_target_machine(cpu=cpu, opt=2, jit=True))
+    engine.finalize_object()
+    _engines.append(engine)  # the code lives as long
+    return engine.get_function_address
+
+
+_engines = []
+
+
+def can_run(cpu):
+    """Whether this machine runs code for `cpu`, a name of LLVM's or None for this machine's."""
+    if cpu is None:
+        return True
+    has = {"x86-64": "sse2", "x86-64-v3": "avx2"}[cpu]
+    return platform.machine() == "x86_64" and llvm.get_host_cpu_features().get(has, False)
+
+
+def _caller(address):
     call = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)(address)
 
     def run(slots, tasks=1):

@@ -114,11 +114,11 @@ class Value:
         return self._with("div", other)
 
     def __floordiv__(self, other):
-        """Integer division, rounded towards zero."""
+        """Integer division, rounded towards zero; by zero it gives 0."""
         return self._with("div", other)
 
     def __mod__(self, other):
-        """The remainder of truncated division, with the dividend's sign."""
+        """The remainder of truncated division, with the dividend's sign; 0 for integers and 0."""
         return self._with("rem", other)
 
     def __and__(self, other):
@@ -131,6 +131,7 @@ class Value:
         return self._with("xor", other)
 
     def __lshift__(self, other):
+        """By the width or more: 0."""
         return self._with("shl", other)
 
     def __rshift__(self, other):
@@ -183,7 +184,9 @@ class Value:
         """Converted to another kind, by value.
 
         Floats outside an integer's range, and NaN, become its smallest value, as x86 has it; to
-        fewer than 32 bits they are converted to 32 first and cut off.
+        fewer than 32 bits they are converted to i32 first and cut off, to u32 by way of i64
+        (`iskra.codegen.semantics` tells of u64). Narrow floats go by way of f32. A bool tells
+        whether the number differs from 0.
         """
         if kind == self.type.kind:
             return self
