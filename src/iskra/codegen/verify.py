@@ -61,6 +61,7 @@ class _Verifier:
     def run(self):
         if not re.fullmatch(r"[A-Za-z_.$][\w.$]*", self.function.name, re.ASCII):
             self.fail("the name is not one of LLVM's")
+        self.structure(self.function.body)
         ir.number(self.function)
         self.slots()
         self.block(self.function.body)
@@ -74,6 +75,22 @@ class _Verifier:
     def require(self, condition, message):
         if not condition:
             self.fail(message)
+
+    def structure(self, statements):
+        """Check what printing a statement takes for granted."""
+        for statement in statements:
+            if isinstance(statement, Value):
+                used = statement.args
+                if statement.op in ("get", "set"):
+                    self.require(isinstance(statement.attr, ir.Variable),
+                                 f"{statement.op} of {statement.attr!r}, which is no variable")
+            elif isinstance(statement, (ir.Loop, ir.Branch)):
+                *used, body = statement
+                self.structure(body)
+            else:
+                self.fail(f"{statement!r} is not a statement")
+            for value in used:
+                self.require(isinstance(value, Value), f"{value!r} is used, which is not a value")
 
     # What is visible
 
@@ -99,12 +116,10 @@ class _Verifier:
                 here |= self.instruction(statement)
             elif isinstance(statement, ir.Loop):
                 self.loop(statement)
-            elif isinstance(statement, ir.Branch):
+            else:
                 self.use(statement.condition)
                 self.expect(statement.condition, Type("i1"), "the condition")
                 self.block(statement.body)
-            else:
-                self.fail(f"is a {type(statement).__name__}, not a statement")
         self.visible.difference_update(here)
 
     def loop(self, loop):
@@ -124,8 +139,6 @@ class _Verifier:
 
     def use(self, value):
         """Check that a value is defined where it is used."""
-        if not isinstance(value, Value):
-            self.fail(f"{value!r} is not a value")
         self.require(value.function is self.function, "uses a value of another kernel")
         if value.op == "const":
             self.constant(value)
@@ -277,13 +290,11 @@ class _Verifier:
 
     def op_get(self, value):
         self.operands(value, 0)
-        self.require(isinstance(value.attr, ir.Variable), "reads no variable")
         self.require(value.attr in self.visible, "the variable is not set here")
         self.expect(value, value.attr.type, "the variable")
 
     def op_set(self, value):
         self.operands(value, 1)
-        self.require(isinstance(value.attr, ir.Variable), "sets no variable")
         self.require(value.attr.function is self.function, "sets a variable of another kernel")
         self.expect(value.args[0], value.attr.type, "the new value")
 
