@@ -95,7 +95,7 @@ class Plan:
     __slots__ = ("names", "captures", "keeps", "needs", "needy", "steps", "node_class")
 
     def __init__(self, op, wanted, places, plain):
-        formulas = [f for f in op.formulas if any(t in wanted for t in f.targets)]
+        formulas = _chosen(op.formulas, wanted)
         self.names = list(dict.fromkeys(n for f in formulas for n in f.captures))
         self.captures = [_capture(op, name) for name in self.names]
         self.keeps = any(c is None or c in op.operands for c in self.captures)
@@ -139,6 +139,23 @@ class Plan:
             saved.append(value)
             versions.append(version)
         return saved, versions
+
+
+def _chosen(formulas, wanted):
+    """The formulas of a call: one for several parameters goes before those for each of them.
+
+    It is taken where all of them want a gradient, or where there is no other.
+    """
+    chosen, left = [], set(wanted)
+    for formula in sorted(formulas, key=lambda f: -len(f.targets)):
+        if left.issuperset(formula.targets):
+            chosen.append(formula)
+            left.difference_update(formula.targets)
+    for formula in formulas:
+        if not left.isdisjoint(formula.targets):
+            chosen.append(formula)
+            left.difference_update(formula.targets)
+    return chosen
 
 
 _SIMPLE = frozenset({int, float, bool, type(None), str})

@@ -19,6 +19,7 @@ from iskra.ops.matmul import (
     product,
     refuse_m1_m2,
     same_dtype,
+    sum_rows,
 )
 
 
@@ -53,10 +54,68 @@ def _bias_gradient(g):
     return g.sum(tuple(range(rank - 1))) if rank > 1 else g
 
 
+def _all_gradients(g, input, weight):
+    if weight.dim() == 1:
+        return _input_gradient(g, weight), *_gradients_inside(g, input, weight.shape)
+    return linear_backward(g, input, weight)
+
+
+def _gradients_inside(g, input, weight_shape):
+    """The gradients of weight and bias."""
+    if len(weight_shape) == 1:
+        return _weight_gradient(g, input, weight_shape), _bias_gradient(g)
+    return linear_backward(g, input)[1:]
+
+
+def _gradient_of_gradients(g, grad, input, weight):
+    """The second derivatives: with respect to `grad` all is linear once more."""
+    of_input, of_weight, of_bias = g
+    parts = [None if of_input is None else linear(of_input, weight)]
+    if of_weight is not None:
+        parts.append(linear(input, of_weight, of_bias))
+    elif of_bias is not None:
+        parts.append(of_bias.expand(grad.shape))
+    parts = [part for part in parts if part is not None]
+    return sum(parts[1:], parts[0])
+
+
+def _rows(array):
+    return array.reshape(math.prod(array.shape[:-1]), array.shape[-1])
+
+
+@operator(
+    method=False, function=False, out=False, outputs=3, operands="grad input weight",
+    computes=True,
+    grad={
+        "grad": _gradient_of_gradients,
+        "input": lambda g, grad: None if g[1] is None else _input_gradient(grad, g[1]),
+        "weight": lambda g, grad, weight_shape: (
+            None if g[0] is None else _weight_gradient(grad, g[0], weight_shape)
+        ),
+    },
+)
+def linear_backward(grad, input, weight=None):
+    """The gradients of the input (None without a weight), the weight and the bias of `linear`.
+
+    The weight is a matrix. One call for all of them costs a third of three.
+    """
+    rows, taken = (grad, input) if grad.ndim == 2 == input.ndim else (_rows(grad), _rows(input))
+    if grad.dtype.kind == "c":
+        taken = np.conjugate(taken)
+        weight = None if weight is None else np.conjugate(weight)
+    of_input = None if weight is None else product(grad if grad.ndim > 1 else rows, weight)
+    if of_input is not None and of_input.ndim != input.ndim:
+        of_input = of_input.reshape(input.shape)
+    return of_input, product(rows.T, taken), sum_rows(rows)
+
+
 @operator(
     namespace="nn.functional", operands="input weight bias", computes=True, accepts=ACCEPTS,
     uniform=refuse_m1_m2, autocast="lower", node=_node_of_linear,
-    grad={"input": _input_gradient, "weight": _weight_gradient, "bias": _bias_gradient},
+    grad={
+        "input": _input_gradient, "weight": _weight_gradient, "bias": _bias_gradient,
+        ("input", "weight", "bias"): _all_gradients, ("weight", "bias"): _gradients_inside,
+    },
     samples=lambda make: [
         ((make((2, 3)), make((4, 3)), make((4,))), {}), ((make((2, 3)), make((4, 3))), {}),
         ((make((2, 2, 3)), make((4, 3)), make((4,))), {}), ((make((3,)), make((4, 3))), {}),
