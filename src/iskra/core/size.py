@@ -3,6 +3,8 @@
 import math
 import operator
 
+import numpy as np
+
 from iskra.core.naming import prefix
 
 
@@ -165,3 +167,8 @@ def flatten_sizes(sizes, name="size"):
             f"argument '{name}' must be ints or one tuple of ints, not "
             + ", ".join(type(s).__name__ for s in found)
         ) from None
+
+
+def as_count(count, dtype):
+    """A number of elements as NumPy divides by it fastest; a size that a trace keeps open stays."""
+    return np.asarray(count, dtype) if count.__class__ is int else count

@@ -14,7 +14,7 @@ from iskra.tensor import Tensor
 def first_extreme(argument, input, dim, keepdim):
     """Indices of the first extremum along `dim`; NaN counts as the extremum."""
     indices = argument(input, axis=dim)
-    return np.expand_dims(indices, dim) if keepdim else np.asarray(indices)
+    return np.expand_dims(indices, dim) if keepdim else indices
 
 
 def _taken(input, indices, dim, keepdim):
@@ -162,13 +162,13 @@ def _argument(name, function, input, dim, keepdim):
                 f"{name}(): Expected reduction dim to be specified for input.numel() == 0. "
                 "Specify the reduction dim with the 'dim' argument."
             )
-        index = np.asarray(function(input), np.int64)
-        return index.reshape((1,) * input.ndim) if keepdim else index
+        index = function(input)
+        return np.reshape(index, (1,) * input.ndim) if keepdim else index
     if input.ndim == 0:
         return np.zeros((), np.int64)
     if input.shape[dim] == 0:
         raise IndexError(f"{name}(): Expected reduction dim {dim} to have non-zero size.")
-    return np.asarray(first_extreme(function, input, dim, keepdim), np.int64)
+    return first_extreme(function, input, dim, keepdim)
 
 
 @reduction(accepts="bool int float")

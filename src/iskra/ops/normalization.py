@@ -9,7 +9,7 @@ import numpy as np
 
 from iskra.autograd import no_grad
 from iskra.core.dtypes import finfo
-from iskra.core.size import format_shape
+from iskra.core.size import as_count, format_shape
 from iskra.dispatch import composite, fused
 from iskra.ops.joining import cat
 
@@ -23,7 +23,7 @@ FUNCTIONAL = dict(namespace="nn.functional", method=False, out=False)
 
 def _standard(array, axes, eps):
     """``(array - mean) * scale``, the mean, the variance, ``scale = 1 / sqrt(variance + eps)``."""
-    count = np.asarray(math.prod(array.shape[a] for a in axes), array.dtype)
+    count = as_count(math.prod(array.shape[a] for a in axes), array.dtype)
     mean = np.add.reduce(array, axis=axes, keepdims=True) / count
     centred = array - mean
     variance = np.add.reduce(centred * centred, axis=axes, keepdims=True) / count
@@ -101,7 +101,7 @@ def norm_backward(grad, input, weight=None, dims=(), eps=1e-5, wanted=(True, Tru
     product = grad * standard
     to_input = None
     if wanted[0]:
-        count = np.asarray(math.prod(input.shape[d] for d in dims), input.dtype)
+        count = as_count(math.prod(input.shape[d] for d in dims), input.dtype)
         weighted, inner = grad, product
         if weight is not None:
             weighted, inner = grad * weight, product * weight

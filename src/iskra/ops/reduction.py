@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from iskra.core.size import wrap_dim
+from iskra.core.size import as_count, wrap_dim
 from iskra.dispatch import FLOAT, composite, reduction
 from iskra.ops.arithmetic import conj_of
 from iskra.ops.comparison import where
@@ -86,7 +86,7 @@ def mean(input, dim=None, keepdim=False, *, dtype=None):
         )
     count = reduced_count(input.shape, dim)
     total = np.add.reduce(input, axis=dim, keepdims=keepdim)
-    return np.divide(total, np.asarray(count, input.dtype))
+    return np.divide(total, as_count(count, input.dtype))
 
 
 def _nonzero_product(input, dim):
@@ -140,7 +140,7 @@ def all(input, dim=None, keepdim=False):
     >>> torch.all(torch.tensor([[True, False], [True, True]]), dim=1)
     tensor([False,  True])
     """
-    return _truth(input, np.asarray(np.all(input, axis=dim, keepdims=keepdim)))
+    return _truth(input, np.all(input, axis=dim, keepdims=keepdim))
 
 
 @reduction()
@@ -151,7 +151,7 @@ def any(input, dim=None, keepdim=False):
     >>> torch.any(torch.tensor([[True, False], [False, False]]), dim=1)
     tensor([ True, False])
     """
-    return _truth(input, np.asarray(np.any(input, axis=dim, keepdims=keepdim)))
+    return _truth(input, np.any(input, axis=dim, keepdims=keepdim))
 
 
 @composite(out=True)
@@ -221,14 +221,15 @@ def amin(input, dim=(), keepdim=False):
 
 def _variance(input, dim, correction, keepdim):
     count = reduced_count(input.shape, dim)
-    center = np.add.reduce(input, axis=dim, keepdims=True) / np.asarray(count, input.dtype)
+    center = np.add.reduce(input, axis=dim, keepdims=True) / as_count(count, input.dtype)
     spread = input - center
     if spread.dtype.kind == "c":
         spread = np.square(spread.real) + np.square(spread.imag)
     else:
         spread = np.square(spread)
     total = np.add.reduce(spread, axis=dim, keepdims=keepdim)
-    return np.divide(total, np.asarray(max(count - correction, 0), total.dtype))
+    freedom = as_count(count, total.dtype) - total.dtype.type(correction)
+    return np.divide(total, np.maximum(freedom, 0))
 
 
 def _variance_gradient(g, input, dim, correction, keepdim):
@@ -330,7 +331,7 @@ def _pair_gradient(spread_gradient):
 
 
 def _both(input, dim, correction, keepdim):
-    count = np.asarray(reduced_count(input.shape, dim), input.dtype)
+    count = as_count(reduced_count(input.shape, dim), input.dtype)
     mean = np.divide(np.add.reduce(input, axis=dim, keepdims=keepdim), count)
     return _variance(input, dim, correction, keepdim), mean
 

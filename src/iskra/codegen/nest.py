@@ -1,0 +1,534 @@
+"""From a nest to loops: the kernel of one `Nest` for one memory layout.
+
+The axes of the space arrive as *groups*, outermost first, merged where memory allows; the last
+group is the one along which vectors lie. A *unit* of work is one place of the kept outer groups (a
+row), or a segment of the vector group where that is kept. Over each unit the kernel makes as many
+passes as reductions wait for one another, then one more for outputs that vary along reduced axes:
+
+    for each unit of this task:
+        for each pass: over the reduced groups, 16 elements at a time: accumulate
+        write what has one value per row
+        last pass, if need be: write what has one value per element
+
+What does not change in a loop is computed before it. All sizes and strides are arguments.
+"""
+
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from iskra.codegen.accumulate import LANES, accumulator
+from iskra.codegen.extent import NotTraceable
+from iskra.codegen.ir import Function, Type, smaller
+from iskra.codegen.placement import Placed, topological
+from iskra.codegen.primitives import PRIMITIVES, kind_of
+
+SEGMENT = 8192  # elements of one unit along a kept vector group
+ROWS = 64  # rows of a block where sums run across rows
+BLOCK = 4096  # elements of a block where sums run along the row
+COPIES = 4  # vectors in flight
+
+
+class Layout(NamedTuple):
+    """What of the memory layout a kernel is made for.
+
+    groups: axes of the space, merged and in order of the loops. strided: numbers of those leaves,
+    then outputs (counted on from the leaves), whose elements do not lie side by side along the
+    last group.
+    """
+
+    groups: tuple
+    strided: frozenset
+
+
+class Kernel:
+    """Writes the loops. `arguments` lists the integer arguments that the kernel expects."""
+
+    def __init__(self, nest, layout, name):
+        self.nest = nest
+        self.leaves = list(nest.leaves)
+        self.groups = layout.groups
+        self.strided = layout.strided
+        self.function = Function(name)
+        self.group_of = {axis: g for g, axes in enumerate(layout.groups) for axis in axes}
+        self.vector = len(layout.groups) - 1
+        self.reduced = [g for g, axes in enumerate(self.groups) if set(axes) & nest.reduced]
+        self.along = self.vector in self.reduced  # rows lie along the vectors
+        self.arguments = []
+        self.first_integer = len(nest.leaves) + len(nest.outputs) + len(nest.scalars)
+        self.index = {}  # group -> where the loops are now
+        self.opened = []  # groups whose loops are open (without the vector group)
+        self.memo = [{}]  # values known in each open block
+        self.copy = 0
+        self.mask = None
+        self.base = None
+        self.kept_in = {}  # expression -> output that holds it since an earlier pass
+        self.columns = self._columns()
+
+    def _columns(self):
+        """How many vectors a unit is wide where reductions run across the vector group."""
+        heavy = sum(p.cost for p in topological(o.placed for o in self.nest.outputs))
+        return 1 if self.along or not self.reduced else 2 if heavy > 40 else COPIES
+
+    # Arguments
+
+    def argument(self, *what):
+        """An integer argument: ``("tasks",)``, ``("size", g)``, ``("stride", array, g)`` ..."""
+        if what not in self.arguments:
+            self.arguments.append(what)
+        return self.function.slot(self.first_integer + self.arguments.index(what), "i64")
+
+    def size(self, group):
+        """How many elements a group has."""
+        return self.argument("size", group)
+
+    # Values
+
+    def groups_of(self, axes):
+        """The groups to which axes belong."""
+        return {self.group_of[a] for a in axes}
+
+    def is_vector(self, placed):
+        """Whether an expression varies along the vector group."""
+        return self.vector in self.groups_of(placed.varies)
+
+    def value(self, placed):
+        """The value here: a vector where it varies along the vector group, else a scalar."""
+        key = placed, self.copy if self.is_vector(placed) else None
+        for known in reversed(self.memo):
+            if key in known:
+                return known[key]
+        if placed in self.kept_in:
+            value = self.load(len(self.nest.leaves) + self.kept_in[placed])
+        else:
+            value = getattr(self, "_" + placed.op)(placed)
+        self.memo[-1][key] = value
+        return value
+
+    def _const(self, placed):
+        return self.function.const(placed.attr, Type(kind_of(placed.dtype)))
+
+    def _scalar(self, placed):
+        number = len(self.nest.leaves) + len(self.nest.outputs) + placed.attr
+        kind = "f64" if placed.dtype.kind == "f" else "i64"
+        return self.function.slot(number, kind).to(kind_of(placed.dtype))
+
+    def _extent(self, placed):
+        return self.argument("extent", placed.attr)
+
+    def _cast(self, placed):
+        return self.value(placed.args[0]).to(kind_of(placed.dtype))
+
+    def _map(self, placed):
+        operands = [self.value(a) for a in placed.args]
+        lanes = max(v.type.lanes for v in operands)
+        return PRIMITIVES[placed.attr](*(v.splat(lanes) for v in operands))
+
+    def _index(self, placed):
+        return self.place_along(self.group_of[placed.attr])
+
+    def place_along(self, group):
+        """The position along a group."""
+        if group != self.vector:
+            return self.index[group]
+        lanes = Type("i64", LANES)
+        return self.base.splat(LANES) + self.function.iota(lanes)
+
+    def _leaf(self, placed):
+        return self.load(placed.attr)
+
+    # Addresses
+
+    def axes_of(self, array):
+        """The places of an array's axes: leaves are numbered first, then outputs."""
+        leaves = self.leaves
+        return leaves[array][1] if array < len(leaves) else (
+            self.nest.outputs[array - len(leaves)].axes)
+
+    def pointer(self, array, groups):
+        """The address of an array's element at the present place along `groups`."""
+        key = "pointer", array, groups
+        for known in reversed(self.memo):
+            if key in known:
+                return known[key]
+        if groups:
+            before = self.pointer(array, groups[:-1])
+            step = self.index[groups[-1]] * self.argument("stride", array, groups[-1])
+            found = self.function.offset(before, step, self.kind(array))
+        else:
+            found = self.function.slot(array, "ptr")
+        self.memo[-1][key] = found
+        return found
+
+    def kind(self, array):
+        """The kind of an array's elements."""
+        leaves = self.leaves
+        if array < len(leaves):
+            return kind_of(leaves[array][0].dtype)
+        return kind_of(self.nest.outputs[array - len(leaves)].placed.dtype)
+
+    def outer_groups(self, axes):
+        """The open groups along which an array with these axes varies, in order."""
+        own = {self.group_of[a] for a in axes if a is not None and not isinstance(a, Placed)}
+        return tuple(g for g in self.opened if g in own)
+
+    def load(self, array):
+        """The element here, or 16 along the vector group."""
+        axes = self.axes_of(array)
+        pointer = self.pointer(array, self.outer_groups(axes))
+        kind = self.kind(array)
+        picked = [(n, a) for n, a in enumerate(axes) if isinstance(a, Placed)]
+        if picked:
+            return self._load_picked(array, pointer, axes, picked, kind)
+        if self.vector not in {self.group_of[a] for a in axes if a is not None}:
+            return self.function.load(pointer, 0, Type(kind))
+        if array not in self.strided:
+            return self.function.load(pointer, self.base, Type(kind, LANES), self.mask)
+        return self.function.gather(pointer, self.steps(array), kind, self.mask)
+
+    def steps(self, array):
+        """Offsets of the elements along the vector group, where they are not neighbours."""
+        return self.place_along(self.vector) * self.argument("stride", array, self.vector)
+
+    def _load_picked(self, array, pointer, axes, picked, kind):
+        """An element at positions that are computed."""
+        offset = 0
+        for number, positions in picked:
+            stride = self.argument("axis stride", array, number)
+            offset = self.value(positions).to("i64") * stride + offset
+        if self.vector in {self.group_of[a] for a in axes
+                           if a is not None and not isinstance(a, Placed)}:
+            along = self.steps(array) if array in self.strided else self.place_along(self.vector)
+            offset = along + offset
+        mask = self.mask if offset.type.lanes > 1 else None
+        return self.function.gather(pointer, offset, kind, mask)
+
+    def store(self, number):
+        """Write output `number` here."""
+        output = self.nest.outputs[number]
+        array = len(self.nest.leaves) + number
+        pointer = self.pointer(array, self.outer_groups(output.axes))
+        value = self.value(output.placed)
+        if self.vector not in {self.group_of[a] for a in output.axes if a is not None}:
+            return self.function.store(value, pointer, 0)
+        value = value.splat(LANES)
+        if array in self.strided:
+            return self.function.scatter(value, pointer, self.steps(array), self.mask)
+        return self.function.store(value, pointer, self.base, self.mask)
+
+    # Blocks
+
+    @contextmanager
+    def block(self):
+        """A block with values of its own."""
+        self.memo.append({})
+        yield
+        self.memo.pop()
+
+    def hoist(self, roots):
+        """Compute now what the roots need and what will not change in the loops to come."""
+        done = {key[0] for known in self.memo for key in known}
+        open_groups = {*self.opened}
+        across = not self.along and self.base is not None
+        if across:
+            open_groups.add(self.vector)
+        for placed in topological(roots, done):
+            if isinstance(placed, Placed) and placed.op not in ("const", "scalar", "extent"):
+                self._hoist_one(placed, open_groups)
+
+    def _hoist_one(self, placed, open_groups):
+        if placed.op == "leaf":
+            self.pointer(placed.attr, self.outer_groups(placed.axes))
+        if not self.groups_of(placed.varies) <= open_groups:
+            return
+        if self.is_vector(placed):
+            for copy in self.each_column():
+                self.copy = copy
+                self.value(placed)
+        else:
+            self.value(placed)
+
+    def each_column(self):
+        """The numbers of the unit's vectors, with base and mask set to each."""
+        for copy in range(self.columns):
+            self.copy = copy
+            self.base, self.mask = self.bases[copy]
+            yield copy
+        self.copy = 0
+
+    # The kernel
+
+    def build(self):
+        """Write everything; return the function."""
+        f = self.function
+        self.outer = [g for g in range(len(self.groups)) if g not in self.reduced
+                      and g != self.vector]
+        self._choose_kept()
+        tasks, units = self.argument("tasks"), self.argument("units")
+        with f.loop(f.task * units // tasks, (f.task + 1) * units // tasks) as unit:
+            with self.block():
+                rest = self._decode(unit)
+                if self.along:
+                    self._row()
+                elif self.reduced:
+                    self._column_block(rest)
+                else:
+                    self._segment(rest)
+        return f
+
+    def _decode(self, unit):
+        """Set the places of the outer groups; return what is left, the segment's number."""
+        if not self.along:
+            width = SEGMENT if not self.reduced else LANES * self.columns
+            segments = (self.size(self.vector) + (width - 1)) // width
+            rest, segment = unit // segments, unit % segments
+        else:
+            rest, segment = unit, None
+        for group in reversed(self.outer):
+            if group == self.outer[0]:
+                self.index[group] = rest
+            else:
+                self.index[group] = rest % self.size(group)
+                rest = rest // self.size(group)
+        self.opened = list(self.outer)
+        return segment
+
+    def _segment(self, segment):
+        """A map: one stretch of the vector group."""
+        f = self.function
+        low = segment * SEGMENT
+        high = smaller(low + SEGMENT, self.size(self.vector))
+        roots = [o.placed for o in self.nest.outputs]
+        self.hoist(roots)
+        self._point_outputs()
+        full = low + (high - low) // LANES * LANES
+        for start, stop, masked in ((low, full, False), (full, high, True)):
+            with f.loop(start, stop, LANES) as base, self.block():
+                self._at(base, f.lanes_below(high - base, LANES) if masked else None)
+                for number in range(len(self.nest.outputs)):
+                    self.store(number)
+        self._at(None, None)
+
+    def _at(self, base, mask):
+        self.base, self.mask = base, mask
+
+    def _point_outputs(self):
+        for number, output in enumerate(self.nest.outputs, len(self.nest.leaves)):
+            self.pointer(number, self.outer_groups(output.axes))
+
+    def _row(self):
+        """A row along the vector group (and other reduced groups): all passes."""
+        for depth in range(1, self._depth() + 1):
+            self._pass_along(depth)
+        self._finish(lambda roots: self._walk(roots, [], self._store_elements))
+
+    def _column_block(self, segment):
+        """Some vectors of columns, reduced down the other groups: all passes."""
+        f = self.function
+        start = segment * (LANES * self.columns)
+        self.bases = []
+        for copy in range(self.columns):
+            base = start + LANES * copy
+            self.bases.append((base, f.lanes_below(self.size(self.vector) - base, LANES)))
+        self.base = start
+        for depth in range(1, self._depth() + 1):
+            self._pass_across(depth)
+        self._finish(lambda roots: self._walk_across(roots, self._store_elements))
+        self._at(None, None)
+
+    def _depth(self):
+        return max(p.depth for p in topological(o.placed for o in self.nest.outputs))
+
+    def _reductions(self, depth):
+        found = topological(o.placed for o in self.nest.outputs)
+        return [p for p in found if p.op == "reduce" and p.depth == depth]
+
+    def _is_element(self, output):
+        return any(self.group_of[a] in self.reduced for a in output.axes if a is not None)
+
+    def _finish(self, walk):
+        """Write the outputs: those with one value per row, then the others in a last pass."""
+        elements = [o for o in self.nest.outputs if self._is_element(o)]
+        for number, output in enumerate(self.nest.outputs):
+            if self._is_element(output):
+                continue
+            if self.along:
+                self.store(number)
+            else:
+                for _ in self.each_column():
+                    self.store(number)
+        if elements:
+            walk([o.placed for o in elements])
+
+    def _store_elements(self):
+        for number, output in enumerate(self.nest.outputs):
+            if self._is_element(output):
+                self.store(number)
+
+    # Passes along the vector group
+
+    def _pass_along(self, depth):
+        reductions = self._reductions(depth)
+        sums = [accumulator(self, p, COPIES, True) for p in reductions]
+        roots = [p.args[0] for p in reductions]
+
+        def accumulate():
+            self._accumulate(sums, reductions)
+            for placed, number in self.keep.items():
+                if placed in needed:
+                    self._keep(placed, number)
+
+        needed = set(topological(roots))
+        self._walk(roots, sums, accumulate, COPIES)
+        for part, placed in zip(sums, reductions):
+            self.memo[-1][placed, None] = part.results()[0]
+        self.kept_in.update({p: n for p, n in self.keep.items() if p in needed})
+
+    def _accumulate(self, sums, reductions):
+        """Take the present elements into the accumulators."""
+        placing = any(p.attr.startswith("arg") for p in reductions)
+        position = self._position() if placing else None
+        for part, placed in zip(sums, reductions):
+            part.add(self.copy, self.value(placed.args[0]), self.mask, position)
+
+    def _position(self):
+        """The place along the reduced axes, counted in their own order."""
+        axes = [a for g in self.reduced for a in self.groups[g]]
+        if axes != sorted(axes):
+            raise NotTraceable("places along axes that memory has in another order")
+        position = self.place_along(self.reduced[0])
+        for group in self.reduced[1:]:
+            position = self.place_along(group) + position * self.size(group)
+        return position
+
+    def _walk(self, roots, sums, body, copies=1):
+        """Run `body` over the reduced groups, the vector group innermost, in blocks."""
+        f = self.function
+        self.hoist(roots)
+        with self._reduced_loops(roots, [g for g in self.reduced if g != self.vector]):
+            low, high = self._bounds(self.vector)
+            with f.loop(low, high, BLOCK) as start:
+                stop = smaller(start + BLOCK, high)
+                for part in sums:
+                    part.open_block()
+                step = LANES * copies
+                full = start + (stop - start) // step * step
+                with f.loop(start, full, step) as base:
+                    for copy in range(copies):
+                        self._strip(base + LANES * copy, None, copy, body)
+                with f.loop(full, stop, LANES) as base:
+                    self._strip(base, f.lanes_below(stop - base, LANES), 0, body)
+                for part in sums:
+                    part.close_block()
+
+    def _strip(self, base, mask, copy, body):
+        with self.block():
+            self._at(base, mask)
+            self.copy = copy
+            body()
+            self.copy = 0
+            self._at(None, None)
+
+    @contextmanager
+    def _reduced_loops(self, roots, groups):
+        """The loops over these reduced groups, one in another."""
+        if not groups:
+            yield
+            return
+        group, *rest = groups
+        low, high = self._bounds(group)
+        with self.function.loop(low, high) as index, self.block():
+            self._open(group, index, roots)
+            with self._reduced_loops(roots, rest):
+                yield
+            self.opened.remove(group)
+
+    def _open(self, group, index, roots):
+        self.index[group] = index
+        self.opened.append(group)
+        self.hoist(roots)
+
+    def _bounds(self, group):
+        """From where to where a reduced group's loop runs."""
+        if self.nest.chunk is None or group != self.reduced[0]:
+            return 0, self.size(group)
+        length = self.argument("chunk length")
+        low = self.index[self.group_of[self.nest.chunk]] * length
+        return low, smaller(low + length, self.size(group))
+
+    # Passes across the vector group
+
+    def _pass_across(self, depth):
+        reductions = self._reductions(depth)
+        sums = [accumulator(self, p, self.columns, False) for p in reductions]
+        roots = [p.args[0] for p in reductions]
+
+        def accumulate():
+            self._accumulate(sums, reductions)
+
+        self._walk_across(roots, accumulate, sums)
+        for part, placed in zip(sums, reductions):
+            for copy, result in enumerate(part.results()):
+                self.memo[-1][placed, copy if self.is_vector(placed) else None] = result
+
+    def _walk_across(self, roots, body, sums=()):
+        """Run `body` over the reduced groups for each of the unit's vectors, in blocks of rows."""
+        f = self.function
+        self.hoist(roots)
+        *outer, last = self.reduced
+        with self._reduced_loops(roots, outer):
+            low, high = self._bounds(last)
+            with f.loop(low, high, ROWS) as start:
+                for part in sums:
+                    part.open_block()
+                with f.loop(start, smaller(start + ROWS, high)) as index, self.block():
+                    self._open(last, index, roots)
+                    for _ in self.each_column():
+                        body()
+                    self.opened.remove(last)
+                for part in sums:
+                    part.close_block()
+
+    # Keeping what is dear
+
+    def _choose_kept(self):
+        """Pick what the last pass would compute again although it is dear, and where to keep it.
+
+        An output that the last pass will write anyway holds it in the meantime: softmax's
+        exponentials stand in the result before they are divided by their sum.
+        """
+        self.keep = {}
+        if not self.along:
+            return
+        elements = [(n, o) for n, o in enumerate(self.nest.outputs) if self._is_element(o)]
+        depth = self._depth()
+        if not elements or not depth:
+            return
+        final = set(topological([o.placed for _, o in elements], self._all_reductions()))
+        for number, output in elements:
+            for placed in topological([p.args[0] for p in self._reductions(depth)],
+                                      self._all_reductions()):
+                if (placed in final and placed.op == "map" and placed.cost > 1
+                        and placed.dtype == output.placed.dtype
+                        and placed.varies == output.placed.varies
+                        and placed not in self.keep and number not in self.keep.values()):
+                    self.keep[placed] = number
+
+    def _all_reductions(self):
+        found = topological(o.placed for o in self.nest.outputs)
+        return {p for p in found if p.op == "reduce"}
+
+    def _keep(self, placed, number):
+        array = len(self.nest.leaves) + number
+        if array in self.strided:
+            return
+        axes = self.nest.outputs[number].axes
+        pointer = self.pointer(array, self.outer_groups(axes))
+        self.function.store(self.value(placed), pointer, self.base, self.mask)
+
+
+def build(nest, layout, name):
+    """The kernel's function, and the list of the integer arguments that it expects."""
+    kernel = Kernel(nest, layout, name)
+    function = kernel.build()
+    return function, kernel.arguments
+

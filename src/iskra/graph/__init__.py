@@ -1,0 +1,1 @@
+"""Graphs of expressions: tracing operators' bodies, fusing them into kernels, running those."""

@@ -1,0 +1,171 @@
+"""From a nest to a launch: loop order, merged axes and strides for operands of given layout.
+
+Axes are put in the order of the operands' memory, neighbours that lie in memory as one axis are
+merged, and what is left decides which of a nest's kernels serves the call. Sizes and strides then
+become the kernel's integer arguments. All of it follows from shapes and strides alone, and so does
+the number of tasks into which the work is cut.
+"""
+
+import math
+from functools import cmp_to_key
+
+from iskra.codegen.accumulate import LANES
+from iskra.codegen.nest import SEGMENT, Kernel, Layout
+from iskra.codegen.placement import Placed, topological
+
+TASK = 1 << 17  # work of one task: elements times what each costs (an addition costs about 4)
+MOST_TASKS = 256
+CHUNK = 1 << 15  # elements of a chunk of a long reduction
+FEW_UNITS = 8  # with fewer units than this a long reduction is cut into chunks
+
+
+def is_long(units, elements):
+    """Whether a reduction of so many elements into so many units is cut into chunks."""
+    return units < FEW_UNITS and elements >= 2 * CHUNK
+
+
+class Plan:
+    """How one nest runs on operands of given sizes and strides (all in elements)."""
+
+    def __init__(self, nest, sizes, strides):
+        """`strides`: for each leaf its strides by its own axes; `sizes`: by symbol."""
+        self.nest = nest
+        self.sizes = sizes
+        chunk = nest.chunk
+        self.extent = [
+            1 if e.__class__ is int else 0 if a == chunk else e.of(sizes)
+            for a, e in enumerate(nest.extents)
+        ]
+        self.own_strides = strides
+        self.strides = [_by_axis(axes, s) for (_, axes), s in zip(nest.leaves, strides)]
+        order = self._order()
+        if chunk is not None:
+            self._cut(order)
+        self.outputs = [self._output(o, order) for o in nest.outputs]
+        self.groups = self._merged(order)
+        self.layout = Layout(tuple(self.groups), self._strided())
+
+    def _order(self):
+        """The axes from the outermost loop to the innermost."""
+        axes = [a for a in range(len(self.nest.extents)) if a != self.nest.chunk]
+        ranked = sorted(self.strides, key=lambda s: -sum(1 for a in s if s[a]))
+
+        def compare(a, b):
+            for strides in ranked:
+                first, second = strides.get(a, 0), strides.get(b, 0)
+                if first and second and first != second:
+                    return second - first
+            return a - b
+
+        return sorted(axes, key=cmp_to_key(compare))
+
+    def _cut(self, order):
+        """Choose the length and the number of chunks, and put their axis outermost."""
+        nest = self.nest
+        first = next(a for a in order if a in nest.reduced)
+        total = math.prod(n for a, n in enumerate(self.extent) if a != nest.chunk)
+        pieces = min(MOST_TASKS, total // CHUNK, self.extent[first])
+        self.chunk_length = -(-self.extent[first] // max(pieces, 1))
+        self.extent[nest.chunk] = -(-self.extent[first] // self.chunk_length)
+        self.sizes[-1] = self.extent[nest.chunk]
+        order.insert(0, nest.chunk)
+
+    def _output(self, output, order):
+        """``(shape in memory, order to bring its axes into)``; notes the strides."""
+        axes = [a for a in output.axes if a is not None]
+        memory = sorted(axes, key=order.index)
+        strides, step = {}, 1
+        for axis in reversed(memory):
+            strides[axis] = step
+            step *= self.extent[axis]
+        self.strides.append(strides)
+        shape = tuple(self.extent[a] for a in memory)
+        return shape, [None if a is None else memory.index(a) for a in output.axes]
+
+    def _merged(self, order):
+        """Neighbouring axes that all operands see as one, as one group."""
+        groups = []
+        for axis in order:
+            if groups and self._as_one(groups[-1][-1], axis):
+                groups[-1] += (axis,)
+            else:
+                groups.append((axis,))
+        return groups or [()]
+
+    def _as_one(self, outer, inner):
+        nest = self.nest
+        if outer in nest.rigid or inner in nest.rigid or nest.chunk in (outer, inner):
+            return False
+        if (outer in nest.reduced) != (inner in nest.reduced):
+            return False
+        return all(
+            s.get(outer, 0) == s.get(inner, 0) * self.extent[inner] for s in self.strides
+        )
+
+    def _strided(self):
+        last = self.groups[-1][-1] if self.groups[-1] else None
+        return frozenset(
+            n for n, s in enumerate(self.strides) if s.get(last, 1) != 1
+        )
+
+    # Arguments and tasks
+
+    def group_size(self, group):
+        """How many elements a group has."""
+        return math.prod(self.extent[a] for a in self.groups[group])
+
+    def units(self):
+        """How many units of work there are."""
+        total, last = 1, len(self.groups) - 1
+        reduces = any(g and g[0] in self.nest.reduced for g in self.groups)
+        for number, group in enumerate(self.groups):
+            if group and group[0] in self.nest.reduced:
+                continue
+            size = self.group_size(number)
+            if number == last:
+                width = LANES * self._columns() if reduces else SEGMENT
+                size = -(-size // width)
+            total *= size
+        return total
+
+    def _columns(self):
+        return Kernel(self.nest, self.layout, "").columns
+
+    def tasks(self):
+        """Into how many tasks the units are shared out."""
+        elements = math.prod(self.extent)
+        work = elements * (self.cost() + len(self.strides))
+        return max(1, min(self.units(), MOST_TASKS, work // TASK))
+
+    def cost(self):
+        """What an element costs, in additions."""
+        return sum(p.cost for p in topological(o.placed for o in self.nest.outputs))
+
+    def integers(self, arguments):
+        """The values of a kernel's integer arguments."""
+        return tuple(self._integer(*what) for what in arguments)
+
+    def _integer(self, what, *of):
+        if what == "tasks":
+            return self.tasks()
+        if what == "units":
+            return self.units()
+        if what == "size":
+            return self.group_size(of[0])
+        if what == "extent":
+            return of[0].of(self.sizes)
+        if what == "chunk length":
+            return self.chunk_length
+        array, place = of
+        if what == "axis stride":  # along one of the array's own axes
+            return self.own_strides[array][place]
+        return self.strides[array].get(self.groups[place][-1], 0)
+
+
+def _by_axis(axes, strides):
+    """Strides by the axes of the space."""
+    return {
+        axis: stride for axis, stride in zip(axes, strides, strict=True)
+        if axis is not None and not isinstance(axis, Placed)
+    }
+

@@ -1,0 +1,133 @@
+"""A program: traced expressions, the kernels that compute them, and how to run those on arrays.
+
+Two caches stand between a call and machine code. A *launch* is everything about one combination of
+shapes and strides: which kernel, its integer arguments, the shapes of results; looking it up is
+most of what a call costs. A *kernel* serves all launches whose memory layout has the same form.
+"""
+
+import hashlib
+
+import numpy as np
+
+from iskra.codegen import lower
+from iskra.codegen.expr import mapped
+from iskra.codegen.nest import build
+from iskra.graph.fuse import partition, reductions
+from iskra.graph.layout import Plan, is_long
+from iskra.runtime import jit, memory
+from iskra.runtime.native import builtin
+
+
+class Step:
+    """One kernel of a launch, ready to be called."""
+
+    __slots__ = ("call", "reads", "shapes", "dtypes", "orders", "writes", "scalars", "integers",
+                 "tasks")
+
+    def run(self, values, scalars):
+        """Make the results, compute them, put them among the values."""
+        made = [memory.empty(s, d) for s, d in zip(self.shapes, self.dtypes)]
+        self.call(*[values[r] for r in self.reads], *made,
+                  *[scalars[s] for s in self.scalars], self.integers, self.tasks)
+        for expr, array, order in zip(self.writes, made, self.orders):
+            values[expr] = array if order is None else _viewed(array, order)
+
+
+def _viewed(array, order):
+    """Axes in another order; None stands for a new one of size 1."""
+    moved = array.transpose([a for a in order if a is not None])
+    new = [i for i, a in enumerate(order) if a is None]
+    return np.expand_dims(moved, new) if new else moved
+
+
+class Program:
+    """Expressions that are computed together.
+
+    `outputs` are the expressions, in terms of inputs numbered from 0 whose symbols of sizes are
+    numbered too. `run` takes arrays for the inputs and numbers for the scalars.
+    """
+
+    def __init__(self, outputs):
+        # What is an operand as it stands is copied.
+        self.outputs = [mapped("positive", (o,), o.dtype) if o.op == "input" else o
+                        for o in outputs]
+        self.launches = {}
+        self.partitions = {}  # which reductions are cut -> (nests, outputs)
+        self.kernels = {}
+
+    def launch(self, arrays, sizes):
+        """The steps for arrays of these shapes and strides; `sizes` by symbol."""
+        sizes = dict(sizes)
+        long = tuple(n for n, r in enumerate(reductions(self.outputs)) if _long(r, sizes))
+        found = self.partitions.get(long)
+        if found is None:
+            every = reductions(self.outputs)
+            found = self.partitions[long] = partition(self.outputs, {every[n] for n in long})
+        nests, outputs = found
+        strides = {}
+        steps = [self._step(nest, arrays, sizes, strides) for nest in nests]
+        return steps, outputs
+
+    def _step(self, nest, arrays, sizes, strides):
+        """One kernel for these arrays; notes the strides of what it writes."""
+        own = []
+        for expr, _ in nest.leaves:
+            if expr.op == "input":
+                array = arrays[expr.attr]
+                own.append(tuple(s // array.itemsize for s in array.strides))
+            else:
+                own.append(strides[expr])
+        plan = Plan(nest, sizes, own)
+        step = Step()
+        step.call, arguments = self.kernel(nest, plan.layout)
+        step.reads = [e.attr if e.op == "input" else e for e, _ in nest.leaves]
+        step.scalars = [e.attr for e in nest.scalars]
+        step.shapes = [shape for shape, _ in plan.outputs]
+        step.orders = [None if order == list(range(len(order))) else order
+                       for _, order in plan.outputs]
+        step.dtypes = [o.placed.dtype for o in nest.outputs]
+        step.writes = [o.expr for o in nest.outputs]
+        step.integers = plan.integers(arguments)
+        step.tasks = plan.tasks()
+        for number, output in enumerate(nest.outputs, len(nest.leaves)):
+            by_axis = plan.strides[number]
+            strides[output.expr] = tuple(by_axis.get(a, 0) for a in output.axes)
+        return step
+
+    def kernel(self, nest, layout):
+        """``(the function to call, its integer arguments)``."""
+        found = self.kernels.get((nest, layout))
+        if found is None:
+            function, arguments = build(nest, layout, "kernel")
+            text = lower.text(function)
+            name = "kernel_" + hashlib.sha256(text.encode()).hexdigest()[:12]
+            address = jit.load(text).address("kernel")
+            kinds = "a" * (len(nest.leaves) + len(nest.outputs)) + "".join(
+                "f" if e.dtype.kind == "f" else "i" for e in nest.scalars) + "tn"
+            found = self.kernels[nest, layout] = builtin(name, address, kinds), arguments
+        return found
+
+    def run(self, arrays, scalars, launch):
+        """The outputs' arrays."""
+        steps, outputs = launch
+        values = dict(enumerate(arrays))
+        for step in steps:
+            step.run(values, scalars)
+        return [values[o] for o in outputs]
+
+
+def _long(reduction, sizes):
+    """Whether a reduction is cut into chunks, for lack of rows to share out."""
+    def count(shape):
+        total = 1
+        for n in shape:
+            total *= n if n.__class__ is int else n.of(sizes)
+        return total
+
+    name, axes = reduction.attr
+    if name.startswith("arg") and len(axes) > 1:
+        return False  # a chunk's place among several axes says nothing about the axes
+    kept = count(reduction.shape)
+    # Columns are taken 16 at a time: fewer rows than that are not much to share out either.
+    return is_long(min(kept, max(1, kept // 16) if kept > 16 else kept), count(
+        reduction.args[0].shape))

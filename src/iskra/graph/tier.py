@@ -1,0 +1,199 @@
+"""The tier rule, and the way from an operator's call on arrays to its kernels.
+
+An operator's body is NumPy; on large operands it is traced into a `Program` once for each
+combination of dtypes, pattern of sizes and settings, and from then on machine code runs instead.
+What cannot be traced stays on the reference tier, for good. Which tier serves a call follows from
+the operator, dtypes, shapes, strides and settings alone.
+"""
+
+import numpy as np
+
+from iskra.codegen.expr import Expr, cast
+from iskra.codegen.extent import Extent, NotTraceable
+from iskra.codegen.primitives import KINDS
+from iskra.graph.program import Program
+from iskra.runtime.native import available
+
+ndarray = np.ndarray
+
+# Elements of the largest operand from which on machine code serves a call: there one call of a
+# kernel costs what NumPy's calls cost (`benchmarks/tiers.py`).
+LARGE = 4096
+
+_MOST_LAUNCHES = 4096  # remembered per operator; they are forgotten all at once
+_SHAPES = ("normalized_shape", "shape")  # settings that are sizes of operands
+UNSERVED = object()  # the reference tier's sign that it must do the work
+
+
+def run(op, arguments, computes_in=None, stores_as=None):
+    """The result of `op.body` on these arguments from machine code, or `UNSERVED`.
+
+    Arrays of other dtypes than `computes_in` are converted on the way; results of it are stored as
+    `stores_as`. Arguments that are neither arrays nor NumPy's numbers are settings.
+    """
+    try:
+        key = tuple([_part(a) for a in arguments]), computes_in, stores_as
+        entry = op.launches.get(key)
+    except TypeError:  # a setting that has no hash
+        return UNSERVED
+    if entry is None:
+        if len(op.launches) > _MOST_LAUNCHES:
+            op.launches.clear()
+        entry = op.launches[key] = _prepare(op, arguments, computes_in, stores_as)
+    if entry is UNSERVED:
+        return UNSERVED
+    program, launch, form = entry
+    arrays, scalars = _operands(arguments)
+    return form(program.run(arrays, scalars, launch))
+
+
+def _part(value):
+    """What of an argument decides on the machine code and how it is called."""
+    if value.__class__ is ndarray:
+        return value.shape, value.strides, value.dtype
+    if value.__class__ is list:
+        return tuple([_part(v) for v in value])
+    if isinstance(value, np.generic):
+        return value.dtype
+    return value.__class__, value
+
+
+def _operands(arguments):
+    arrays, scalars = [], []
+    for value in arguments:
+        if value.__class__ is ndarray:
+            arrays.append(value)
+        elif value.__class__ is list:
+            arrays += [v for v in value if v.__class__ is ndarray]
+        elif isinstance(value, np.generic):
+            scalars.append(value.item())
+    return arrays, scalars
+
+
+def _prepare(op, arguments, computes_in, stores_as):
+    """What `run` remembers of a combination, or `UNSERVED`."""
+    if not available():
+        return UNSERVED
+    arrays, _ = _operands(arguments)
+    if any(a.size == 0 or a.size >= 2**31 or a.dtype.name not in KINDS for a in arrays):
+        return UNSERVED
+    if any(not a.dtype.isnative or not a.flags.aligned for a in arrays):
+        return UNSERVED
+    if any(s % a.itemsize for a in arrays for s in a.strides):
+        return UNSERVED
+    try:
+        sizes, symbol = {}, {}
+        for array in arrays:
+            for n in array.shape:
+                if n > 1 and n not in symbol:
+                    sizes[len(symbol)] = n
+                    symbol[n] = len(symbol)
+        program, form = _program(op, arguments, symbol, computes_in, stores_as)
+        return program, program.launch(arrays, sizes), form
+    except (NotTraceable, NotImplementedError):
+        return UNSERVED
+
+
+def _program(op, arguments, symbol, computes_in, stores_as):
+    """The traced program for arguments of this kind, and the form of its result."""
+    key = tuple(_pattern(a, symbol) for a in arguments), computes_in, stores_as
+    found = op.programs.get(key)
+    if found is None:
+        try:
+            found = _trace(op, arguments, symbol, computes_in, stores_as)
+        except (NotTraceable, NotImplementedError, TypeError, ValueError) as error:
+            found = NotTraceable(str(error))  # also what a body raises for what is no array
+        op.programs[key] = found
+    if isinstance(found, NotTraceable):
+        raise found
+    return found
+
+
+def _pattern(value, symbol):
+    """An argument's kind: its dtype and which of its sizes are equal."""
+    if value.__class__ is ndarray:
+        return value.dtype, _symbolic(value.shape, symbol)
+    if value.__class__ is list:
+        return tuple(_pattern(v, symbol) for v in value)
+    return value.dtype if isinstance(value, np.generic) else (value.__class__, value)
+
+
+def _symbolic(shape, symbol):
+    return tuple(1 if n == 1 else Extent([symbol[n]]) for n in shape)
+
+
+class _Inputs:
+    """Expressions for a call's arguments."""
+
+    def __init__(self, symbol, computes_in):
+        self.symbol = symbol
+        self.computes_in = computes_in
+        self.arrays = self.scalars = 0
+
+    def of(self, value):
+        """The expression for one argument; a setting stays what it is."""
+        if value.__class__ is ndarray:
+            self.arrays += 1
+            shape = _symbolic(value.shape, self.symbol)
+            return self._converted(Expr.input(self.arrays - 1, value.dtype, shape))
+        if value.__class__ is list:
+            return [self.of(v) for v in value]
+        if isinstance(value, np.generic):
+            self.scalars += 1
+            weak = float if value.dtype.kind == "f" else int
+            return cast(Expr.scalar(self.scalars - 1, weak), value.dtype)
+        return value
+
+    def shape(self, sizes):
+        """A setting that is a shape: its sizes are those that operands have."""
+        if any(n != 1 and n not in self.symbol for n in sizes):
+            raise NotTraceable("a shape of sizes that no operand has")
+        return _symbolic(sizes, self.symbol)
+
+    def _converted(self, expr):
+        narrow = expr.dtype.name in ("float16", "bfloat16")
+        if self.computes_in is not None and expr.dtype != self.computes_in:
+            return cast(expr, self.computes_in)
+        if narrow:
+            raise NotTraceable("a narrow float without a dtype to compute in")
+        return expr
+
+
+def _trace(op, arguments, symbol, computes_in, stores_as):
+    """Run the body on expressions."""
+    inputs = _Inputs(symbol, computes_in)
+    values = [inputs.of(a) for a in arguments]
+    for name in _SHAPES:
+        place = op.signature.position.get(name)
+        if place is not None and values[place].__class__ is tuple:
+            values[place] = inputs.shape(values[place])
+    result = op.compute(values)
+    several = isinstance(result, (tuple, list))
+    results = list(result) if several else [result]
+    outputs = []
+    for r in results:
+        if r is None:
+            continue
+        if not isinstance(r, Expr):
+            raise NotTraceable("a result that is no expression")
+        if stores_as is not None and r.dtype == np.float32:
+            r = cast(r, stores_as)
+        outputs.append(r)
+    if not outputs:
+        raise NotTraceable("no result")
+    places = [r is not None for r in results]
+    return Program(outputs), _former(several, places)
+
+
+def _former(several, places):
+    """A function that gives a program's results the form that the body's had."""
+    if not several:
+        return lambda found: found[0]
+    if all(places):
+        return tuple
+
+    def form(found):
+        left = iter(found)
+        return tuple(next(left) if there else None for there in places)
+
+    return form
