@@ -39,18 +39,26 @@ class Plan:
         self.own_strides = strides
         self.strides = [_by_axis(axes, s) for (_, axes), s in zip(nest.leaves, strides)]
         order = self._order()
-        if chunk is not None:
-            self._cut(order)
-        self.outputs = [self._output(o, order) for o in nest.outputs]
+        memory = [self._memory(o, order) for o in nest.outputs]
         self.groups = self._merged(order)
+        if chunk is not None:
+            self._cut()
+        # For each output its shape in memory, and the order into which to bring its axes.
+        self.outputs = [
+            (tuple(self.extent[a] for a in axes),
+             [None if a is None else axes.index(a) for a in output.axes])
+            for axes, output in zip(memory, nest.outputs)
+        ]
         self.layout = Layout(tuple(self.groups), self._strided())
 
     def _order(self):
         """The axes from the outermost loop to the innermost."""
-        axes = [a for a in range(len(self.nest.extents)) if a != self.nest.chunk]
+        axes = range(len(self.nest.extents))
         ranked = sorted(self.strides, key=lambda s: -sum(1 for a in s if s[a]))
 
         def compare(a, b):
+            if self.nest.chunk in (a, b):  # outermost
+                return -1 if a == self.nest.chunk else 1
             for strides in ranked:
                 first, second = strides.get(a, 0), strides.get(b, 0)
                 if first and second and first != second:
@@ -59,28 +67,25 @@ class Plan:
 
         return sorted(axes, key=cmp_to_key(compare))
 
-    def _cut(self, order):
-        """Choose the length and the number of chunks, and put their axis outermost."""
+    def _cut(self):
+        """Choose the length and the number of the first reduced group's chunks."""
         nest = self.nest
-        first = next(a for a in order if a in nest.reduced)
+        size = next(self.group_size(n) for n, g in enumerate(self.groups) if g[0] in nest.reduced)
         total = math.prod(n for a, n in enumerate(self.extent) if a != nest.chunk)
-        pieces = min(MOST_TASKS, total // CHUNK, self.extent[first])
-        self.chunk_length = -(-self.extent[first] // max(pieces, 1))
-        self.extent[nest.chunk] = -(-self.extent[first] // self.chunk_length)
+        pieces = max(1, min(MOST_TASKS, total // CHUNK, size))
+        self.chunk_length = -(-size // pieces)
+        self.extent[nest.chunk] = -(-size // self.chunk_length)
         self.sizes[-1] = self.extent[nest.chunk]
-        order.insert(0, nest.chunk)
 
-    def _output(self, output, order):
-        """``(shape in memory, order to bring its axes into)``; notes the strides."""
-        axes = [a for a in output.axes if a is not None]
-        memory = sorted(axes, key=order.index)
+    def _memory(self, output, order):
+        """An output's axes as they lie in memory; notes its strides."""
+        memory = sorted((a for a in output.axes if a is not None), key=order.index)
         strides, step = {}, 1
         for axis in reversed(memory):
             strides[axis] = step
             step *= self.extent[axis]
         self.strides.append(strides)
-        shape = tuple(self.extent[a] for a in memory)
-        return shape, [None if a is None else memory.index(a) for a in output.axes]
+        return memory
 
     def _merged(self, order):
         """Neighbouring axes that all operands see as one, as one group."""
