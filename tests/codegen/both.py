@@ -14,6 +14,20 @@ from iskra.runtime import jit
 KINDS = ("i1", "i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64", "f16", "bf16", "f32", "f64")
 INTEGERS = KINDS[1:9]
 FLOATS = ("f32", "f64")
+NUMBERS = (*INTEGERS, *FLOATS)
+_SAME = {
+    **dict.fromkeys(("add", "sub", "mul", "div", "rem", "neg", "abs"), NUMBERS),
+    **dict.fromkeys(("and", "or", "xor", "not"), ("i1", *INTEGERS)),
+    **dict.fromkeys(("shl", "shr"), INTEGERS),
+    **dict.fromkeys(("sqrt", "floor", "ceil", "trunc", "rint", "copysign", "fma", "maximum",
+                     "minimum"), FLOATS),
+}
+COMPARISONS = ("lt", "le", "gt", "ge", "eq", "ne")
+# Operands of an operation; of all others there are two.
+ARITY = dict.fromkeys(("neg", "abs", "not", "sqrt", "floor", "ceil", "trunc", "rint"), 1) | {
+    "fma": 3}
+OPERATIONS = [(op, kind) for op, kinds in _SAME.items() for kind in kinds] + [
+    (op, kind) for op in COMPARISONS for kind in ("i1", *NUMBERS)]
 
 _COMMON = [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 1.5, 2.5, -2.5, 3.0, 1 / 3, -1e-3, 100.7, 255.0, 256.0,
            -129.0, 65504.0, 2.0**31, -(2.0**31), 2.0**31 - 128, 2.0**32, 2.0**63, -(2.0**63),

@@ -5,9 +5,12 @@ import itertools
 import numpy as np
 import pytest
 from codegen.both import (
-    FLOATS,
+    ARITY,
+    COMPARISONS,
     INTEGERS,
     KINDS,
+    NUMBERS,
+    OPERATIONS,
     can_run,
     compare,
     edges,
@@ -20,21 +23,6 @@ from iskra.codegen import interpret, ir, lower
 from iskra.codegen.ir import Function, Type
 from iskra.codegen.semantics import numpy_dtype
 from iskra.runtime import jit
-
-NUMBERS = (*INTEGERS, *FLOATS)
-SAME = {
-    **dict.fromkeys(("add", "sub", "mul", "div", "rem", "neg", "abs"), NUMBERS),
-    **dict.fromkeys(("and", "or", "xor", "not"), ("i1", *INTEGERS)),
-    **dict.fromkeys(("shl", "shr"), INTEGERS),
-    **dict.fromkeys(("sqrt", "floor", "ceil", "trunc", "rint", "copysign", "fma", "maximum",
-                     "minimum"), FLOATS),
-}
-COMPARISONS = ("lt", "le", "gt", "ge", "eq", "ne")
-ARITY = dict.fromkeys(("neg", "abs", "not", "sqrt", "floor", "ceil", "trunc", "rint"), 1) | {
-    "fma": 3}
-OPERATIONS = [(op, kind) for op, kinds in SAME.items() for kind in kinds] + [
-    (op, kind) for op in COMPARISONS for kind in ("i1", *NUMBERS)]
-
 
 def kernel(name, kinds, result, lanes, compute):
     """A kernel that applies `compute` to arrays of these kinds, `lanes` elements at a time."""
