@@ -158,6 +158,15 @@ class Generator:
         wide |= halves[1::2]
         return wide
 
+    def address(self):
+        """Where the state lies in memory: 624 words of uint32, then the position, an int32.
+
+        Machine code draws from it in place (`iskra.runtime.random_kernels`).
+        """
+        if self._numpy is None:
+            self._start()
+        return self._bits.ctypes.state_address
+
     def mark(self):
         """The place in the stream, to return to with `rewind`."""
         if self._numpy is None:

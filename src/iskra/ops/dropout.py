@@ -31,17 +31,23 @@ def _product(input, noise, inplace):
     return input.mul_(noise) if inplace else input * noise
 
 
-def _kept(input, p, shape=None):
-    """A mask of the elements to keep, in the memory order of `input` (or of a new `shape`)."""
-    supported(input._dtype, REALS, "bernoulli_scalar_cpu_")
-    if not input._dtype.is_floating_point:
+def _kept(input, p, shape=None, value=None):
+    """A mask of the elements to keep, in the memory order of `input` (or of a new `shape`).
+
+    With a `value`: instead of the mask an array of the input's dtype, `value` where it is true.
+    """
+    dtype = input._dtype
+    supported(dtype, REALS, "bernoulli_scalar_cpu_")
+    if not dtype.is_floating_point:
         raise RuntimeError(
             "dropout: result type Float can't be cast to the desired output type "
-            f"{input._dtype.scalar_name}; convert the input to a floating-point dtype"
+            f"{dtype.scalar_name}; convert the input to a floating-point dtype"
         )
 
     def draw(shape):
-        return streams.bernoulli(default_generator, shape, d.bool_, 1.0 - p)
+        if value is None:
+            return streams.bernoulli(default_generator, shape, d.bool_, 1.0 - p)
+        return streams.bernoulli_times(default_generator, shape, dtype, 1.0 - p, value)
 
     return streams.in_memory_order(input._array, draw) if shape is None else draw(shape)
 
@@ -59,10 +65,9 @@ def _drop(input, p, training, inplace, shape=None):
     dtype = input._dtype
     if p == 1:
         return _product(input, wrap(np.zeros((), dtype.numpy), dtype), inplace)
-    mask = _kept(input, p, shape)
     wide = np.float64 if dtype is d.float64 else np.float32
     scale = _scaled(wide(1) / wide(1.0 - p), dtype)
-    return _product(input, wrap(np.multiply(mask, scale, dtype=dtype.numpy), dtype), inplace)
+    return _product(input, wrap(_kept(input, p, shape, scale), dtype), inplace)
 
 
 @composite(namespace=f"torch {F}", method=False)

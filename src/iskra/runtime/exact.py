@@ -5,13 +5,32 @@ PyTorch's samplers are compiled C++: ``a * b + c`` becomes one instruction that 
 now and then. Streams equal bit for bit need these functions.
 """
 
+import math
+
 import numpy as np
+
+from iskra.runtime.draws import kernels_for
 
 _F4, _F8 = np.float32, np.float64
 # Between two neighbouring float32 numbers lie 2**29 float64 numbers: this one is in the middle.
 _BETWEEN, _MIDDLE = np.int64((1 << 29) - 1), np.int64(1 << 28)
 _SPLIT = _F8((1 << 27) + 1)  # Dekker's constant: halves a float64 into two of 26 bits
 _DOUBT = 2.0 ** -49  # more than the relative error of any of NumPy's float64 functions
+
+
+def exp(x):
+    """`math.exp`, but infinity where that raises OverflowError."""
+    try:
+        return math.exp(x)
+    except OverflowError:
+        return math.inf
+
+
+# Of these there are kernels.
+_NAMES = {
+    math.log: "log", math.log1p: "log1p", exp: "exp", math.cos: "cos", math.sin: "sin",
+    math.tan: "tan",
+}
 
 
 def libm(function, x):
@@ -21,6 +40,9 @@ def libm(function, x):
     >>> libm(math.sqrt, np.array([4.0, 9.0]))
     array([2., 3.])
     """
+    kernels = kernels_for(x.size)
+    if kernels and function in _NAMES:
+        return kernels.libm(_NAMES[function], x)
     values = np.fromiter(map(function, x.ravel().tolist()), _F8, x.size)
     return values.reshape(x.shape)
 
@@ -53,9 +75,12 @@ def fma32(a, b, c):
 def fma64(a, b, c):
     """``a * b + c`` of float64 arrays or numbers, rounded once (Boldo and Melquiond, 2008)."""
     a, b, c = np.asarray(a, _F8), np.asarray(b, _F8), np.asarray(c, _F8)
-    product = a * b
     if not c.any():
-        return product + c
+        return a * b + c
+    kernels = kernels_for(a.size)
+    if kernels and not b.ndim and not c.ndim:
+        return kernels.fma64(a, b, c)
+    product = a * b
     product_low = _lost_in_product(a, b, product)
     upper = c + product_low
     upper_low = _lost_in_sum(c, product_low, upper)

@@ -16,11 +16,11 @@ import math
 import numpy as np
 
 from iskra.core import dtypes as d
+from iskra.runtime.draws import draw32, kernels_for, units53
 from iskra.runtime.exact import fma32, fma64, libm
 
 _F4, _F8, _U4 = np.float32, np.float64, np.uint32
 _UNIT24, _MASK24 = _F4(2.0 ** -24), _U4((1 << 24) - 1)
-_UNIT53, _MASK53 = 2.0 ** -53, np.uint64((1 << 53) - 1)
 TWO_PI = 2 * math.pi
 _BLOCKS = 512  # blocks of 16 handled at a time, so that temporaries stay in the cache
 
@@ -104,8 +104,7 @@ def standard_pairs(generator, size):
     if missing:
         units = units53(generator, missing + missing % 2)
         pairs = _few_pairs if missing < 16 else _many_pairs
-        waiting = pairs(units, out, start, missing % 2)
-        generator.next_normal = waiting
+        generator.next_normal = pairs(units, out, start, missing % 2)
     return out
 
 
@@ -123,6 +122,11 @@ def _few_pairs(units, out, start, is_odd):
 
 def _many_pairs(units, out, start, is_odd):
     """`_few_pairs` by whole arrays."""
+    kernels = kernels_for(units.size)
+    if kernels:
+        kernels.normal_pairs(units)
+        out[start:] = units[:-1] if is_odd else units
+        return float(units[-1]) if is_odd else None
     radius = np.sqrt(-2.0 * libm(math.log1p, -units[1::2]))
     angle = TWO_PI * units[0::2]
     out[start::2] = radius * libm(math.cos, angle)
@@ -131,20 +135,18 @@ def _many_pairs(units, out, start, is_odd):
     return float(second[-1]) if is_odd else None
 
 
-def units53(generator, size):
-    """`size` float64 numbers, uniform in [0, 1)."""
-    bits = generator.draw64(size)
-    bits &= _MASK53
-    return bits.view(np.int64) * _UNIT53
-
-
 # In blocks of 16
 
 
 def _in_blocks64(generator, size, mean, std):
     tail = 16 if size % 16 else 0
     units = units53(generator, size + tail)
-    units = _whole_blocks(units, size, tail).reshape(-1, 2, 8)
+    units = _whole_blocks(units, size, tail)
+    kernels = kernels_for(size)
+    if kernels:
+        kernels.normal_blocks(units)
+        return _lay_out(fma64(units, std, mean), size, tail)
+    units = units.reshape(-1, 2, 8)
     radius = np.sqrt(-2.0 * libm(math.log, 1.0 - units[:, 0]))
     angle = TWO_PI * units[:, 1]
     units[:, 0] = radius * libm(math.cos, angle)
@@ -177,13 +179,22 @@ def _in_blocks32(generator, size, mean, std, fill_first):
     """
     tail = 16 if size % 16 else 0
     whole = size - size % 16
+    mean, std = _F4(mean), _F4(std)
+    kernels = kernels_for(size)
+    if kernels:
+        out = np.empty(size, _F4)
+        kernels.normal32(generator, out[:whole], std, mean)
+        if tail:
+            if fill_first:
+                draw32(generator, size - whole)
+            kernels.normal32(generator, out[size - tail:], std, mean)
+        return out
     draws = generator.draw32((size if fill_first else whole) + tail)
     draws &= _MASK24
     if fill_first:
         draws = _whole_blocks(draws, size, tail)
     draws = draws.view(np.int32).reshape(-1, 2, 8)
     out = np.empty(draws.shape, _F4)
-    mean, std = _F4(mean), _F4(std)
     for start in range(0, len(draws), _BLOCKS):
         chunk = draws[start:start + _BLOCKS]
         radii = _radii(chunk[:, 0].ravel())

@@ -16,18 +16,18 @@ import math
 import numpy as np
 
 from iskra.core import dtypes as d
-from iskra.runtime.exact import fma32, fma64, libm, settle
-from iskra.runtime.normal import narrow, normal, normal_by_pairs, standard_pairs, units53
+from iskra.runtime.draws import draw64, kernels_for, units24, units53
+from iskra.runtime.exact import exp, fma32, fma64, libm, settle
+from iskra.runtime.normal import narrow, normal, normal_by_pairs, standard_pairs
 
 __all__ = [
-    "bernoulli", "bernoulli_each", "cauchy", "exponential", "geometric", "in_memory_order",
-    "integers", "integers_default", "integers_full", "log_normal", "memory_axes", "multinomial",
-    "normal", "normal_by_pairs", "permutation", "representable_bounds", "uniform", "units24",
-    "units53",
+    "bernoulli", "bernoulli_each", "bernoulli_times", "cauchy", "exponential", "geometric",
+    "in_memory_order", "integers", "integers_default", "integers_full", "log_normal",
+    "memory_axes", "multinomial", "normal", "normal_by_pairs", "permutation",
+    "representable_bounds", "uniform", "units24", "units53",
 ]
 
 _F4, _F8, _U4, _U8 = np.float32, np.float64, np.uint32, np.uint64
-_MASK24, _UNIT24 = _U4((1 << 24) - 1), _F4(2.0 ** -24)
 _HIGH21 = _U4((1 << 21) - 1)
 _CHUNK = 1 << 15  # samples at a time where temporaries are larger than the result
 _WIDE_RANGE = 1 << 28  # from here on, integers take 64-bit draws: else % would skew too much
@@ -79,6 +79,11 @@ def uniform(generator, shape, dtype, low=0.0, high=1.0):
     if dtype.is_complex:
         parts = uniform(generator, (*shape, 2), dtype.to_real(), low, high)
         return parts.view(dtype.numpy)[..., 0]
+    size = math.prod(shape)
+    kernels = kernels_for(size)
+    if kernels and not dtype.is_narrow:
+        with generator.lock:
+            return kernels.uniform(generator, size, dtype.numpy, low, high).reshape(shape)
     is_unit = low == 0.0 and high == 1.0
     if dtype is d.float64:
         units, fma, kind = units53, fma64, _F8
@@ -98,15 +103,6 @@ def uniform(generator, shape, dtype, low=0.0, high=1.0):
     return _drawn(generator, shape, dtype, draw)
 
 
-def units24(generator, size):
-    """`size` float32 numbers, uniform in [0, 1)."""
-    bits = generator.draw32(size)
-    bits &= _MASK24
-    units = bits.view(np.int32).astype(_F4)
-    units *= _UNIT24
-    return units
-
-
 def _below(samples, low, high):
     """Move to `low` what was rounded up to `high`, as the interval is open above."""
     at_end = samples == high
@@ -120,12 +116,38 @@ def _below(samples, low, high):
 
 def bernoulli(generator, shape, dtype, p):
     """1 with probability `p`, a Python float, else 0. With dtype ``bool_``: a mask."""
-    out = np.empty(math.prod(shape), np.bool_)
-    # The sample is (draw mod 2**53) / 2**53 < p; compare integers, first their high 21 bits.
-    threshold = math.ceil(p * 2.0 ** 53)
+    if dtype is d.float32:
+        return bernoulli_times(generator, shape, dtype, p, 1.0)
+    return _bernoulli_mask(generator, shape, p).astype(dtype.numpy, copy=False)
+
+
+def bernoulli_times(generator, shape, dtype, p, value):
+    """`value`, which `dtype` holds, with probability `p`, a Python float, else 0."""
+    size = math.prod(shape)
+    kernels = kernels_for(size)
+    if kernels and dtype is d.float32:
+        with generator.lock:
+            values = kernels.bernoulli_times(generator, size, _threshold(p), value)
+        return values.reshape(shape)
+    return np.multiply(_bernoulli_mask(generator, shape, p), value, dtype=dtype.numpy)
+
+
+def _threshold(p):
+    """The sample is (draw mod 2**53) / 2**53 < p: which integers are that?"""
+    return math.ceil(p * 2.0 ** 53)
+
+
+def _bernoulli_mask(generator, shape, p):
+    size, threshold = math.prod(shape), _threshold(p)
+    kernels = kernels_for(size)
+    if kernels:
+        with generator.lock:
+            return kernels.bernoulli(generator, size, threshold).reshape(shape)
+    out = np.empty(size, np.bool_)
+    # Compare integers, first their high 21 bits.
     high, low = _U4(threshold >> 32), _U4(threshold & 0xFFFFFFFF)
     with generator.lock:
-        for start in range(0, out.size, _CHUNK):
+        for start in range(0, size, _CHUNK):
             part = out[start:start + _CHUNK]
             halves = generator.draw32(2 * part.size)
             upper = halves[0::2] & _HIGH21
@@ -133,7 +155,7 @@ def bernoulli(generator, shape, dtype, p):
             if low:
                 ties = np.flatnonzero(upper == high)
                 part[ties] = halves[1::2][ties] < low
-    return out.astype(dtype.numpy, copy=False).reshape(shape)
+    return out.reshape(shape)
 
 
 def bernoulli_each(generator, p, dtype):
@@ -149,13 +171,14 @@ def bernoulli_each(generator, p, dtype):
 def integers(generator, shape, dtype, low, high):
     """Integers from ``low`` to ``high - 1`` (Python ints that fit 64 bits), in any real dtype."""
     span = high - low
-    is_wide = span >= _WIDE_RANGE
-    divisor, low = (_U8 if is_wide else _U4)(span), np.int64(low)
+    if span < _WIDE_RANGE:
+        return _remainders(generator, shape, dtype, span, low)
+    divisor, low = _U8(span), np.int64(low)
 
     def draw(count):
-        values = generator.draw64(count) if is_wide else generator.draw32(count)
+        values = draw64(generator, count)
         values %= divisor
-        values = values.view(np.int64) if is_wide else values.astype(np.int64)
+        values = values.view(np.int64)
         if low:
             values += low
         return _integers_to(values, dtype)
@@ -163,28 +186,45 @@ def integers(generator, shape, dtype, low, high):
     return _drawn(generator, shape, dtype, draw)
 
 
+def _remainders(generator, shape, dtype, divisor, low):
+    """32-bit draws modulo `divisor`, at most ``2**31``, and `low` more."""
+    low = np.int64(low)
+
+    def draw(count):
+        kernels = kernels_for(count)
+        if kernels:
+            return _integers_to(kernels.integers(generator, count, divisor, low), dtype)
+        values = (generator.draw32(count) % _U4(divisor)).astype(np.int64)
+        if low:
+            values += low
+        return _integers_to(values, dtype)
+
+    if dtype is not d.int64:
+        return _drawn(generator, shape, dtype, draw)
+    with generator.lock:
+        return draw(math.prod(shape)).reshape(shape)
+
+
 def integers_full(generator, shape, dtype):
     """All 64-bit integers, equally likely, rounded to `dtype`."""
 
     def draw(count):
-        return _integers_to(generator.draw64(count).view(np.int64), dtype)
+        return _integers_to(draw64(generator, count).view(np.int64), dtype)
 
     return _drawn(generator, shape, dtype, draw)
 
 
 def integers_default(generator, shape, dtype):
     """``0 ... max`` of an integer dtype; of a float one, the integers it holds without gaps."""
-    is_wide = dtype is d.int64 or dtype is d.float64
-    kind = _U8 if is_wide else _U4
     last = 1 if dtype is d.bool_ else (
         1 << DIGITS[dtype] if dtype in DIGITS else d.iinfo(dtype).max
     )
-    divisor = kind(last + 1)
+    if dtype is not d.int64 and dtype is not d.float64:
+        return _remainders(generator, shape, dtype, last + 1, 0)
 
     def draw(count):
-        values = generator.draw64(count) if is_wide else generator.draw32(count)
-        values %= divisor
-        return _integers_to(values.astype(np.int64, copy=False), dtype)
+        values = draw64(generator, count) % _U8(last + 1)
+        return _integers_to(values.view(np.int64), dtype)
 
     return _drawn(generator, shape, dtype, draw)
 
@@ -228,6 +268,9 @@ def permutation(generator, size, dtype):
     with generator.lock:
         if size >= _WIDE_PERMUTATION:
             return _integers_to(_inside_out(generator, size), dtype)
+        kernels = kernels_for(size)
+        if kernels:
+            return _integers_to(kernels.permutation(generator, size), dtype)
         ahead = generator.draw32(size - 1)
     ahead %= np.arange(size, 1, -1, dtype=_U4)
     shuffle = _shuffle_by_loop if size <= _SMALL_SHUFFLE else _shuffle_at_once
@@ -240,7 +283,7 @@ def _inside_out(generator, size):
     view = memoryview(order)
     for start in range(0, size, _CHUNK):
         counts = np.arange(start + 1, min(start + _CHUNK, size) + 1, dtype=_U8)
-        others = generator.draw64(counts.size) % counts
+        others = draw64(generator, counts.size) % counts
         for place, other in enumerate(others.tolist(), start):
             view[place] = view[other]
             view[other] = place
@@ -345,11 +388,7 @@ def log_normal(generator, shape, dtype, mean=1.0, std=2.0):
     """``exp`` of normal samples, which are made pair by pair at any size."""
     with generator.lock:
         values = standard_pairs(generator, math.prod(shape))
-    return narrow(libm(_exp, fma64(values, std, mean)), dtype).reshape(shape)
-
-
-def _exp(x):
-    return math.exp(x) if x < 709.78 else math.inf
+    return narrow(libm(exp, fma64(values, std, mean)), dtype).reshape(shape)
 
 
 def _settled(function, estimate, arguments, finish, dtype):

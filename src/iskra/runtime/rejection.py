@@ -14,7 +14,8 @@ import struct
 import numpy as np
 
 from iskra.core import dtypes as d
-from iskra.runtime.normal import narrow, units53
+from iskra.runtime.draws import units53
+from iskra.runtime.normal import narrow
 
 _AHEAD = 4096
 _FEW = 32  # so few samples are not worth the price of winding back
