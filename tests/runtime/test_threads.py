@@ -175,11 +175,14 @@ def test_no_more_threads_than_asked_for():
         assert threading.get_ident() in out
 
 
-def test_no_more_threads_than_tasks():
-    threads.set_num_threads(6)
-    out = np.zeros(2, np.uint64)
-    for _ in range(10):
-        make("sign")(out, 2)
+def test_workers_that_are_awake_heed_the_number():
+    mark, sign = make("mark"), make("sign")
+    counts, out = np.zeros(100, np.int64), np.zeros(12, np.uint64)
+    for _ in range(20):
+        threads.set_num_threads(5)
+        mark(counts, 100)
+        threads.set_num_threads(2)
+        sign(out, 12)
         assert len(set(out.tolist())) <= 2
 
 
