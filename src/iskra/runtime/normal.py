@@ -15,6 +15,7 @@ import math
 
 import numpy as np
 
+from iskra import runtime
 from iskra.core import dtypes as d
 from iskra.runtime.draws import draw32, kernels_for, units53
 from iskra.runtime.exact import fma32, fma64, libm
@@ -182,7 +183,7 @@ def _in_blocks32(generator, size, mean, std, fill_first):
     mean, std = _F4(mean), _F4(std)
     kernels = kernels_for(size)
     if kernels:
-        out = np.empty(size, _F4)
+        out = runtime.memory.empty((size,), np.dtype(_F4))
         kernels.normal32(generator, out[:whole], std, mean)
         if tail:
             if fill_first:

@@ -8,6 +8,8 @@ The other kernels call the C library's `log`, `cos`, ... for each element, as th
 does: no formula of our own would have the same last bits.
 """
 
+from string import Template
+
 import numpy as np
 
 from iskra.runtime.normal import (
@@ -150,45 +152,63 @@ def _normal32():
     ))
 
 
-# A function of the C library on each of `count` float64 numbers, in place.
-_MAP = """
-declare double @{name}(double)
-define void @map_{name}(ptr %slots, i64 %task) {{
+# A kernel that changes an array of $count float64 numbers in place: a task for each $per_task of
+# them, so that it may run on several threads. Each turn of the loop sees to $step elements.
+_IN_PLACE = Template("""
+define void @$name(ptr %slots, i64 %task) {
 entry:
   %array = load ptr, ptr %slots
   %count_slot = getelementptr i64, ptr %slots, i64 1
   %count = load i64, ptr %count_slot
+$head
+  %start = mul i64 %task, $per_task
+  %full_end = add i64 %start, $per_task
+  %end = call i64 @llvm.umin.i64(i64 %full_end, i64 %count)
   br label %look
 look:
-  %index = phi i64 [0, %entry], [%next, %each]
-  %more = icmp ult i64 %index, %count
+  %index = phi i64 [%start, %entry], [%next, %each]
+  %more = icmp ult i64 %index, %end
   br i1 %more, label %each, label %done
 each:
-  %place = getelementptr double, ptr %array, i64 %index
-  %value = load double, ptr %place
-  %result = call double @{name}(double %value)
-  store double %result, ptr %place
-  %next = add i64 %index, 1
+$body
+  %next = add i64 %index, $step
   br label %look
 done:
   ret void
-}}
-"""
+}
+""")
 
-# From uniform float64 numbers to standard normal ones, in place, %count of them, an even number.
-_BOX_MULLER = """
-define void @{name}(ptr %slots, i64 %task) {{
-entry:
-  %array = load ptr, ptr %slots
-  %count_slot = getelementptr i64, ptr %slots, i64 1
-  %count = load i64, ptr %count_slot
-  %pairs = lshr i64 %count, 1
-  br label %look
-look:
-  %index = phi i64 [0, %entry], [%next, %each]
-  %more = icmp ult i64 %index, %pairs
-  br i1 %more, label %each, label %done
-each:
+PER_TASK = 1 << 14
+
+
+def _in_place(name, body, step=1, head=""):
+    return _IN_PLACE.substitute(name=name, body=body, step=step, head=head, per_task=PER_TASK)
+
+
+def _map(name):
+    """A function of the C library on each element."""
+    return f"declare double @{name}(double)" + _in_place(f"map_{name}", f"""\
+  %place = getelementptr double, ptr %array, i64 %index
+  %value = load double, ptr %place
+  %result = call double @{name}(double %value)
+  store double %result, ptr %place""")
+
+
+# ``array[i] * factor + term``, rounded once.
+_FMA = _in_place("fma64", head="""\
+  %factor_slot = getelementptr i64, ptr %slots, i64 2
+  %factor = load double, ptr %factor_slot
+  %term_slot = getelementptr i64, ptr %slots, i64 3
+  %term = load double, ptr %term_slot""", body="""\
+  %place = getelementptr double, ptr %array, i64 %index
+  %value = load double, ptr %place
+  %result = call double @llvm.fma.f64(double %value, double %factor, double %term)
+  store double %result, ptr %place""")
+
+
+def _box_muller(name, places, share, turn, logarithm):
+    """From uniform numbers to normal ones; `places` says where the %first and %second lie."""
+    return _in_place(name, step=2, body=f"""\
 {places}
   %first_place = getelementptr double, ptr %array, i64 %first
   %second_place = getelementptr double, ptr %array, i64 %second
@@ -197,69 +217,29 @@ each:
 {logarithm}
   %square = fmul double %log, -2.0
   %radius = call double @llvm.sqrt.f64(double %square)
-  %angle = fmul double %turn, {two_pi}
+  %angle = fmul double %turn, {hexadecimal(TWO_PI)}
   %cosine = call double @cos(double %angle)
   %sine = call double @sin(double %angle)
   %x = fmul double %radius, %cosine
   %y = fmul double %radius, %sine
   store double %x, ptr %first_place
-  store double %y, ptr %second_place
-  %next = add i64 %index, 1
-  br label %look
-done:
-  ret void
-}}
-"""
+  store double %y, ptr %second_place""")
 
-_IN_BLOCKS = _BOX_MULLER.format(
-    name="normal_blocks", share="first", turn="second", two_pi=hexadecimal(TWO_PI),
-    places="""\
-  %block = and i64 %index, -8
-  %first = add i64 %index, %block
-  %second = add i64 %first, 8""",
-    logarithm="""\
+
+_IN_BLOCKS = _box_muller("normal_blocks", share="first", turn="second", places="""\
+  %block = and i64 %index, -16
+  %pair_twice = and i64 %index, 15
+  %pair = lshr i64 %pair_twice, 1
+  %first = add i64 %block, %pair
+  %second = add i64 %first, 8""", logarithm="""\
   %rest = fsub double 1.0, %share
-  %log = call double @log(double %rest)""",
-)
+  %log = call double @log(double %rest)""")
 
-_IN_PAIRS = _BOX_MULLER.format(
-    name="normal_pairs", share="second", turn="first", two_pi=hexadecimal(TWO_PI),
-    places="""\
-  %first = shl i64 %index, 1
-  %second = or i64 %first, 1""",
-    logarithm="""\
+_IN_PAIRS = _box_muller("normal_pairs", share="second", turn="first", places="""\
+  %first = add i64 %index, 0
+  %second = add i64 %index, 1""", logarithm="""\
   %less = fneg double %share
-  %log = call double @log1p(double %less)""",
-)
-
-# ``array[i] * factor + term``, rounded once, in place.
-_FMA = """
-declare double @llvm.fma.f64(double, double, double)
-define void @fma64(ptr %slots, i64 %task) {
-entry:
-  %array = load ptr, ptr %slots
-  %count_slot = getelementptr i64, ptr %slots, i64 1
-  %count = load i64, ptr %count_slot
-  %factor_slot = getelementptr i64, ptr %slots, i64 2
-  %factor = load double, ptr %factor_slot
-  %term_slot = getelementptr i64, ptr %slots, i64 3
-  %term = load double, ptr %term_slot
-  br label %look
-look:
-  %index = phi i64 [0, %entry], [%next, %each]
-  %more = icmp ult i64 %index, %count
-  br i1 %more, label %each, label %done
-each:
-  %place = getelementptr double, ptr %array, i64 %index
-  %value = load double, ptr %place
-  %result = call double @llvm.fma.f64(double %value, double %factor, double %term)
-  store double %result, ptr %place
-  %next = add i64 %index, 1
-  br label %look
-done:
-  ret void
-}
-"""
+  %log = call double @log1p(double %less)""")
 
 FUNCTIONS = ("log", "log1p", "exp", "cos", "sin", "tan")
 
@@ -268,6 +248,7 @@ declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
 declare {_F4} @llvm.fma.v16f32({_F4}, {_F4}, {_F4})
 declare {_F4} @llvm.sqrt.v16f32({_F4})
 declare double @llvm.sqrt.f64(double)
+declare double @llvm.fma.f64(double, double, double)
 """
 
 
@@ -275,6 +256,5 @@ def text():
     """The IR of these kernels."""
     return "".join((
         TWISTER, _DECLARATIONS, _normal32(),
-        _IN_BLOCKS, _IN_PAIRS, _FMA,
-        *(_MAP.format(name=name) for name in FUNCTIONS),
+        _IN_BLOCKS, _IN_PAIRS, _FMA, *map(_map, FUNCTIONS),
     ))

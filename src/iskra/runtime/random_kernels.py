@@ -1,8 +1,8 @@
 """Random streams in machine code: the same bits as the NumPy code's beside it, many times sooner.
 
 Where the compiler cannot be had, `usable` is False and NumPy serves. Whoever calls the functions
-that draw holds the generator's lock. Large streams are made in pieces, so that other threads of
-Python get their turn.
+that draw holds the generator's lock. A stream is made in order, by one thread, and in pieces, so
+that other threads of Python get their turn; what is done to each number by itself is split.
 
 Imported on first use, through `iskra.runtime`: the compiler is slow to import.
 """
@@ -122,28 +122,28 @@ def normal32(generator, out, std, mean):
 
 def normal_blocks(units):
     """From uniform to standard normal numbers in blocks of 16, in place; float64, contiguous."""
-    for start in range(0, units.size, _PIECE):
-        piece = units[start:start + _PIECE]
-        _kernels().normal_blocks(piece, piece.size, 1)
+    _kernels().normal_blocks(units, units.size, _tasks(units))
 
 
 def normal_pairs(units):
     """From uniform to standard normal numbers pair by pair, in place; float64, contiguous."""
-    for start in range(0, units.size, _PIECE):
-        piece = units[start:start + _PIECE]
-        _kernels().normal_pairs(piece, piece.size, 1)
+    _kernels().normal_pairs(units, units.size, _tasks(units))
 
 
 def fma64(values, factor, term):
     """``values * factor + term``, rounded once: a new array; `values` float64, the others numbers.
     """
     out = values.copy()
-    _kernels().fma64(out, out.size, float(factor), float(term), 1)
+    _kernels().fma64(out, out.size, float(factor), float(term), _tasks(out))
     return out
 
 
 def libm(name, values):
     """The C library's function of this name on each element: a new float64 array."""
     out = values.copy()
-    getattr(_kernels(), f"map_{name}")(out, out.size, 1)
+    getattr(_kernels(), f"map_{name}")(out, out.size, _tasks(out))
     return out
+
+
+def _tasks(array):
+    return -(-array.size // normal_ir.PER_TASK)
