@@ -1,0 +1,115 @@
+"""Loop IR that lays a piece of a matrix out in the order in which the innermost loop reads it.
+
+A packed strip holds, for each k in turn, the `width` elements that a tile needs at that step. Where
+the matrix has them side by side they are copied; where it has the k's side by side, squares of
+lanes × lanes elements are transposed in registers.
+"""
+
+from typing import NamedTuple
+
+from iskra.codegen.ir import Type, smaller
+
+COPIED, TURNED = "copied", "turned"
+
+
+def transpose(vectors):
+    """A square of vectors, rows for columns: log2(lanes) rounds of two-vector shuffles."""
+    lanes = len(vectors)
+    size = lanes // 2
+    while size:
+        # Each round swaps the off-diagonal blocks of `size` in every block of twice that size.
+        turned = list(vectors)
+        for i in range(lanes):
+            if i & size:
+                continue
+            top, bottom = vectors[i], vectors[i + size]
+            low = [q if not q & size else lanes + q - size for q in range(lanes)]
+            high = [q + size if not q & size else lanes + q for q in range(lanes)]
+            turned[i] = top.shuffle(low, bottom)
+            turned[i + size] = top.shuffle(high, bottom)
+        vectors = turned
+        size //= 2
+    return vectors
+
+
+class Strip(NamedTuple):
+    """Where a piece of a matrix is to lie packed.
+
+    pointer: its first element; width: elements for each k (a Value or an int); most: the largest
+    that may be; there: how many of them exist, the others are padding.
+    """
+
+    pointer: object
+    width: object
+    most: int
+    there: object
+
+
+def copy(f, tile, strip, source, step, count, kinds):
+    """Pack from where the elements for one k lie side by side.
+
+    source: pointer to the element at k = 0; step: elements from one k to the next; count: how many
+    k's; kinds: (in memory, packed).
+
+    Whole vectors are written, in ascending order: the next k overwrites what was too much, and
+    behind the strip there must be room for a vector more.
+    """
+    lanes = tile.lanes
+
+    def rows(mask):
+        parts = [(i, mask(strip.there - i)) for i in range(0, strip.most, lanes)]
+        with f.loop(0, count) as k:
+            row = f.offset(source, k * step, kinds[0])
+            out = f.offset(strip.pointer, k * strip.width, kinds[1])
+            for i, valid in parts:
+                f.store(f.load(row, i, Type(kinds[0], lanes), valid).to(kinds[1]), out, i)
+
+    _whole_or_masked(f, tile, strip, rows)
+
+
+def _whole_or_masked(f, tile, strip, emit):
+    """Code for strips of any width; where masks are dear, a second one for the full width."""
+    def masked(count):
+        return f.lanes_below(count, tile.lanes)
+
+    if tile.machine.masks:
+        emit(masked)
+        return
+    full = f.coerce(strip.there).eq(strip.most)
+    with f.when(full):
+        emit(lambda count: None)
+    with f.when(~full):
+        emit(masked)
+
+
+def turn(f, tile, strip, source, step, count, kinds):
+    """Pack from where the k's lie side by side; `step`: elements from one of the strip's rows to
+    the next.
+
+    As `copy`, but padding repeats the last row, and whole vectors of k's are written: behind the
+    strip there must be room for `lanes` k's and a vector more.
+    """
+    lanes = tile.lanes
+    last = f.coerce(strip.there) - 1
+    rows = [f.offset(source, smaller(f.coerce(i), last) * step, kinds[0])
+            for i in range(-(-strip.most // lanes) * lanes)]
+
+    def square(k, mask=None):
+        groups = [
+            transpose([f.load(row, k, Type(kinds[0], lanes), mask).to(kinds[1])
+                       for row in rows[group:group + lanes]])
+            for group in range(0, len(rows), lanes)
+        ]
+        out = f.offset(strip.pointer, k * strip.width, kinds[1])
+        for i in range(lanes):
+            for group, vectors in enumerate(groups):
+                f.store(vectors[i], out, f.coerce(strip.width) * i + group * lanes)
+
+    whole = count - count % lanes
+    with f.loop(0, whole, lanes) as k:
+        square(k)
+    with f.when(whole < count):
+        square(whole, f.lanes_below(count - whole, lanes))
+
+
+PACKERS = {COPIED: copy, TURNED: turn}
