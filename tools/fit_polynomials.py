@@ -1,0 +1,233 @@
+"""Fit the polynomials of `iskra.codegen`'s mathematics and write their coefficients.
+
+    python tools/fit_polynomials.py           writes src/iskra/codegen/coefficients.py
+    python tools/fit_polynomials.py --check   says whether the file is what would be written
+
+Each polynomial is a minimax fit, found by Remez's exchange algorithm in 50 digits (mpmath, which
+comes with SymPy and PyTorch). Its coefficients are then rounded to the kind, lowest first; after
+each rounding the rest is fitted again, so that they make up for what was lost.
+"""
+
+import struct
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+from mpmath import mp, mpf
+
+TARGET = Path(__file__).resolve().parents[1] / "src" / "iskra" / "codegen" / "coefficients.py"
+HEADER = '''
+"""Coefficients of the polynomials, lowest power first. Written by tools/fit_polynomials.py.
+
+Minimax fits of our own; the comments say what is fitted, where, and the largest error of the fit
+(relative to the function that it serves, before the roundings of the evaluation).
+"""
+'''.lstrip()
+mp.dps = 50
+
+
+class Fit(NamedTuple):
+    """What one polynomial approximates."""
+
+    name: str
+    formula: str  # for the reader
+    function: object
+    weight: object  # what an error in the polynomial matters, at a place
+    low: object
+    high: object
+    degrees: dict  # kind -> degree
+    fixed: dict = {}  # power -> coefficient that is given
+
+
+def minimax(fit, kind):
+    """The rounded coefficients, and the largest weighted error."""
+    degree = fit.degrees[kind]
+    places = chebyshev(bound(fit.low, kind), bound(fit.high, kind), 24 * (degree + 1))
+    values = [fit.function(x) for x in places]
+    weights = [abs(fit.weight(x)) for x in places]
+    known = {power: mpf(c) for power, c in fit.fixed.items()}
+    free = [power for power in range(degree + 1) if power not in known]
+    while free:
+        rest = [v - evaluate(known, x) for x, v in zip(places, values)]
+        found = remez(free, places, rest, weights)
+        known[free.pop(0)] = mpf(rounded(found[0], kind))
+    error = max(
+        abs(w * (evaluate(known, x) - v)) for x, v, w in zip(places, values, weights)
+    )
+    return [float(known[power]) for power in range(degree + 1)], error
+
+
+def bound(value, kind):
+    """Ends of an interval may differ between the kinds."""
+    return mpf(value[kind] if isinstance(value, dict) else value)
+
+
+def chebyshev(low, high, count):
+    """Places between two ends, denser towards them."""
+    middle, half = (low + high) / 2, (high - low) / 2
+    return [middle - half * mp.cos(mp.pi * (k + 0.5) / count) for k in range(count)]
+
+
+def evaluate(coefficients, x):
+    return mp.fsum(c * x**power for power, c in coefficients.items())
+
+
+def rounded(number, kind):
+    number = float(number)
+    return struct.unpack("<f", struct.pack("<f", number))[0] if kind == "f32" else number
+
+
+def remez(powers, places, values, weights, turns=30):
+    """Coefficients that make the largest weighted error smallest, by exchange of extrema."""
+    terms = [[x**power for power in powers] for x in places]
+    last = len(places) - 1
+    chosen = [
+        round((1 - float(mp.cos(mp.pi * k / len(powers)))) / 2 * last)
+        for k in range(len(powers) + 1)
+    ]
+    best = None
+    for _ in range(turns):
+        solution, level = equioscillating(chosen, terms, values, weights)
+        errors = [w * (mp.fdot(solution, t) - v) for t, v, w in zip(terms, values, weights)]
+        largest = max(map(abs, errors))
+        if best is None or largest < best[1]:
+            best = solution, largest
+        extrema = alternating(errors, len(powers) + 1)
+        if extrema is None or largest < level * mpf(1.01):
+            break
+        chosen = extrema
+    return best[0]
+
+
+def equioscillating(chosen, terms, values, weights):
+    """The coefficients whose errors at the chosen places are equal, with alternating signs."""
+    size = len(chosen)
+    matrix, right = mp.matrix(size, size), mp.matrix(size, 1)
+    for row, place in enumerate(chosen):
+        for column, term in enumerate(terms[place]):
+            matrix[row, column] = term * weights[place]
+        matrix[row, size - 1] = (-1) ** row
+        right[row] = values[place] * weights[place]
+    solution = mp.lu_solve(matrix, right)
+    return [solution[k] for k in range(size - 1)], abs(solution[size - 1])
+
+
+def alternating(errors, count):
+    """Places of `count` extrema of alternating sign, the largest ones; None if there are fewer."""
+    extrema = []
+    for place, error in enumerate(errors):
+        if extrema and (errors[extrema[-1]] >= 0) == (error >= 0):
+            if abs(error) > abs(errors[extrema[-1]]):
+                extrema[-1] = place
+        else:
+            extrema.append(place)
+    while len(extrema) > count:
+        size = lambda k: abs(errors[extrema[k]])
+        weakest = min(range(len(extrema)), key=size)
+        if len(extrema) == count + 1 or weakest in (0, len(extrema) - 1):
+            weakest = min(0, len(extrema) - 1, key=size)
+            extrema.pop(weakest)
+        else:  # two at once, so that the signs go on alternating
+            neighbour = min(weakest - 1, weakest + 1, key=size)
+            del extrema[min(weakest, neighbour):max(weakest, neighbour) + 1]
+    return extrema if len(extrema) == count else None
+
+
+def of_square(function):
+    """A function of s = x^2, given as a function of x."""
+    return lambda s: function(mp.sqrt(s))
+
+
+def shifted_log(x):
+    """(log(1 + x) - x) / x^2, through its series where it cancels."""
+    if abs(x) < mpf(10) ** -20:
+        return -mpf(1) / 2 + x / 3
+    return (mp.log1p(x) - x) / x**2
+
+
+LN2 = mp.log(2)
+ROOT_HALF = mp.sqrt(0.5)
+# A little more than half a binade on each side, for arguments that were reduced inexactly.
+HALF = LN2 / 2 * mpf("1.001")
+# 1 + x between 2/3 and 4/3.
+LOG_LOW, LOG_HIGH = -mpf(1) / 3 * mpf("1.0001"), mpf(1) / 3 * mpf("1.0001")
+TINY = mpf("1e-30")
+
+
+def normal_tail(t):
+    """The chance that a standard normal variable is above t."""
+    return mp.erfc(t * ROOT_HALF) / 2
+
+
+def log_fit(name, formula, unit, degrees):
+    return Fit(name, formula, lambda x: shifted_log(x) * unit,
+               lambda x: x**2 / (mp.log1p(x) * unit), LOG_LOW, LOG_HIGH, degrees)
+
+
+FITS = [
+    Fit("EXP", "exp(x), |x| <= ln(2)/2", mp.exp, lambda x: 1 / mp.exp(x), -HALF, HALF,
+        {"f32": 6, "f64": 11}, {0: 1, 1: 1}),
+    Fit("EXP2", "2^x, |x| <= 1/2", lambda x: mpf(2) ** x, lambda x: mpf(2) ** -x,
+        -mpf("0.5001"), mpf("0.5001"), {"f32": 6, "f64": 11}, {0: 1}),
+    Fit("EXPM1", "(exp(x) - 1 - x) / x^2, |x| <= ln(2)/2",
+        lambda x: (mp.expm1(x) - x) / x**2, lambda x: x**2 / mp.expm1(x), -HALF, HALF,
+        {"f32": 5, "f64": 10}),
+    log_fit("LOG", "(log(1 + x) - x) / x^2, |x| <= 1/3", mpf(1), {"f32": 8, "f64": 21}),
+    log_fit("LOG2", "(log(1 + x) - x) / x^2 / ln(2), |x| <= 1/3", 1 / LN2,
+            {"f32": 8, "f64": 21}),
+    log_fit("LOG10", "(log(1 + x) - x) / x^2 / ln(10), |x| <= 1/3", 1 / mp.log(10),
+            {"f32": 8, "f64": 21}),
+    Fit("LOG1P", "log(1 + x) / x, 0 <= x <= 1", lambda x: mp.log1p(x) / x,
+        lambda x: x / mp.log1p(x), TINY, 1, {"f32": 10}, {0: 1}),
+    Fit("TANH", "(tanh(x) - x) / x^3 by x^2, |x| <= 0.9",
+        of_square(lambda x: (mp.tanh(x) - x) / x**3),
+        of_square(lambda x: x**3 / mp.tanh(x)), TINY, mpf("0.81"), {"f32": 5, "f64": 13}),
+    Fit("ERF", "erf(x) / x - 1 by x^2, |x| <= 1", of_square(lambda x: mp.erf(x) / x - 1),
+        of_square(lambda x: x / mp.erf(x)), TINY, 1, {"f32": 6, "f64": 13}),
+    Fit("ERF_TAIL", "log2(erfc(x)), 1 <= x", lambda x: mp.log(mp.erfc(x), 2),
+        lambda x: mp.erfc(x) / mp.erf(x) * LN2, 1, {"f32": 4, "f64": 6},
+        {"f32": 6, "f64": 20}),
+    Fit("NORMAL_TAIL", "log2(the chance that a standard normal variable is above x), 0 <= x",
+        lambda x: mp.log(normal_tail(x), 2), lambda x: mp.sqrt(normal_tail(x)), 0,
+        {"f32": mpf("13.25"), "f64": 39}, {"f32": 10}),
+]
+
+
+def number(value):
+    return repr(value)
+
+
+def source():
+    """The text of the file of coefficients."""
+    parts = [HEADER]
+    for fit in FITS:
+        lines = []
+        for kind in fit.degrees:
+            coefficients, error = minimax(fit, kind)
+            lines.append(f'    "{kind}": (  # {mp.nstr(error, 2)}')
+            lines += wrapped([number(c) for c in coefficients])
+            lines.append("    ),")
+            print(fit.name, kind, mp.nstr(error, 3), f"2^{float(mp.log(error, 2)):.1f}")
+        parts.append("\n".join([f"# {fit.formula}", f"{fit.name} = {{", *lines, "}", ""]))
+    return "\n".join(parts)
+
+
+def wrapped(words, width=92):
+    """The words with commas, in lines that fit."""
+    lines = [""]
+    for word in words:
+        if lines[-1] and len(lines[-1]) + len(word) + 2 > width:
+            lines.append("")
+        lines[-1] += (" " if lines[-1] else "") + word + ","
+    return ["        " + line for line in lines]
+
+
+def main():
+    text = source()
+    if "--check" in sys.argv[1:]:
+        sys.exit(TARGET.read_text(encoding="utf-8") != text)
+    TARGET.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
