@@ -234,8 +234,7 @@ def _capsule(*functions):
     """A new memory handler, in the capsule that NumPy wants. It lives for ever."""
     handler = _Handler(b"iskra", 1, None, *functions)
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(handler))
-    new = ctypes.pythonapi.PyCapsule_New
-    new.restype, new.argtypes = ctypes.py_object, [ctypes.c_void_p] * 3
+    new = _python_function("PyCapsule_New", ctypes.py_object, *[ctypes.c_void_p] * 3)
     capsule = new(ctypes.addressof(handler), _CAPSULE_NAME, None)
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(capsule))
     return capsule
@@ -249,9 +248,13 @@ def _builtin(name, address):
     """A builtin function of Python on a METH_FASTCALL function at `address`."""
     definition = _MethodDef(name.encode(), address, 0x80, None)
     _definitions.append(definition)
-    new = ctypes.pythonapi.PyCFunction_NewEx
-    new.restype, new.argtypes = ctypes.py_object, [ctypes.c_void_p] * 3
+    new = _python_function("PyCFunction_NewEx", ctypes.py_object, *[ctypes.c_void_p] * 3)
     return new(ctypes.addressof(definition), None, None)
+
+
+def _python_function(name, result, *arguments):
+    """A function of Python's C interface; its types are nobody else's business."""
+    return ctypes.PYFUNCTYPE(result, *arguments)((name, ctypes.pythonapi))
 
 
 def _numpy_table():
@@ -266,8 +269,9 @@ def _default_handler():
 
 
 def _in_capsule(capsule, name):
-    pointer = ctypes.pythonapi.PyCapsule_GetPointer
-    pointer.restype, pointer.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+    pointer = _python_function(
+        "PyCapsule_GetPointer", ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p
+    )
     return pointer(capsule, name)
 
 

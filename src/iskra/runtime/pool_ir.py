@@ -1,8 +1,9 @@
 """The thread pool's machine code, as LLVM IR.
 
-Worker threads never enter Python: they wait inside this code, spinning for some microseconds and
-then parked in the kernel of the operating system. One launch at a time owns the pool; whoever
-finds it taken (another thread, or a task that launches again) runs its tasks itself, one by one.
+Worker threads never enter Python: they wait inside this code, spinning for a millisecond or so and
+then parked by the operating system (waking them from there takes 5 to 50 microseconds). One launch
+at a time owns the pool; whoever finds it taken (another thread, or a task that launches again) runs
+its tasks itself, one by one.
 
 A launch publishes its tasks under a new *epoch*, takes tasks together with the workers off one
 atomic counter, then closes the epoch and waits only for workers that have entered it. Workers that
@@ -35,12 +36,14 @@ STARTED = 260       # i32: how many workers there are
 FORKS = 264         # i32: how often this process is the child of a fork
 SLEEPERS = 384      # i32: how many workers are parked
 THREADS = 512       # i32: how many threads may work, the launching one included
-SPIN = 516          # i32: how many turns a worker spins before it parks
+SPIN = 516          # i32: how many turns a worker waits before it parks
 MUTEX, CONDITION = 640, 704
 SIZE = 768
 
 FORKED = -1
 POLL_INTERVAL = 50_000_000      # nanoseconds
+# After how many turns (some 50 microseconds) a waiting thread offers its core to others.
+EAGER = 2000
 
 # The number of Linux's futex call.
 _FUTEX_CALL = {"x86_64": 202, "aarch64": 98, "riscv64": 98}
@@ -192,10 +195,10 @@ idle:
   store i32 %spin.next, ptr %spins
   %limit = call i32 @spin_limit(i32 %number)
   %again = icmp slt i32 %spin, %limit
-  br i1 %again, label %pause, label %sleep
+  br i1 %again, label %linger, label %sleep
 
-pause:
-  call void @relax()
+linger:
+  call void @linger(i32 %spin)
   br label %wait
 
 sleep:
@@ -250,6 +253,24 @@ run:
 leave:
   atomicrmw sub ptr @pool, i64 1 release
   br label %top
+}
+
+; One turn of waiting: at first just a breath, later an offer of the core to whoever needs it.
+define internal void @linger(i32 %turn) {
+  call void @relax()
+  %eager = icmp slt i32 %turn, {EAGER}
+  br i1 %eager, label %done, label %breathe
+breathe:
+  %i = phi i32 [ 0, %0 ], [ %i.next, %breathe ]
+  call void @relax()
+  %i.next = add i32 %i, 1
+  %more = icmp slt i32 %i, 30
+  br i1 %more, label %breathe, label %yield
+yield:
+  call i32 @sched_yield()
+  br label %done
+done:
+  ret void
 }
 
 ; Workers beyond the number of threads asked for do not spin.
@@ -345,10 +366,10 @@ define i32 @pool_run_polled(ptr %kernel, ptr %slots, i64 %tasks, ptr %poll, ptr 
   %threads.at = getelementptr i8, ptr @pool, i64 {THREADS}
   %own = alloca i64                 ; the next task, where the launcher is alone
   %last.var = alloca i64            ; when signals were looked at; 0: never
-  %turns = alloca i64
+  %turns = alloca i32
   store i64 0, ptr %own
   store i64 0, ptr %last.var
-  store i64 0, ptr %turns
+  store i32 0, ptr %turns
   %forks = load i32, ptr %forks.at
   %threads = load atomic i32, ptr %threads.at monotonic, align 4
   %several = icmp sgt i32 %threads, 1
@@ -431,18 +452,10 @@ join:
   br i1 %busy, label %linger, label %free
 
 linger:
-  %turn = load i64, ptr %turns
-  %turn.next = add i64 %turn, 1
-  store i64 %turn.next, ptr %turns
-  %patient = icmp slt i64 %turn, {PATIENCE}
-  br i1 %patient, label %pause, label %yield
-
-pause:
-  call void @relax()
-  br label %join
-
-yield:
-  call i32 @sched_yield()
+  %turn = load i32, ptr %turns
+  %turn.next = add i32 %turn, 1
+  store i32 %turn.next, ptr %turns
+  call void @linger(i32 %turn)
   br label %join
 
 free:
@@ -536,7 +549,6 @@ def pool_ir(machine=None, futex=None):
     values = {
         "CLOCK": time.CLOCK_MONOTONIC,
         "FUTEX": _FUTEX_CALL[machine] if futex else None,
-        "PATIENCE": 4000,
         "SETMASK": int(signal.SIG_SETMASK),
         "UNBLOCK": "\n".join(f"  call i32 @sigdelset(ptr %all, i32 {int(s)})" for s in faults),
         **{name: value for name, value in globals().items() if name.isupper() and name[0] != "_"},

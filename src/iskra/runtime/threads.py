@@ -13,9 +13,9 @@ from iskra.runtime import jit, pool_ir
 
 # As many as the pool's counters hold.
 _MOST = 4096
-# Turns of spinning before a worker parks, some tens of microseconds: longer than Python takes from
-# one kernel to the next, far shorter than a time slice.
-_SPIN = 2000
+# Turns of waiting before a worker parks, a millisecond or so: longer than Python takes from one
+# large kernel to the next. After the first of them the worker gives way to other threads.
+_SPIN = pool_ir.EAGER + 1000
 
 
 class _Pool:
