@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from iskra.runtime import memory, memory_code, recycling
+from iskra.runtime import jit, memory, memory_code, recycling
 from iskra.runtime.recycling import recycle_in
 
 F4 = np.dtype(np.float32)
@@ -484,3 +484,10 @@ context.run(memory.empty, (1024, 1024), np.dtype(np.float32))
 print(np._core.multiarray.get_handler_name(context.run(np.ones, 5000)), recycling.waiting)
 """)
     assert result.stdout == "iskra []\n", result.stderr
+
+
+@pytest.mark.parametrize(("triple", "cpu"), [
+    ("aarch64-linux-gnu", "generic"), ("x86_64-linux-gnu", "x86-64-v2"),
+])
+def test_other_machines(triple, cpu):
+    assert "iskra_memory_empty" in jit.assembly(memory_code.text(0), triple, cpu)

@@ -13,7 +13,7 @@ import pytest
 
 from iskra.core import dtypes as d
 from iskra.core.generator import Generator
-from iskra.runtime import draws, exact, normal, random, random_kernels
+from iskra.runtime import draws, exact, jit, normal, normal_ir, random, random_ir, random_kernels
 
 SIZES = [1, 2, 7, 8, 15, 16, 17, 31, 32, 33, 47, 48, 100, 311, 312, 313, 623, 624, 625, 1000, 1023,
          1024, 1025, 2047, 2048, 2049, 4095, 4096, 5000, 33_000, 100_003]
@@ -245,3 +245,12 @@ print(draws.kernels_for(1 << 20), draws.units24(Generator().manual_seed(0), 1000
                             env={**os.environ, "PYTHONPATH": source})
     expected = draws.units24(Generator().manual_seed(0), 10000)[-1].item()
     assert result.stdout == f"None {expected}\n", result.stderr
+
+
+@pytest.mark.parametrize(("triple", "cpu"), [
+    ("aarch64-linux-gnu", "generic"), ("x86_64-linux-gnu", "x86-64-v2"),
+    ("x86_64-linux-gnu", "x86-64-v3"),
+])
+def test_other_machines(triple, cpu):
+    assert "remainder" in jit.assembly(random_ir.text(), triple, cpu)
+    assert "normal32" in jit.assembly(normal_ir.text(), triple, cpu)
