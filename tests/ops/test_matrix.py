@@ -25,7 +25,7 @@ DIFFERENTIABLE = [n for n in SAMPLED if OPERATORS[n].formulas]
 ON_MEMORY = {"as_strided", "as_strided_copy", "as_strided_scatter", "view"}
 # Which of several equal elements these point to is not specified.
 ANY_OF_EQUALS = {"topk", "kthvalue", "mode", "sort"}
-RANDOM = {"nextafter"}  # results of another precision are other numbers by their nature
+RANDOM = {"next_number"}  # results of another precision are other numbers by their nature
 
 
 def dtype_for(op, wide=True):

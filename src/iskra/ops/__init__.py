@@ -5,7 +5,8 @@ import importlib
 
 # Order matters only where a family builds on names of another at import time.
 _FAMILIES = (
-    "creation", "ranges", "comparison", "arithmetic", "mathematics", "conversion", "casting",
+    "creation", "ranges", "comparison", "arithmetic", "stepping", "mathematics",
+    "conversion", "casting",
     "reduction", "extrema", "view", "dunders",
     "activation", "softmax",
     "axes", "slicing", "joining", "rearranging", "view_writes", "grids",

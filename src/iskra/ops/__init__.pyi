@@ -1912,7 +1912,7 @@ def hash_tensor(
 ) -> Tensor:
     """Return a hash as uint64: the exclusive or of all elements' bits, or of those along `di"""
 def heaviside(input: Tensor, values: Tensor | _Number, *, out: Tensor | None = ...) -> Tensor:
-    """Return 0 below zero, 1 above, and `values` at zero."""
+    """Return 0 below zero (and for NaN), 1 above, and `values` at zero."""
 def heaviside_(input: Tensor, values: Tensor | _Number) -> Tensor:
     """In-place form of `heaviside`."""
 def hermite_polynomial_h(
@@ -3142,6 +3142,10 @@ def not_equal(input: Tensor, other: Tensor | _Number, *, out: Tensor | None = ..
     """Return whether elements differ."""
 def not_equal_(input: Tensor, other: Tensor | _Number) -> Tensor:
     """In-place form of `ne`."""
+def nearest(input: Tensor, sizes: _Any, factors: _Any, exact: _Any) -> Tensor:
+    """The operator behind the modes nearest and nearest-exact of `interpolate`."""
+def nearest_back(grad: Tensor, shape: _Sequence[_int], factors: _Any, exact: _Any) -> Tensor:
+    """The gradient of `nearest` for an input of this shape."""
 def neg(input: Tensor, *, out: Tensor | None = ...) -> Tensor:
     """Return the negative of each element. Raises RuntimeError for bools."""
 def neg_(input: Tensor) -> Tensor:
@@ -3255,9 +3259,13 @@ def new_zeros(
     pin_memory: _bool = ...,
 ) -> Tensor:
     """Return zeros of this dtype and on this device."""
-def nextafter(input: Tensor, other: Tensor | _Number, *, out: Tensor | None = ...) -> Tensor:
+def next_number(input: Tensor, other: Tensor) -> Tensor:
+    """The operator behind `nextafter`, for operands of one dtype, which is not computed wide"""
+def next_number_(input: Tensor, other: Tensor) -> Tensor:
+    """In-place form of `next_number`."""
+def nextafter(input: Tensor, other: _Any, *, out: Tensor | None = ...) -> Tensor:
     """Return the next floating-point number after `input` in the direction of `other`."""
-def nextafter_(input: Tensor, other: Tensor | _Number) -> Tensor:
+def nextafter_(input: Tensor, other: _Any) -> Tensor:
     """In-place form of `nextafter`."""
 def nll(
     input: Tensor,

@@ -511,22 +511,17 @@ def copysign(input, other):
     return np.copysign(input, other)
 
 
-@pointwise(SAME, numbers=False, accepts="float", grad={
-    "input": lambda g: g, "other": lambda g: g * 0,
-})
-def nextafter(input, other):
-    """Return the next floating-point number after `input` in the direction of `other`.
-
-    >>> import iskra as torch
-    >>> torch.nextafter(torch.tensor([1.0]), torch.tensor([2.0])) - 1
-    tensor([1.1921e-07])
-    """
-    return np.nextafter(input, other)
+def complex_logaddexp(x, y):
+    """`logaddexp` of complex arrays: the operand of the larger real part is taken out."""
+    ahead = np.greater_equal(x.real, y.real)
+    high, low = np.where(ahead, x, y), np.where(ahead, y, x)
+    infinite = np.equal(high.real, low.real) & np.isinf(high.real)
+    return np.where(infinite, high, high + np.log1p(np.exp(low - high)))
 
 
-@pointwise(SAME, numbers=False, inplace=False, accepts="float", grad={
-    "input": lambda g, input, other: g * (input - other).sigmoid(),
-    "other": lambda g, input, other: g * (other - input).sigmoid(),
+@pointwise(SAME, numbers=False, inplace=False, accepts="float complex", grad={
+    "input": lambda g, input, other: g * conj_of((input - other).sigmoid()),
+    "other": lambda g, input, other: g * conj_of((other - input).sigmoid()),
 })
 def logaddexp(input, other):
     """Return ``log(exp(input) + exp(other))`` without overflow.
@@ -535,6 +530,8 @@ def logaddexp(input, other):
     >>> torch.logaddexp(torch.tensor([-1000.0]), torch.tensor([-1001.0]))
     tensor([-999.6868])
     """
+    if input.dtype.kind == "c":
+        return complex_logaddexp(input, other)
     return np.logaddexp(input, other)
 
 
@@ -561,16 +558,3 @@ def ldexp(input, other):
     tensor([ 8., 32.])
     """
     return mul(input, pow(2.0, other))
-
-
-@pointwise(SAME, numbers=False, accepts="bool int float")
-def heaviside(input, values):
-    """Return 0 below zero, 1 above, and `values` at zero.
-
-    Raises RuntimeError where the dtypes differ.
-
-    >>> import iskra as torch
-    >>> torch.heaviside(torch.tensor([-1.0, 0.0, 2.0]), torch.tensor([0.5]))
-    tensor([0.0000, 0.5000, 1.0000])
-    """
-    return np.heaviside(input, values).astype(input.dtype, copy=False)

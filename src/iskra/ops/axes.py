@@ -5,6 +5,7 @@ Source of every operator here: https://docs.pytorch.org/docs/stable/tensor_view.
 
 import numpy as np
 
+from iskra.core import dtypes
 from iskra.core.size import wrap_dim
 from iskra.dispatch import SAME, composite, pointwise, view
 from iskra.tensor import Tensor
@@ -221,6 +222,8 @@ def view_as_real(input):
     >>> torch.view_as_real(torch.tensor([1 + 2j]))
     tensor([[1., 2.]])
     """
+    if input.dtype == dtypes.complex32.numpy:
+        return input[..., None].view(np.float16)
     if input.dtype.kind != "c":
         raise RuntimeError("view_as_real is only supported for complex tensors")
     return input[..., None].view(input.real.dtype)
@@ -237,7 +240,7 @@ def view_as_complex(input):
     >>> torch.view_as_complex(torch.tensor([[1.0, 2.0]]))
     tensor([1.+2.j])
     """
-    if input.dtype not in (np.float32, np.float64):
+    if input.dtype not in (np.float16, np.float32, np.float64):
         raise RuntimeError(
             "view_as_complex is only supported for half, float and double tensors, but got a "
             f"tensor of scalar type: {input.dtype}"
@@ -250,6 +253,8 @@ def view_as_complex(input):
         raise RuntimeError("Tensor must have a last dimension with stride 1")
     if any(s % (2 * input.itemsize) for s in input.strides[:-1]):
         raise RuntimeError("Tensor must have a stride divisible by 2 for all but last dimension")
+    if input.dtype == np.float16:
+        return input.view(dtypes.complex32.numpy)[..., 0]
     return input.view(np.result_type(input.dtype, np.complex64))[..., 0]
 
 

@@ -433,19 +433,3 @@ def clamp_max(input, max):
     tensor([-2.,  0.])
     """
     return clamp(input, max=max)
-
-
-@pointwise(
-    SAME, inplace=True,
-    grad=lambda g, input: where(input.isfinite(), g, g.new_zeros(())),
-)
-def nan_to_num(input, nan=0.0, posinf=None, neginf=None):
-    """Replace NaN by `nan` and infinities by the largest numbers, or by `posinf`, `neginf`.
-
-    >>> import iskra as torch
-    >>> torch.nan_to_num(torch.tensor([float("nan"), 1.0]), nan=7.0)
-    tensor([7., 1.])
-    """
-    if input.dtype.kind in "iub":
-        return np.copy(input)
-    return np.nan_to_num(input, nan=nan or 0.0, posinf=posinf, neginf=neginf)

@@ -343,8 +343,8 @@ def tensordot(a, b, dims=2):
                     f"{a.size(w1)} in dim {d1} and second has size {b.size(w2)} in dim {d2}"
                 )
             # A size of 1 broadcasts: the other side is summed first.
-            a = a.sum(w1, keepdim=True) if b.size(w2) == 1 else a
-            b = b.sum(w2, keepdim=True) if a.size(w1) == 1 else b
+            a = a.sum(w1, keepdim=True, dtype=a.dtype) if b.size(w2) == 1 else a
+            b = b.sum(w2, keepdim=True, dtype=b.dtype) if a.size(w1) == 1 else b
         pairs.append((w1, w2))
     inner_a, inner_b = [p[0] for p in pairs], [p[1] for p in pairs]
     rest_a = [d for d in range(a.dim()) if d not in inner_a]

@@ -16,7 +16,6 @@ from iskra.ops.adaptive_pool import (
     adaptive_avg_pool3d,
     apply_matrices,
 )
-from iskra.tensor import wrap
 
 INTERNAL = dict(method=False, function=False, out=False, computes=True)
 FUNCTIONAL = dict(namespace="nn.functional", method=False)
@@ -123,15 +122,47 @@ def resample_back(grad, shape, factors, mode, align_corners, antialias):
     return apply_matrices(grad, [m.T for m in matrices])
 
 
-def _nearest(input, sizes, factors, exact):
-    """Take the element whose place each output falls into."""
+def _nearest_places(size, output, factor, exact):
+    """The element into which each output falls."""
+    step = np.float32(1 / factor if factor else size / output)
+    places = np.arange(output, dtype=np.float32) + np.float32(0.5 if exact else 0)
+    return np.minimum(np.floor(places * step), size - 1).astype(np.int64)
+
+
+_NEAREST = dict(method=False, function=False, out=False)
+
+
+@operator(
+    **_NEAREST, node=lambda sizes, exact: (
+        f"UpsampleNearest{'Exact' if exact else ''}{len(sizes)}DBackward0"
+    ),
+    grad=lambda g, input_shape, factors, exact: nearest_back(g, input_shape, factors, exact),
+    samples=lambda make: [
+        ((make((1, 2, 3, 4)), (5, 2), (None, None), False), {}),
+        ((make((1, 2, 5)), (7,), (None,), True), {}),
+    ],
+)
+def nearest(input, sizes, factors, exact):
+    """The operator behind the modes nearest and nearest-exact of `interpolate`."""
     for axis, (output, factor) in enumerate(zip(sizes, factors, strict=True), 2):
-        size = input.shape[axis]
-        step = np.float32(1 / factor if factor else size / output)
-        places = np.arange(output, dtype=np.float32) + np.float32(0.5 if exact else 0)
-        chosen = np.minimum(np.floor(places * step), size - 1).astype(np.int64)
-        input = input.index_select(axis, wrap(chosen))
+        places = _nearest_places(input.shape[axis], output, factor, exact)
+        input = np.take(input, places, axis)
     return input
+
+
+@operator(**_NEAREST, computes=True, grad=lambda g, grad_shape, factors, exact: nearest(
+    g, tuple(grad_shape[2:]), factors, exact
+))
+def nearest_back(grad, shape, factors, exact):
+    """The gradient of `nearest` for an input of this shape."""
+    for axis, (size, factor) in enumerate(zip(shape[2:], factors, strict=True), 2):
+        places = _nearest_places(size, grad.shape[axis], factor, exact)
+        starts = np.flatnonzero(np.diff(places, prepend=-1))  # places never go back
+        sums = np.add.reduceat(grad, starts, axis)
+        spread = (*grad.shape[:axis], size, *grad.shape[axis + 1:])
+        grad = np.zeros_like(sums, shape=spread, subok=False)
+        grad[(slice(None),) * axis + (places[starts],)] = sums
+    return grad
 
 
 def _output(input, size, scale_factor, recompute):
@@ -213,7 +244,7 @@ def interpolate(
             f"{format_shape(input.shape)} and output {format_shape(sizes)}"
         )
     if mode.startswith("nearest"):
-        return _nearest(input, sizes, factors, mode == "nearest-exact")
+        return nearest(input, sizes, factors, mode == "nearest-exact")
     if mode == "area":
         return _AREA[len(sizes)](input, sizes)
     return resample(input, sizes, factors, mode, bool(align_corners), antialias)

@@ -226,6 +226,7 @@ def linalg_vander(x, *, N=None):
     if count <= 1:
         raise RuntimeError(f"N must be greater than 1, got {count}.")
     x = x if x.dim() else x.reshape(1)
+    x = x if x.is_floating_point() or x.is_complex() else x.long()
     columns = [x.new_ones(x.shape)]
     for _ in range(1, count):
         columns.append(columns[-1] * x)

@@ -204,7 +204,7 @@ def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-05):
 def rms_norm(input, normalized_shape, weight=None, eps=None):
     """Divide by the root of the mean square over the last dimensions, then scale by `weight`.
 
-    Without `eps` the dtype's own is used.
+    Without `eps` that of the dtype is used in which it is computed: float32 for narrow ones.
     Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.rms_norm.html
 
     >>> import iskra as torch
@@ -212,10 +212,12 @@ def rms_norm(input, normalized_shape, weight=None, eps=None):
     tensor([[0.8485, 1.1314]])
     """
     _check_normalized_shape("rms_norm", input.shape, normalized_shape, weight, None)
-    eps = finfo(input.dtype).eps if eps is None else eps
+    wide = input.float() if input._dtype.is_narrow else input  # squares leave float16's range
+    eps = finfo(wide.dtype).eps if eps is None else eps
     dims = _last_dims(input.ndim, normalized_shape)
-    result = input * ((input * input).mean(dims, keepdim=True) + eps).rsqrt()
-    return result if weight is None else result * weight
+    result = wide * ((wide * wide).mean(dims, keepdim=True) + eps).rsqrt()
+    result = result if weight is None else result * weight
+    return result if wide is input else result.to(input.dtype)
 
 
 def _by_channel(values, rank):

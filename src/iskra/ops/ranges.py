@@ -92,11 +92,11 @@ def arange(
         if kind.category not in (dtypes.INTEGER, dtypes.FLOATING):
             raise NotImplementedError(f'"arange_cpu" not implemented for \'{kind.scalar_name}\'')
     _check_range("arange", start, end, step)
-    if kind.category == dtypes.INTEGER:
+    if kind is dtypes.int64:
         start, end, step = int(start), int(end), int(step)
         _check_range("arange", start, end, step)
         count = -((start - end) // step)
-    else:
+    else:  # fractions count towards the length even where the values are whole
         count = math.ceil((end - start) / step)
     return finish(_steps(start, step, count, kind), kind, device, requires_grad)
 

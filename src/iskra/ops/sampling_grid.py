@@ -36,13 +36,13 @@ def _reflect(place, low, high):
 
 
 def _settle(place, size, padding_mode, align_corners):
-    """Positions that lie outside, put where the padding mode says."""
-    if padding_mode == "border":
-        return clamp(place, 0, size - 1)
+    """Positions that lie outside, put where the padding mode says; NaN at the beginning."""
+    if padding_mode == "zeros":
+        return place
     if padding_mode == "reflection":
         low, high = (0, 2 * (size - 1)) if align_corners else (-1, 2 * size - 1)
-        return clamp(_reflect(place, low, high), 0, size - 1)
-    return place
+        place = _reflect(place, low, high)
+    return clamp(place, 0, size - 1).nan_to_num(0.0)
 
 
 def _taken(input, places):
@@ -100,15 +100,11 @@ def _cubic_weights(t):
 
 
 def _cubic(input, places, settle):
-    lows = [_whole(p) for p in places]
-    weights = [
-        _cubic_weights(p - wrap(low.astype(p._array.dtype)))
-        for p, low in zip(places, lows, strict=True)
-    ]
+    lows = [p.detach().floor() for p in places]
+    weights = [_cubic_weights(p - low) for p, low in zip(places, lows, strict=True)]
     total = None
     for row, column in itertools.product(range(4), repeat=2):
-        at = [lows[0] + row - 1, lows[1] + column - 1]
-        values = _taken(input, settle(at, places[0]._array.dtype))
+        values = _taken(input, settle([lows[0] + (row - 1), lows[1] + (column - 1)]))
         share = values * (weights[0][row] * weights[1][column]).unsqueeze(1)
         total = share if total is None else total + share
     return total
@@ -169,10 +165,9 @@ def grid_sample(input, grid, mode="bilinear", padding_mode="zeros", align_corner
         _unnormalise(grid[..., len(sizes) - 1 - d], n, align) for d, n in enumerate(sizes)
     ]
     if mode == "bicubic":
-        def settle(at, dtype):
+        def settle(at):
             return [
-                _whole(_settle(wrap(p.astype(dtype)), n, padding_mode, align))
-                for p, n in zip(at, sizes, strict=True)
+                _whole(_settle(p, n, padding_mode, align)) for p, n in zip(at, sizes, strict=True)
             ]
 
         return _cubic(input, places, settle)

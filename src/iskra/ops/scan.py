@@ -8,7 +8,7 @@ import numpy as np
 from iskra.core.dtypes import finfo
 from iskra.core.size import wrap_dim, wrap_dims
 from iskra.dispatch import composite, reduction
-from iskra.ops.arithmetic import conj_of
+from iskra.ops.arithmetic import complex_logaddexp, conj_of
 from iskra.ops.comparison import where
 from iskra.ops.joining import cat
 from iskra.ops.slicing import narrow
@@ -138,7 +138,11 @@ def logcumsumexp(input, dim):
     if input.ndim == 0:
         return np.copy(input)
     if input.dtype.kind == "c":
-        return np.log(np.add.accumulate(np.exp(input), axis=dim))
+        result = np.copy(input)
+        rows = np.moveaxis(result, dim, 0)
+        for place in range(1, len(rows)):
+            rows[place] = complex_logaddexp(rows[place - 1], rows[place])
+        return result
     return np.logaddexp.accumulate(input, axis=dim)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from iskra.core import dtypes
 from iskra.core.size import broadcast, format_shape, wrap_dim
 from iskra.dispatch import operator
+from iskra.dispatch.execute import number
 from iskra.ops.accumulating import add_rows
 from iskra.ops.comparison import where
 from iskra.ops.gathering import (
@@ -252,7 +253,7 @@ def index_add(input, dim, index, source, *, alpha=1):
     dim = check_rows("index_add_", input, dim, index, source)
     check_bounds(index, input.shape[dim] if input.ndim else 1, dim)
     if alpha != 1:
-        source = source * source.dtype.type(alpha)
+        source = source * number(alpha, source.dtype)
     result = rows_first(input, dim)
     if result.size:
         add_rows(result, index.reshape(-1), rows_first(source, dim))

@@ -17,8 +17,14 @@ from iskra.tensor.bridge import convert
 INTERNAL = dict(method=False, function=False, out=False)
 
 
+def sortable(array):
+    """The array, or one that sorts as it: NumPy would not put the NaN of bfloat16 last."""
+    return array.astype(np.float32) if array.dtype.kind == "V" else array
+
+
 def _order(input, dim, descending):
     """The indices that sort `input` along `dim`, equal elements in their order."""
+    input = sortable(input)
     if not descending:
         return np.argsort(input, axis=dim, kind="stable")
     turned = np.flip(np.argsort(np.flip(input, dim), axis=dim, kind="stable"), dim)
@@ -119,7 +125,7 @@ def _largest(input, k, dim, largest):
     size = input.shape[dim]
     if size < 256 or k * 8 > size:
         return np.take(_order(input, dim, largest), np.arange(k), axis=dim)
-    parted = np.argpartition(input, size - k if largest else k - 1, axis=dim)
+    parted = np.argpartition(sortable(input), size - k if largest else k - 1, axis=dim)
     some = np.arange(size - k, size) if largest else np.arange(k)
     chosen = np.sort(np.take(parted, some, axis=dim), axis=dim)
     order = _order(np.take_along_axis(input, chosen, dim), dim, largest)
@@ -139,13 +145,17 @@ def kthvalue(input, k, dim=-1, keepdim=False):
     """
     dim = wrap_dim(dim, input.ndim)
     size = input.shape[dim] if input.ndim else 1
+    if not size:
+        raise IndexError(
+            f"kthvalue(): Expected reduction dim {dim} to have non-zero size."
+        )
     if not 1 <= k <= size:
         raise RuntimeError(
             f"kthvalue(): selected number k out of range for dimension {dim}: k={k}, size={size}"
         )
     if not input.ndim:
         return np.copy(input), np.zeros((), np.int64)
-    chosen = np.take(np.argpartition(input, k - 1, axis=dim), [k - 1], axis=dim)
+    chosen = np.take(np.argpartition(sortable(input), k - 1, axis=dim), [k - 1], axis=dim)
     values, chosen = np.take_along_axis(input, chosen, dim), chosen.astype(np.int64, copy=False)
     return (values, chosen) if keepdim else (values.squeeze(dim), chosen.squeeze(dim))
 
@@ -163,7 +173,7 @@ def _at_rank(input, rank, dim, keepdim):
 def _median_rank(input, dim, skip_nan):
     """The rank of the lower median; that of the first NaN where NaN wins."""
     size = input.shape[dim]
-    if input.dtype.kind != "f":
+    if input.dtype.kind in "iub":
         shape = [1 if d == dim else n for d, n in enumerate(input.shape)]
         return np.full(shape, (size - 1) // 2)
     count = size - np.isnan(input).sum(dim, keepdims=True)
@@ -200,9 +210,9 @@ def _median_of_all(input, skip_nan):
     """The lower median of all elements, found without sorting the rest."""
     if not input.size:
         return convert(np.full((), np.nan, np.float64), input.dtype)
-    flat = input.reshape(-1)
+    flat = sortable(input.reshape(-1))
     rank = int(_median_rank(flat, 0, skip_nan)[0])
-    return np.partition(flat, rank)[rank]
+    return np.partition(flat, rank)[rank].astype(input.dtype)
 
 
 _WHOLE = dict(
@@ -364,12 +374,19 @@ def nanquantile(input, q, dim=None, keepdim=False, *, interpolation="linear"):
 
 def _search(sequence, values, side):
     """Where to put `values` into sorted rows so that they stay sorted."""
+    sequence, values = sortable(sequence), sortable(values)
     if sequence.ndim == 1:
         return np.searchsorted(sequence, values, side)
     result = np.empty(values.shape, np.int64)
     for place in np.ndindex(*sequence.shape[:-1]):
         result[place] = np.searchsorted(sequence[place], values[place], side)
     return result
+
+
+def _value_among(sequence, value):
+    """The number as a tensor of the sequence's dtype, unless it would lose its fraction."""
+    kind = sequence.dtype if sequence.is_floating_point() or isinstance(value, int) else None
+    return sequence.new_tensor(value, dtype=kind or float64)
 
 
 @composite(out=True, method=False)
@@ -386,7 +403,7 @@ def searchsorted(
     tensor([1, 2])
     """
     if not isinstance(input, Tensor):
-        input = sorted_sequence.new_tensor(input)
+        input = _value_among(sorted_sequence, input)
     if side not in (None, "left", "right"):
         raise RuntimeError(
             f"searchsorted(): side can only be 'left' or 'right' but got {side}"
@@ -429,7 +446,7 @@ def bucketize(input, boundaries, *, out_int32=False, right=False):
             f"boundaries tensor must be 1 dimension, but got dim({boundaries.dim()})"
         )
     if not isinstance(input, Tensor):
-        input = boundaries.new_tensor(input)
+        input = _value_among(boundaries, input)
     return searchsorted(boundaries, input, out_int32=out_int32, right=right)
 
 
@@ -442,6 +459,8 @@ def isin(elements, test_elements, *, assume_unique=False, invert=False):
     tensor([False,  True, False])
     """
     both = (elements, test_elements)
+    if not any(isinstance(t, Tensor) for t in both):
+        raise TypeError("isin(): one of elements and test_elements must be a Tensor")
     arrays = [t._array if isinstance(t, Tensor) else np.asarray(t) for t in both]
     return wrap(np.asarray(np.isin(*arrays, invert=invert)))
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from iskra.core import dtypes
 from iskra.dispatch import FLOAT, SAME, composite, pointwise
+from iskra.ops.arithmetic import conj_of
 from iskra.ops.comparison import where
 from iskra.ops.mathematics import exp, log, log1p, sigmoid
 from iskra.tensor import Tensor
@@ -221,7 +222,7 @@ def entr(input):
 
 
 @pointwise(
-    FLOAT, accepts="bool int float", namespace="torch special", domain=(0.2, 2),
+    FLOAT, namespace="torch special", domain=(0.2, 2),
     grad=lambda g, input: _sinc_gradient(g, input),
 )
 def sinc(input):
@@ -236,7 +237,7 @@ def sinc(input):
 
 def _sinc_gradient(g, input):
     angle = input * math.pi
-    slope = g * (angle * angle.cos() - angle.sin()) / (angle * input)
+    slope = g * conj_of((angle * angle.cos() - angle.sin()) / (angle * input))
     return where(input == 0, g.new_zeros(()), slope)
 
 

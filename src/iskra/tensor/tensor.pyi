@@ -949,7 +949,7 @@ class Tensor:
     ) -> Tensor:
         """Return a hash as uint64: the exclusive or of all elements' bits, or of those along `di"""
     def heaviside(self, values: Tensor | _Number, *, out: Tensor | None = ...) -> Tensor:
-        """Return 0 below zero, 1 above, and `values` at zero."""
+        """Return 0 below zero (and for NaN), 1 above, and `values` at zero."""
     def heaviside_(self, values: Tensor | _Number) -> Tensor:
         """In-place form of `heaviside`."""
     def histc(
@@ -1625,9 +1625,11 @@ class Tensor:
         pin_memory: _bool = ...,
     ) -> Tensor:
         """Return zeros of this dtype and on this device."""
-    def nextafter(self, other: Tensor | _Number, *, out: Tensor | None = ...) -> Tensor:
+    def next_number_(self, other: Tensor) -> Tensor:
+        """In-place form of `next_number`."""
+    def nextafter(self, other: _Any, *, out: Tensor | None = ...) -> Tensor:
         """Return the next floating-point number after `input` in the direction of `other`."""
-    def nextafter_(self, other: Tensor | _Number) -> Tensor:
+    def nextafter_(self, other: _Any) -> Tensor:
         """In-place form of `nextafter`."""
     def nonzero(self, *, as_tuple: _bool = ..., out: Tensor | None = ...) -> _Any:
         """Return the index of every element that is not zero, one per row."""
