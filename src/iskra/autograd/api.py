@@ -134,9 +134,9 @@ def _initial(tensor, gradient):
     if isinstance(tensor, GradientEdge):
         return gradient
     if gradient is None:
-        if tensor.numel() != 1:
+        if tensor._array.size != 1:
             raise RuntimeError("grad can be implicitly created only for scalar outputs")
-        if not tensor.is_floating_point():
+        if not tensor._dtype.is_floating_point:
             raise RuntimeError(
                 f"grad can be implicitly created only for real scalar outputs but got "
                 f"{tensor.dtype}"

@@ -63,20 +63,24 @@ class Pass:
                 node.release()
             for edge, result in zip(node.input_edges, results):
                 if edge is not None and result is not None:
-                    self.deliver(edge, result, node)
+                    target = edge[0]
+                    if needed is None or target in needed or target in wanted:
+                        self.deliver(target, edge[1], result, node)
 
-    def deliver(self, edge, gradient, source):
-        """Add `gradient`, fitted to what the forward value was, to what waits at the edge."""
-        node, number = edge
-        if self.needed is not None and node not in self.needed and node not in self.wanted:
-            return
-        if node.output_count > 1:
+    def deliver(self, node, number, gradient, source):
+        """Add `gradient`, fitted to what the forward value was, to what waits at the node."""
+        if node.__class__ is AccumulateGrad:
+            waiting = self.leaves
+            leaf = node._leaf()
+            shape, dtype = (None, None) if leaf is None else (leaf._array.shape, leaf._dtype)
+        elif node.output_count == 1:
+            waiting = self.pending
+            shape, dtype = node.output_shape, node.output_dtype
+        else:
             self.deliver_among(node, number, gradient, source)
             return
-        shape = node.output_shape
-        if gradient._array.shape != shape or gradient._dtype is not node.output_dtype:
-            gradient = _fit(gradient, shape, node.output_dtype, source)
-        waiting = self.leaves if node.__class__ is AccumulateGrad else self.pending
+        if gradient._array.shape != shape or gradient._dtype is not dtype:
+            gradient = _fit(gradient, shape, dtype, source)
         if node in waiting:
             waiting[node] = waiting[node] + gradient
             return
@@ -216,7 +220,7 @@ def execute(edges, gradients, keep_graph, create_graph, targets=None):
     _current.append(task)
     try:
         for edge, gradient in zip(edges, gradients, strict=True):
-            task.deliver(edge, gradient, None)
+            task.deliver(*edge, gradient, None)
         task.run()
     finally:
         _current.pop()

@@ -46,5 +46,6 @@ def set_grad_enabled(enabled):
     before = local.grad_enabled
     if before is not enabled:
         local.grad_enabled = enabled
-        active.change("without_grad", -1 if enabled else 1)
+        with active._lock:
+            active.without_grad += -1 if enabled else 1
     return before

@@ -20,7 +20,7 @@ RESTORED = object()  # in place of a version: the value itself knows how it is r
 class OperatorNode(Node):
     """A recorded operator call. One subclass per printed name is made on first use."""
 
-    __slots__ = ("plan", "saved", "versions")
+    __slots__ = ("plan", "saved", "checks")
     operator = None
 
     @property
@@ -42,7 +42,7 @@ class OperatorNode(Node):
 
     def values(self):
         """What was saved, checked against the versions it had."""
-        saved, versions = self.saved, self.versions
+        saved = self.saved
         if saved is FREED:
             raise RuntimeError(
                 "Trying to backward through the graph a second time (or directly access saved "
@@ -53,9 +53,7 @@ class OperatorNode(Node):
                 f"'{self.operator.name}'."
             )
         restored = None
-        for place, version in enumerate(versions):
-            if version is None:
-                continue
+        for place, version in self.checks:
             value = saved[place]
             if version is RESTORED:
                 if restored is None:
@@ -70,7 +68,8 @@ class OperatorNode(Node):
         names = self.plan.names
         if "result" in names:
             place = names.index("result")
-            self.saved[place], self.versions[place] = _save_output(tensor, 0)
+            self.saved[place] = _save_output(tensor, 0)
+            self.checks.append((place, RESTORED))
 
     def release(self):
         if self.plan.keeps:
@@ -87,18 +86,27 @@ class OperatorNode(Node):
 class Plan:
     """How to record a call of `op` in which the parameters in `wanted` want a gradient.
 
-    `names` and `captures` tell what to save; `steps` are the formulas as `_step` reads them, whose
+    `names` are those of the values to save: arguments, picked by `pick`; `facts` about arguments;
+    last the result, if it `saves_result`. `steps` are the formulas as `_step` reads them, whose
     arguments are picked from ``(g, *needs, *what was saved)``. `places` tells where each
     parameter's edges lie; `plain` that each has just one.
     """
 
-    __slots__ = ("names", "captures", "keeps", "needs", "needy", "steps", "node_class")
+    __slots__ = (
+        "names", "pick", "facts", "saves_result", "keeps", "needs", "needy", "steps", "node_class",
+    )
 
     def __init__(self, op, wanted, places, plain):
         formulas = _chosen(op.formulas, wanted)
-        self.names = list(dict.fromkeys(n for f in formulas for n in f.captures))
-        self.captures = [_capture(op, name) for name in self.names]
-        self.keeps = any(c is None or c in op.operands for c in self.captures)
+        position = op.signature.position
+        names = dict.fromkeys(n for f in formulas for n in f.captures)
+        arguments = [n for n in names if n != "result" and n in position]
+        facts = [n for n in names if n != "result" and n not in position]
+        self.saves_result = "result" in names
+        self.names = [*arguments, *facts, *(["result"] if self.saves_result else [])]
+        self.pick = _picker([position[n] for n in arguments])
+        self.facts = [_fact(op, n) for n in facts]
+        self.keeps = self.saves_result or any(position[n] in op.operands for n in arguments)
         self.needs = tuple([tuple([t in wanted for t in f.targets])
                             for f in formulas if "needs" in f.names])
         self.needy = bool(self.needs or self.names)
@@ -117,28 +125,36 @@ class Plan:
         return steps
 
     def collect(self, bound, outputs):
-        """The values to save in the order of `names`, and their versions.
+        """The values to save in the order of `names`, and what to check when they are used.
 
-        A value without a version has None there, one that must be restored `RESTORED`.
+        The checks are pairs: a value's place, and its version or `RESTORED`.
         """
-        saved, versions = [], []
-        for capture in self.captures:
-            version = None
-            if capture.__class__ is int:
-                value = bound[capture]
-                if value.__class__ in PLAIN and not active.watching:
-                    storage = value._storage
-                    version = 0 if storage is None else storage.version
-                elif value.__class__ not in _SIMPLE:
-                    value, version = _save_input(value)
-            elif capture is None:
-                value, version = _save_outputs(outputs)
+        saved, checks = list(self.pick(bound)), []
+        for place, value in enumerate(saved):
+            cls = value.__class__
+            if cls in _SIMPLE:
+                continue
+            if (cls is Tensor or cls is Parameter) and not active.watching:
+                storage = value._storage
+                checks.append((place, 0 if storage is None else storage.version))
             else:
-                index, describe = capture
-                value = describe(bound[index])
-            saved.append(value)
-            versions.append(version)
-        return saved, versions
+                saved[place], version = _save_input(value)
+                if version is not None:
+                    checks.append((place, version))
+        for index, describe in self.facts:
+            saved.append(describe(bound[index]))
+        if self.saves_result:
+            if outputs is not None:
+                checks.append((len(saved), RESTORED))
+            saved.append(_save_outputs(outputs))
+        return saved, checks
+
+
+def _picker(places):
+    """A function that picks these places of a sequence, as a sequence."""
+    if len(places) == 1:
+        return itemgetter(slice(places[0], places[0] + 1))
+    return itemgetter(*places) if places else itemgetter(slice(0))
 
 
 def _chosen(formulas, wanted):
@@ -166,12 +182,7 @@ def _step(formula, slots, places, plain):
 
     Nothing is picked for a function of the gradient alone.
     """
-    if slots == [0]:
-        pick = None
-    elif len(slots) == 1:
-        pick = itemgetter(slice(slots[0], slots[0] + 1))
-    else:
-        pick = itemgetter(*slots)
+    pick = None if slots == [0] else _picker(slots)
     places = [places[t] for t in formula.targets]
     return formula.function, pick, places[0][0] if plain and len(places) == 1 else None, places
 
@@ -196,13 +207,8 @@ def node_class(op, name, count):
     return found
 
 
-# What a formula's parameter stands for: a parameter, the result, or a fact about a parameter.
-def _capture(op, name):
-    if name == "result":
-        return None
-    index = op.signature.position.get(name)
-    if index is not None:
-        return index
+def _fact(op, name):
+    """The position of a parameter and the function that tells a fact of it."""
     owner, _, fact = name.rpartition("_")
     return op.signature.position[owner], _FACTS[fact]
 
@@ -307,16 +313,16 @@ def _save_item(value):
 
 
 def _save_output(tensor, number):
-    """What to keep of a result, and `RESTORED`."""
+    """What to keep of a result."""
     if active.watching and local.saved_tensors_hooks:
-        return Packed(tensor.detach()), RESTORED
+        return Packed(tensor.detach())
     saved = _new(SavedOutput)
     saved.array = tensor._array
     saved.dtype = tensor._dtype
     storage = saved.storage = storage_of(tensor)
     saved.version = storage.version
     saved.number = number
-    return saved, RESTORED
+    return saved
 
 
 def _overwritten(tensor, version, node):
@@ -342,8 +348,9 @@ def record(op, bound, output):
     bit = 1
     for target in op.targets:
         value = bound[target]
+        cls = value.__class__
         edge = None
-        if value.__class__ in PLAIN:
+        if cls is Tensor or cls is Parameter:
             if value._requires_grad:
                 edge = value._edge or gradient_edge(value)
                 if edge is not None:
@@ -356,7 +363,8 @@ def record(op, bound, output):
     if wanted:
         plan = op.tape_plans.get(wanted) or _plan(op, wanted)
         node = make_node(op, plan, bound, edges, output)
-        if op.kind == "pointwise":
+        plain = output.__class__ is Tensor and output._base is None
+        if plain and output._dtype.category >= FLOATING:
             node.output_shape = output._array.shape
             node.output_dtype = output._dtype
             output._requires_grad = True
@@ -388,7 +396,7 @@ def pair_recorder(op):
         if not wanted:
             return
         plan = plans.get(wanted) or _plan(op, wanted)
-        if plan.captures or plan.node_class is None or active.watching:
+        if plan.names or plan.node_class is None or active.watching:
             node = make_node(op, plan, (first, second, *settings), (edge, other), output)
         else:
             node = _new(plan.node_class)
@@ -396,7 +404,7 @@ def pair_recorder(op):
             node.plan = plan
             node._extras = None
             node.sequence_nr = next_sequence()
-            node.saved = node.versions = ()
+            node.saved = node.checks = ()
         node.output_shape = output._array.shape
         node.output_dtype = output._dtype
         output._requires_grad = True
@@ -445,7 +453,7 @@ def make_node(op, plan, bound, edges, outputs):
     node.plan = plan
     node._extras = None
     node.sequence_nr = next_sequence()
-    node.saved, node.versions = plan.collect(bound, outputs) if plan.captures else _NOTHING
+    node.saved, node.checks = plan.collect(bound, outputs) if plan.names else _NOTHING
     if active.watching and local.anomaly:
         node._more().forward_trace = _trace()
     return node
@@ -459,17 +467,18 @@ def _class_of(op, bound, outputs):
     name = op.node
     if op.node_arguments is not None:
         name = name(*[bound[i] for i in op.node_arguments])
-    return node_class(op, name, op.outputs if op.outputs == 1 else len(outputs))
+    count = 1 if op.outputs == 1 else len(outputs)
+    return op.node_classes.get((name, count)) or node_class(op, name, count)
 
 
 def _save_outputs(outputs):
     if outputs is None:
-        return None, None
+        return None
     if isinstance(outputs, (tuple, list)):
-        pairs = [
-            (None, None) if o is None else _save_output(o, i) for i, o in enumerate(outputs)
-        ]
-        return SavedSequence(pairs), RESTORED
+        return SavedSequence([
+            (None, None) if o is None else (_save_output(o, i), RESTORED)
+            for i, o in enumerate(outputs)
+        ])
     return _save_output(outputs, 0)
 
 

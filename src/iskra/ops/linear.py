@@ -24,7 +24,7 @@ from iskra.ops.matmul import (
 
 
 def _node_of_linear(input, bias):
-    rank = input.dim()
+    rank = input._array.ndim
     if rank == 2:
         return "MmBackward0" if bias is None else "AddmmBackward0"
     if bias is not None:

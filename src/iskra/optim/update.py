@@ -12,6 +12,7 @@ import numpy as np
 from iskra import ops
 from iskra.autograd import set_grad_enabled
 from iskra.core import complex128, float32, float64, get_default_dtype
+from iskra.dispatch.execute import quietly
 from iskra.dispatch.variants import bump
 from iskra.optim.joined import Joined, can_join
 from iskra.optim.optimizer import Optimizer
@@ -56,34 +57,36 @@ class Elementwise(Optimizer):
         >>> optimizer.step(closure).item(), p.item()
         (2.0, 0.5)
         """
-        loss = self._closure_loss(closure)
+        loss = None if closure is None else self._closure_loss(closure)
         if self.defaults.get("differentiable"):
             with set_grad_enabled(True):
                 self._step_groups()
         else:
-            self._step_groups()
+            quietly(self._step_groups)
         return loss
 
     def _step_groups(self):
-        with np.errstate(all="ignore"):
-            for group in self.param_groups:
-                self._step_group(group)
+        for group in self.param_groups:
+            self._step_group(group)
 
     def _step_group(self, group):
         names, formula = self._names(group), self._formula
-        alone = self._own_numbers or not self._joins
+        remembers, own_numbers = self._remembers(group), self._own_numbers
+        alone = own_numbers or not self._joins
         bundles = {}  # (step count, dtype) -> numbers, and the small parameters that share them
+        state, step = {}, None
         for p in group["params"]:
-            grad = p.grad
+            grad = p._grad
             if grad is None:
                 continue
-            state = self.state[p] if self._remembers(group) else {}
-            step = self._count(state, p, group)
-            key = step, p._dtype
-            if key not in bundles or self._own_numbers:
+            if remembers:
+                state = self.state[p]
+                step = self._count(state, p, group)
+            bundle = bundles.get((step, p._dtype))
+            if bundle is None or own_numbers:
                 numbers = prepared(self._numbers(group, step, state), group, p)
-                bundles[key] = numbers, []
-            numbers, members = bundles[key]
+                bundle = bundles[step, p._dtype] = numbers, []
+            numbers, members = bundle
             tensors = [p, *[state[name] for name in names]]
             if alone or p._array.size > SMALL:
                 rewrite(group, formula, grad, tensors, numbers)
