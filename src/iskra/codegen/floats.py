@@ -6,7 +6,7 @@ uses no branch and no fast-math: the bits are the same on every machine.
 
 from typing import NamedTuple
 
-from iskra.codegen.ir import copysign, fma, select
+from iskra.codegen.ir import fma, select
 
 INF = float("inf")
 NAN = float("nan")

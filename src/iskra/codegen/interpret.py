@@ -176,6 +176,9 @@ class _Task:
     def op_splat(self, value, x):
         return np.repeat(x, value.type.lanes)
 
+    def op_any(self, value, x):
+        return x.any(keepdims=True)
+
     def op_lane(self, value, x):
         return x[[value.attr]]
 

@@ -206,6 +206,10 @@ class Value:
             return self.function.const(self.attr, Type(self.type.kind, lanes))
         return self.function.emit("splat", Type(self.type.kind, lanes), (self,))
 
+    def any(self):
+        """Whether a bool holds in any lane: a scalar."""
+        return self.function.emit("any", Type("i1"), (self,))
+
     def lane(self, index):
         """One element of a vector."""
         return self.function.emit("lane", Type(self.type.kind), (self,), index)

@@ -223,6 +223,14 @@ class _Lowering(Writer):
         return (f"shufflevector {spelt} {first}, {spelt} poison, "
                 f"<{type.lanes} x i32> zeroinitializer")
 
+    def op_any(self, value):
+        mask = value.args[0]
+        if mask.type.lanes == 1:
+            return self.alias(value, mask)
+        name = f"llvm.vector.reduce.or.v{mask.type.lanes}i1"
+        arguments = [(llvm_type(mask.type), self.name(mask))]
+        return self.define(value, self.intrinsic(name, "i1", arguments))
+
     def op_lane(self, value):
         vector = value.args[0]
         if vector.type.lanes == 1:

@@ -260,6 +260,11 @@ class _Verifier:
         self.expect(value.args[0], Type(value.type.kind), "the operand")
         self.require(value.type.lanes > 1, "makes a scalar")
 
+    def op_any(self, value):
+        self.operands(value, 1)
+        self.kinds(value.args[0].type.kind, {"i1"})
+        self.expect(value, Type("i1"), "the result")
+
     def op_lane(self, value):
         self.operands(value, 1)
         vector = value.args[0].type
