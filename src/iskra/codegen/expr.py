@@ -153,6 +153,11 @@ class Expr:
     def __array__(self, *_, **__):
         raise NotTraceable("an expression is needed as an array")
 
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise NotTraceable(f"an expression has no {name}")
+
     def _refuse(self, *_):
         raise NotTraceable("the value of an expression is needed")
 
@@ -173,6 +178,9 @@ class Expr:
         elif self.op == "axes":
             name = "insert" if None in self.attr else "transpose"
         return f"{name}({', '.join(map(str, self.args))})"
+
+
+Extent.as_expression = staticmethod(Expr.extent)
 
 
 def _operator(ufunc, swapped=False):
@@ -313,7 +321,7 @@ def reduced(name, x, axis, keepdims, dtype=None):
     """A reduction over axes; those of size 1 are only dropped."""
     axes = _axes_of(axis, x.ndim)
     real = tuple(a for a in axes if x.shape[a].__class__ is Extent)
-    if name.startswith("arg") and real != axes:
+    if name.startswith("arg") and (real != axes or not axes):
         raise NotTraceable("the place of an extremum along one element")
     kept = tuple(a for a in range(x.ndim) if a not in axes)
     result = x

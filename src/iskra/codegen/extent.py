@@ -17,6 +17,7 @@ class Extent:
     """A product of symbols, by their numbers in ascending order."""
 
     __slots__ = ("symbols",)
+    as_expression = None  # makes an expression of an extent; set by iskra.codegen.expr
 
     def __init__(self, symbols):
         self.symbols = tuple(sorted(symbols))
@@ -31,9 +32,7 @@ class Extent:
     __rmul__ = __mul__
 
     def _expression(self):
-        from iskra.codegen.expr import Expr
-
-        return Expr.extent(self)
+        return self.as_expression(self)
 
     def __add__(self, other):
         return self._expression() + other

@@ -6,6 +6,7 @@ from operator import itemgetter
 
 import numpy as np
 
+from iskra import graph
 from iskra.core.dtypes import FLOATING, dtype, of_numpy
 from iskra.core.local import local
 from iskra.core.naming import prefix
@@ -52,6 +53,10 @@ def constant(value, kind):
 def run_pointwise(op, bound):
     """Promote, compute, wrap; and note what the short path may do next time."""
     check_operands(op, bound)
+    if is_large(bound):
+        result, kind = _promoted_by_kernels(op, bound)
+        if result is not graph.UNSERVED:
+            return _wrap_all(op, result, kind)
     arrays, kind = promote(op, bound)
     result = wrap_array(compute(op, arrays, bound), kind)
     note_plan(op, bound, kind, result._dtype)
@@ -76,12 +81,77 @@ def run_general(op, bound):
         if result is not None:
             return _wrap_all(op, result, None)
     check_operands(op, bound)
+    if op.computes and op.promote is NONE and is_large(bound):
+        result, kind = _by_kernels(op, bound)
+        if result is not graph.UNSERVED:
+            return _wrap_all(op, result, kind)
     arrays, kind = prepare(op, bound)
     return _wrap_all(op, compute(op, arrays, bound), kind)
 
 
+def is_large(bound):
+    """Whether a call's operands are worth the kernel tier's attention."""
+    for value in bound:
+        if isinstance(value, Tensor):
+            array = value._array
+            if array.__class__ is not ndarray:
+                return False
+            if array.size >= graph.LARGE:
+                return True
+    return False
+
+
+def _promoted_by_kernels(op, bound, into=None):
+    """The result from the kernel tier, which promotes as it reads, and its dtype."""
+    kind = result_type(op, bound)
+    target = np.dtype(np.float32) if kind.is_narrow else kind.numpy
+    arrays = [unwrap(v) for v in bound]
+    for index in op.operands:
+        if isinstance(arrays[index], _NUMBERS):
+            arrays[index] = number(arrays[index], target)
+    narrow = kind.numpy if kind.is_narrow else None
+    return graph.run(op, arrays, target, narrow, into), kind
+
+
+def written_by_kernels(op, bound, target):
+    """Whether the kernel tier has written a large pointwise result into the tensor `target`."""
+    if op.kind != "pointwise" or not is_large(bound):
+        return False
+    if target._array.__class__ is not ndarray or result_type(op, bound) is not target._dtype:
+        return False
+    return _promoted_by_kernels(op, bound, target._array)[0] is not graph.UNSERVED
+
+
+def _by_kernels(op, bound):
+    """The result from the kernel tier, which widens narrow floats as it reads, and their dtype."""
+    if op.dim_index is not None or op.dtype_index is not None:
+        bound = _resolve_dims(op, bound)
+    arrays = [unwrap(v) for v in bound]
+    kinds = (v._dtype for v in bound if isinstance(v, Tensor))
+    kind = next((k for k in kinds if k.is_narrow), None)
+    if kind is None:
+        return graph.run(op, arrays), None
+    return graph.run(op, arrays, np.dtype(np.float32), kind.numpy), kind
+
+
+def served_in_place(op, array, operand):
+    """Whether the kernel tier has written the result for these two into the first."""
+    arguments = array, operand, *op.signature.defaults[2:]
+    return graph.run(op, arguments, into=array) is not graph.UNSERVED
+
+
+def served(op, compute, operands):
+    """The result for large operands of one dtype with default settings, from whichever tier."""
+    result = graph.run(op, operands + op.signature.defaults[len(operands):])
+    return quiet_run(compute, *operands) if result is graph.UNSERVED else result
+
+
 def _compute_plain(op, arrays):
-    """Run the body; keyword-only settings that have their defaults are left out."""
+    """Run the body, on the kernel tier where that serves; settings with defaults are left out."""
+    if op.computes and arrays[op.operands[0]].size >= graph.LARGE:
+        result = graph.run(op, arrays)
+        if result is not graph.UNSERVED:
+            return result
     split = op.signature.positional
     if op.starred or op.keywords is not None and tuple(arrays[split:]) != op.settings:
         return quietly(op.compute, arrays) if op.computes else op.compute(arrays)

@@ -96,6 +96,8 @@ class Operator:
         self.scalars = scalars  # operands after the first may be numbers, left to the body
         self.numbers = numbers  # promotion takes Python numbers for operands after the first
         self.doc = body.__doc__
+        self.launches = {}  # of the kernel tier; see iskra.graph.tier
+        self.programs = {}
         self.plans = {}  # dtype -> (function, result dtype): see iskra.dispatch.door
         self.taken = {}  # dtype -> whether the body takes its arrays as they are
         self.one_dtype = promote is not NONE or uniform is not None

@@ -8,16 +8,26 @@ wrong.
 
 import numpy as np
 
+from iskra import graph
 from iskra.core.dtypes import FLOATING, of_numpy
 from iskra.core.local import active, local
 from iskra.dispatch.door import call
-from iskra.dispatch.execute import PASSED, as_view, constant, outside, quiet_run, return_type
+from iskra.dispatch.execute import (
+    PASSED,
+    as_view,
+    constant,
+    outside,
+    quiet_run,
+    return_type,
+    served,
+)
 from iskra.dispatch.operator import NONE, SAME, bind, pack
 from iskra.dispatch.overrides import FOREIGN, scan
 from iskra.dispatch.tape import PLAIN, record
 from iskra.tensor import Parameter, Tensor
 from iskra.tensor.tensor import _new as new
 
+LARGE = graph.LARGE
 empty = np.empty
 ndarray = np.ndarray
 
@@ -40,7 +50,11 @@ def unary(op):
         if (cls is Tensor or cls is Parameter) and not settings and not active.intercepting:
             try:
                 compute, dtype = plans[input._dtype]
-                array = quiet_run(compute, input._array)
+                array = input._array
+                if array.size < LARGE:
+                    array = quiet_run(compute, array)
+                else:
+                    array = served(op, compute, (array,))
             except Exception:
                 return call(op, (input,), settings)
             if array.__class__ is not ndarray:
@@ -72,7 +86,11 @@ def unary_with_settings(op):
         ):
             try:
                 compute, dtype = plans[input._dtype]
-                array = quiet_run(compute, input._array)
+                array = input._array
+                if array.size < LARGE:
+                    array = quiet_run(compute, array)
+                else:
+                    array = served(op, compute, (array,))
             except Exception:
                 return call(op, (input,), settings)
             if array.__class__ is not ndarray:
@@ -100,10 +118,18 @@ def binary(op):
             try:
                 compute, dtype = plans[kind]
                 if (other_cls is Tensor or other_cls is Parameter) and other._dtype is kind:
-                    array = quiet_run(compute, input._array, other._array)
+                    first, second = input._array, other._array
+                    if first.size < LARGE and second.size < LARGE:
+                        array = quiet_run(compute, first, second)
+                    else:
+                        array = served(op, compute, (first, second))
                     taped = input._requires_grad or other._requires_grad
                 elif (other_cls is float or other_cls is int) and kind.is_floating_point:
-                    array = quiet_run(compute, input._array, constant(other, kind))
+                    first, second = input._array, constant(other, kind)
+                    if first.size < LARGE:
+                        array = quiet_run(compute, first, second)
+                    else:
+                        array = served(op, compute, (first, second))
                     taped = input._requires_grad
                 else:
                     return call(op, (input, other), {})
@@ -253,7 +279,11 @@ def general(op):
             return call(op, args, kwargs)
         try:
             if computes:
-                result = quiet_run(body, *arrays, **kwargs)
+                result = None
+                if arrays[0].__class__ is ndarray and arrays[0].size >= LARGE:
+                    result = _from_kernels(op, arrays, kwargs)
+                if result is None:
+                    result = quiet_run(body, *arrays, **kwargs)
             else:
                 result = body(*arrays, **kwargs)
         except Exception:
@@ -266,6 +296,15 @@ def general(op):
         return result
 
     return function
+
+
+def _from_kernels(op, arrays, kwargs):
+    """The result of a call on large operands from the kernel tier; None where it has none."""
+    bound = [*arrays, *op.signature.defaults[len(arrays):]]
+    for name, value in kwargs.items():
+        bound[op.signature.position[name]] = value
+    result = graph.run(op, bound)
+    return None if result is graph.UNSERVED else result
 
 
 def _are_settings(op, kwargs):

@@ -7,6 +7,7 @@ import warnings
 
 import numpy as np
 
+from iskra import graph
 from iskra.autograd.node import gradient_edge
 from iskra.autograd.view import rebase, refuse_kind
 from iskra.core.local import local
@@ -118,7 +119,8 @@ def _wrote(op, target, other):
         return False
     array = target._array
     try:
-        execute.quiet_run(op.ufunc, array, operand, array)
+        if array.size < graph.LARGE or not execute.served_in_place(op, array, operand):
+            execute.quiet_run(op.ufunc, array, operand, array)
     except Exception:  # the whole path does it again and says what is wrong
         return False
     bump(target)
@@ -153,12 +155,16 @@ def write_result(op, name, bound):
     if op.kind == "composite":
         return _write_composite(op, name, bound, target)
     execute.check_operands(op, bound)
-    array, kind = _result_array(op, bound)
-    _check_fits(target, array, kind, name, op.casts)
+    large = op.kind == "pointwise" and execute.is_large(bound)
+    if not large:
+        array = _fitting_result(op, bound, target, name)
     edges, plan = edges_of(op, bound) if local.grad_enabled else ((), None)
     if plan is not None:
         node = _node_of_write(op, bound, target, edges, plan)
-    np.copyto(target._array, array, casting="unsafe")
+    if not (large and execute.written_by_kernels(op, bound, target)):
+        if large:
+            array = _fitting_result(op, bound, target, name)
+        np.copyto(target._array, array, casting="unsafe")
     bump(target)
     if plan is not None:
         _finish_node(node, op, bound, target)
@@ -189,6 +195,13 @@ def _write_composite(op, name, bound, target):
     result = op.compute(bound)
     _check_fits(target, result._array, result._dtype, name, op.casts)
     return target.copy_(result)
+
+
+def _fitting_result(op, bound, target, name):
+    """The array of the result, which can be written into `target`."""
+    array, kind = _result_array(op, bound)
+    _check_fits(target, array, kind, name, op.casts)
+    return array
 
 
 def _result_array(op, bound):

@@ -1,1 +1,20 @@
-"""Graphs of expressions: tracing operators' bodies, fusing them into kernels, running those."""
+"""Graphs of expressions: tracing operators' bodies, fusing them into kernels, running those.
+
+What stands here is light; the compiler itself is loaded with the first large operand.
+"""
+
+import importlib
+
+# Elements of the largest operand from which on machine code serves a call: there one call of a
+# kernel costs about what NumPy's calls cost.
+LARGE = 4096
+
+UNSERVED = object()  # the kernel tier's sign that the reference tier must do the work
+
+
+def __getattr__(name):
+    """Load the compiler when its first function is called for."""
+    if name != "run":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    run = globals()["run"] = importlib.import_module("iskra.graph.tier").run
+    return run

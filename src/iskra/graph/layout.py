@@ -27,8 +27,10 @@ def is_long(units, elements):
 class Plan:
     """How one nest runs on operands of given sizes and strides (all in elements)."""
 
-    def __init__(self, nest, sizes, strides):
-        """`strides`: for each leaf its strides by its own axes; `sizes`: by symbol."""
+    def __init__(self, nest, sizes, strides, fixed=None):
+        """`strides`: for each leaf its strides by its own axes; `sizes`: by symbol; `fixed`: the
+        strides of the one output, where its array is there already.
+        """
         self.nest = nest
         self.sizes = sizes
         chunk = nest.chunk
@@ -39,7 +41,7 @@ class Plan:
         self.own_strides = strides
         self.strides = [_by_axis(axes, s) for (_, axes), s in zip(nest.leaves, strides)]
         order = self._order()
-        memory = [self._memory(o, order) for o in nest.outputs]
+        memory = [self._memory(o, order, fixed) for o in nest.outputs]
         self.groups = self._merged(order)
         if chunk is not None:
             self._cut()
@@ -77,8 +79,11 @@ class Plan:
         self.extent[nest.chunk] = -(-size // self.chunk_length)
         self.sizes[-1] = self.extent[nest.chunk]
 
-    def _memory(self, output, order):
+    def _memory(self, output, order, fixed):
         """An output's axes as they lie in memory; notes its strides."""
+        if fixed is not None:
+            self.strides.append({a: s for a, s in zip(output.axes, fixed) if a is not None})
+            return list(output.axes)
         memory = sorted((a for a in output.axes if a is not None), key=order.index)
         strides, step = {}, 1
         for axis in reversed(memory):

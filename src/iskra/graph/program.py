@@ -11,6 +11,7 @@ import numpy as np
 
 from iskra.codegen import lower
 from iskra.codegen.expr import mapped
+from iskra.codegen.extent import NotTraceable
 from iskra.codegen.nest import build
 from iskra.graph.fuse import partition, reductions
 from iskra.graph.layout import Plan, is_long
@@ -24,9 +25,11 @@ class Step:
     __slots__ = ("call", "reads", "shapes", "dtypes", "orders", "writes", "scalars", "integers",
                  "tasks")
 
-    def run(self, values, scalars):
-        """Make the results, compute them, put them among the values."""
-        made = [memory.empty(s, d) for s, d in zip(self.shapes, self.dtypes)]
+    def run(self, values, scalars, into):
+        """Make the results (or take `into` for the one), compute them, put them among the values.
+        """
+        made = [into] if into is not None else [
+            memory.empty(s, d) for s, d in zip(self.shapes, self.dtypes)]
         self.call(*[values[r] for r in self.reads], *made,
                   *[scalars[s] for s in self.scalars], self.integers, self.tasks)
         for expr, array, order in zip(self.writes, made, self.orders):
@@ -55,7 +58,7 @@ class Program:
         self.partitions = {}  # which reductions are cut -> (nests, outputs)
         self.kernels = {}
 
-    def launch(self, arrays, sizes):
+    def launch(self, arrays, sizes, into=None):
         """The steps for arrays of these shapes and strides; `sizes` by symbol."""
         sizes = dict(sizes)
         long = tuple(n for n, r in enumerate(reductions(self.outputs)) if _long(r, sizes))
@@ -64,11 +67,13 @@ class Program:
             every = reductions(self.outputs)
             found = self.partitions[long] = partition(self.outputs, {every[n] for n in long})
         nests, outputs = found
+        if into is not None:
+            _check_into(nests, into)
         strides = {}
-        steps = [self._step(nest, arrays, sizes, strides) for nest in nests]
+        steps = [self._step(nest, arrays, sizes, strides, into) for nest in nests]
         return steps, outputs
 
-    def _step(self, nest, arrays, sizes, strides):
+    def _step(self, nest, arrays, sizes, strides, into):
         """One kernel for these arrays; notes the strides of what it writes."""
         own = []
         for expr, _ in nest.leaves:
@@ -77,7 +82,10 @@ class Program:
                 own.append(tuple(s // array.itemsize for s in array.strides))
             else:
                 own.append(strides[expr])
-        plan = Plan(nest, sizes, own)
+        fixed = None if into is None else tuple(s // into.itemsize for s in into.strides)
+        plan = Plan(nest, sizes, own, fixed)
+        if into is not None and _shape(nest.outputs[0], plan) != into.shape:
+            raise NotTraceable("a result of another shape than the array that it is written to")
         step = Step()
         step.call, arguments = self.kernel(nest, plan.layout)
         step.reads = [e.attr if e.op == "input" else e for e, _ in nest.leaves]
@@ -107,13 +115,25 @@ class Program:
             found = self.kernels[nest, layout] = builtin(name, address, kinds), arguments
         return found
 
-    def run(self, arrays, scalars, launch):
+    def run(self, arrays, scalars, launch, into=None):
         """The outputs' arrays."""
         steps, outputs = launch
         values = dict(enumerate(arrays))
         for step in steps:
-            step.run(values, scalars)
+            step.run(values, scalars, into)
         return [values[o] for o in outputs]
+
+
+def _check_into(nests, into):
+    """A result goes into an array of the caller's where one map makes it, in its dtype."""
+    if len(nests) != 1 or len(nests[0].outputs) != 1 or nests[0].reduced:
+        raise NotTraceable("several kernels or reductions, written in place")
+    if nests[0].outputs[0].placed.dtype != into.dtype:
+        raise NotTraceable("a result of another dtype than the array that it is written to")
+
+
+def _shape(output, plan):
+    return tuple(1 if a is None else plan.extent[a] for a in output.axes)
 
 
 def _long(reduction, sizes):

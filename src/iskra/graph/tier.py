@@ -11,40 +11,51 @@ import numpy as np
 from iskra.codegen.expr import Expr, cast
 from iskra.codegen.extent import Extent, NotTraceable
 from iskra.codegen.primitives import KINDS
+from iskra.graph import UNSERVED
 from iskra.graph.program import Program
 from iskra.runtime.native import available
 
 ndarray = np.ndarray
 
-# Elements of the largest operand from which on machine code serves a call: there one call of a
-# kernel costs what NumPy's calls cost (`benchmarks/tiers.py`).
-LARGE = 4096
-
 _MOST_LAUNCHES = 4096  # remembered per operator; they are forgotten all at once
 _SHAPES = ("normalized_shape", "shape")  # settings that are sizes of operands
-UNSERVED = object()  # the reference tier's sign that it must do the work
 
 
-def run(op, arguments, computes_in=None, stores_as=None):
+def run(op, arguments, computes_in=None, stores_as=None, into=None):
     """The result of `op.body` on these arguments from machine code, or `UNSERVED`.
 
-    Arrays of other dtypes than `computes_in` are converted on the way; results of it are stored as
-    `stores_as`. Arguments that are neither arrays nor NumPy's numbers are settings.
+    Operands are converted to `computes_in` on the way (where the operator does not promote, only
+    narrow floats are); float32 results are stored as `stores_as`. Arguments that are neither arrays
+    nor NumPy's numbers are settings. With `into` the one result is written to that array, which may
+    be one of the operands.
     """
     try:
         key = tuple([_part(a) for a in arguments]), computes_in, stores_as
+        if into is not None:
+            key += into.shape, into.strides, into.dtype
         entry = op.launches.get(key)
     except TypeError:  # a setting that has no hash
         return UNSERVED
     if entry is None:
         if len(op.launches) > _MOST_LAUNCHES:
             op.launches.clear()
-        entry = op.launches[key] = _prepare(op, arguments, computes_in, stores_as)
+        entry = op.launches[key] = _prepare(
+            op, arguments, computes_in, stores_as, into)
     if entry is UNSERVED:
         return UNSERVED
     program, launch, form = entry
     arrays, scalars = _operands(arguments)
-    return form(program.run(arrays, scalars, launch))
+    if into is not None and any(_clash(a, into) for a in arrays):
+        return UNSERVED
+    return form(program.run(arrays, scalars, launch, into))
+
+
+def _clash(array, into):
+    """Whether writing elements of `into` one by one would spoil elements yet to be read."""
+    if array is into or not np.may_share_memory(array, into):
+        return False
+    addresses = {a.__array_interface__["data"] for a in (array, into)}
+    return len(addresses) > 1 or array.shape != into.shape or array.strides != into.strides
 
 
 def _part(value):
@@ -70,7 +81,7 @@ def _operands(arguments):
     return arrays, scalars
 
 
-def _prepare(op, arguments, computes_in, stores_as):
+def _prepare(op, arguments, computes_in, stores_as, into):
     """What `run` remembers of a combination, or `UNSERVED`."""
     if not available():
         return UNSERVED
@@ -89,7 +100,7 @@ def _prepare(op, arguments, computes_in, stores_as):
                     sizes[len(symbol)] = n
                     symbol[n] = len(symbol)
         program, form = _program(op, arguments, symbol, computes_in, stores_as)
-        return program, program.launch(arrays, sizes), form
+        return program, program.launch(arrays, sizes, into), form
     except (NotTraceable, NotImplementedError):
         return UNSERVED
 
@@ -125,9 +136,10 @@ def _symbolic(shape, symbol):
 class _Inputs:
     """Expressions for a call's arguments."""
 
-    def __init__(self, symbol, computes_in):
+    def __init__(self, symbol, computes_in, narrow_only):
         self.symbol = symbol
         self.computes_in = computes_in
+        self.narrow_only = narrow_only  # other dtypes are the body's own business
         self.arrays = self.scalars = 0
 
     def of(self, value):
@@ -152,7 +164,7 @@ class _Inputs:
 
     def _converted(self, expr):
         narrow = expr.dtype.name in ("float16", "bfloat16")
-        if self.computes_in is not None and expr.dtype != self.computes_in:
+        if self.computes_in is not None and (narrow or not self.narrow_only):
             return cast(expr, self.computes_in)
         if narrow:
             raise NotTraceable("a narrow float without a dtype to compute in")
@@ -161,7 +173,7 @@ class _Inputs:
 
 def _trace(op, arguments, symbol, computes_in, stores_as):
     """Run the body on expressions."""
-    inputs = _Inputs(symbol, computes_in)
+    inputs = _Inputs(symbol, computes_in, op.promote == "none")
     values = [inputs.of(a) for a in arguments]
     for name in _SHAPES:
         place = op.signature.position.get(name)

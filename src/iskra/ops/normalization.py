@@ -52,7 +52,7 @@ def _through_standard(g, standard, scale, dims):
 
 
 @fused(
-    **INTERNAL, outputs=2, grad=_standard_gradient,
+    **INTERNAL, outputs=2, accepts="float", grad=_standard_gradient,
     samples=lambda make: [((make((3, 4)), (1,), 1e-5), {}), ((make((2, 3, 4)), (0, 2), 1e-5), {})],
 )
 def standardize(input, dims, eps):

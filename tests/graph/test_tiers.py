@@ -1,0 +1,132 @@
+"""Both tiers of every operator that has both: the same calls on NumPy and on kernels."""
+
+import numpy as np
+import pytest
+from ops.table import Make, sampled_operators, samples_of
+
+import iskra
+from iskra import graph
+from iskra.dispatch import OPERATORS, execute
+from iskra.dispatch.operator import NONE, bind
+from iskra.tensor import Tensor
+
+COMPUTING = [n for n in sampled_operators() if OPERATORS[n].computes]
+SHAPES = [(1,), (15,), (16,), (17,), (70,), (5, 131), (3, 1, 37), (2, 3, 4, 5)]
+
+
+def both(op, args, kwargs):
+    """``(the kernels' results, NumPy's)`` as lists of arrays; None where kernels do not serve."""
+    bound = bind(op, args, kwargs)
+    if not any(isinstance(v, Tensor) for v in bound):
+        return None
+    execute.check_operands(op, bound)
+    if op.promote is not NONE:
+        found, kind = execute._promoted_by_kernels(op, bound)
+        arrays, _ = execute.promote(op, bound)
+    else:
+        found, kind = execute._by_kernels(op, bound)
+        arrays, _ = execute.prepare(op, bound)
+    if found is graph.UNSERVED:
+        return None
+    expected = execute.quietly(op.compute, arrays)
+    return listed(found), [narrowed(a, kind) for a in listed(expected)]
+
+
+def listed(result):
+    return [a for a in (result if isinstance(result, tuple) else (result,)) if a is not None]
+
+
+def narrowed(array, kind):
+    array = np.asarray(array)
+    narrow = kind is not None and kind.is_narrow and array.dtype == np.float32
+    return array.astype(kind.numpy) if narrow else array
+
+
+def assert_equal(found, expected, op):
+    assert len(found) == len(expected)
+    for a, b in zip(found, expected, strict=True):
+        assert a.dtype == b.dtype and a.shape == b.shape
+        if a.dtype.kind in "f" or a.dtype.name == "bfloat16":
+            # A sum's rounding depends on its order; maps are within a few units in the last place.
+            digits = {8: 1e-11, 4: 3e-6}.get(a.dtype.itemsize, 2e-2)
+            np.testing.assert_allclose(
+                a.astype(np.float64), b.astype(np.float64), rtol=digits, atol=digits)
+        else:
+            np.testing.assert_array_equal(a, b)
+
+
+def dtypes_of(op):
+    kinds = [iskra.float64, iskra.float32, iskra.bfloat16, iskra.float16, iskra.int64, iskra.int32,
+             iskra.uint8, iskra.bool]
+    return [k for k in kinds if op.accepts is None or k.category in op.accepts]
+
+
+@pytest.mark.parametrize("name", COMPUTING)
+@pytest.mark.parametrize("layout", ["contiguous", "transposed", "gaps"])
+def test_samples_agree(name, layout):
+    op = OPERATORS[name]
+    for dtype in dtypes_of(op):
+        try:
+            calls = samples_of(op, Make(dtype, layout=layout))
+            pairs = [both(op, *call) for call in calls]
+        except (RuntimeError, NotImplementedError, TypeError, ValueError):
+            continue  # the operator refuses this dtype
+        for pair in pairs:
+            if pair is not None:
+                assert_equal(*pair, op)
+
+
+POINTWISE = [n for n in COMPUTING if OPERATORS[n].kind == "pointwise"
+             and OPERATORS[n].samples is None and 2 in (OPERATORS[n].accepts or {2})]
+
+
+@pytest.mark.parametrize("name", POINTWISE)
+def test_lengths_around_the_vector_width(name):
+    op = OPERATORS[name]
+    low, high = op.domain or (0.5, 2.0)
+    count = len(op.operands)
+    for dtype in (iskra.float32, iskra.float64):
+        make = Make(dtype)
+        for shape in SHAPES:
+            pair = both(op, tuple(make(shape, low, high) for _ in range(count)), {})
+            if pair is not None:
+                assert_equal(*pair, op)
+
+
+REDUCTIONS = ["sum", "mean", "prod", "amax", "amin", "any", "all", "argmax", "argmin", "variance",
+              "deviation", "logsumexp", "nansum"]
+
+
+@pytest.mark.parametrize("name", REDUCTIONS)
+@pytest.mark.parametrize("layout", ["contiguous", "transposed", "gaps"])
+def test_reductions_over_every_axis(name, layout):
+    op = OPERATORS[name]
+    several = name not in ("prod", "argmax", "argmin", "any", "all")
+    make = Make(iskra.float32, layout=layout)
+    for shape in [(70,), (5, 131), (37, 3), (3, 17, 40), (40, 17, 3)]:
+        x = make(shape, 0.5, 1.5)
+        dims = [*range(len(shape))]
+        if several:
+            dims += [tuple(range(len(shape))), (0, len(shape) - 1)] if len(shape) > 1 else []
+        if name != "logsumexp":
+            dims.append(None if name not in ("amax", "amin") else ())
+        for dim in dims:
+            args = (x, dim) if not name.startswith(("var", "dev")) else (x, dim, 1, False)
+            pair = both(op, args, {})
+            ordered = layout != "transposed" or not name.startswith("arg") or dim is not None
+            assert pair is not None or not ordered, (name, shape, dim)
+            if pair is not None:
+                assert_equal(*pair, op)
+
+
+# Operators that must be served on float32, for these are what the kernel tier is for.
+SERVED = """add sub mul div exp log sqrt rsqrt tanh sigmoid erf sin cos pow relu gelu silu softplus
+    where_of_three neg abs maximum minimum eq lt clamp softmax log_softmax layer_norm standardize
+    sum mean amax argmax variance""".split()
+
+
+@pytest.mark.parametrize("name", [n for n in SERVED if n in OPERATORS])
+def test_these_are_served(name):
+    op = OPERATORS[name]
+    pairs = [both(op, *call) for call in samples_of(op, Make(iskra.float32))]
+    assert any(pair is not None for pair in pairs)
