@@ -29,13 +29,19 @@ def both_ways(monkeypatch, draw):
     """``draw(generator)`` by kernels and by NumPy; checks that both leave the same state."""
     results, states = [], []
     for first in (1, 1 << 60):
-        monkeypatch.setattr(draws, "KERNELS_FROM", first)
+        monkeypatch.setattr(draws, "kernels_from", first)
         generator = Generator().manual_seed(1234)
         generator.draw32(3)  # so that blocks of words and of samples do not fall together
         results.append([draw(generator) for _ in range(3)])
         states.append(generator.state_bytes().tobytes())
     assert states[0] == states[1]
     return zip(*results, strict=True)
+
+
+def run(program):
+    source = str(Path(draws.__file__).parents[2])
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True,
+                          env={**os.environ, "PYTHONPATH": source})
 
 
 def same_bits(a, b):
@@ -100,7 +106,7 @@ def test_kernels_have_numpys_bits(monkeypatch, name):
 
 
 def test_nothing_is_written_beyond_the_end(monkeypatch):
-    monkeypatch.setattr(draws, "KERNELS_FROM", 1)
+    monkeypatch.setattr(draws, "kernels_from", 1)
     kernels, generator = random_kernels._kernels(), Generator().manual_seed(2)
     for size in (1, 15, 17, 2047, 2049):
         memory = np.full(size + 64, 77.0, np.float32)
@@ -119,7 +125,7 @@ def test_kernels_and_numpy_take_turns(monkeypatch):
     """The state may be used, marked and wound back from both sides."""
     ours, theirs = Generator().manual_seed(3), Generator().manual_seed(3)
     for count in (5, 700, 3, 1300, 624):
-        monkeypatch.setattr(draws, "KERNELS_FROM", 1)
+        monkeypatch.setattr(draws, "kernels_from", 1)
         found = draws.draw32(ours, count)
         assert found.tolist() == theirs.draw32(count).tolist()
         assert ours.random() == theirs.random()
@@ -155,9 +161,9 @@ def test_the_c_librarys_functions(monkeypatch, function):
     if function.__name__ == "log1p":
         values = np.concatenate((-values[values < 1], values))
     values = values[: values.size // 2 * 2].reshape(2, -1).T  # not contiguous
-    monkeypatch.setattr(draws, "KERNELS_FROM", 1)
+    monkeypatch.setattr(draws, "kernels_from", 1)
     found = exact.libm(function, values)
-    monkeypatch.setattr(draws, "KERNELS_FROM", 1 << 60)
+    monkeypatch.setattr(draws, "kernels_from", 1 << 60)
     assert same_bits(found, exact.libm(function, values))
 
 
@@ -165,9 +171,9 @@ def test_fused_multiply_add(monkeypatch):
     rng = np.random.default_rng(0)
     values = rng.standard_normal(5000) * 2.0 ** rng.integers(-30, 30, 5000)
     for factor, term in ((0.3, 1.7), (-1e10, 3.3e-8), (2.0, 0.0), (1e-100, 1e-90)):
-        monkeypatch.setattr(draws, "KERNELS_FROM", 1)
+        monkeypatch.setattr(draws, "kernels_from", 1)
         found = exact.fma64(values, factor, term)
-        monkeypatch.setattr(draws, "KERNELS_FROM", 1 << 60)
+        monkeypatch.setattr(draws, "kernels_from", 1 << 60)
         assert same_bits(found, exact.fma64(values, factor, term))
 
 
@@ -178,8 +184,21 @@ def test_a_large_stream_is_made_in_pieces(monkeypatch):
             assert same_bits(found, expected)
 
 
+def test_the_compiler_is_loaded_for_many_and_then_serves_few():
+    program = """
+import sys
+from iskra.core.generator import Generator
+from iskra.runtime import draws
+g = Generator().manual_seed(0)
+for size in (1000, 5000, 1000):
+    draws.units24(g, size)
+    print("llvmlite" in sys.modules, draws.kernels_for(1000) is not None)
+"""
+    assert run(program).stdout.splitlines() == ["False False", "True True", "True True"]
+
+
 def test_threads_share_a_generator(monkeypatch):
-    monkeypatch.setattr(draws, "KERNELS_FROM", 1)
+    monkeypatch.setattr(draws, "kernels_from", 1)
     generator, drawn = Generator().manual_seed(8), []
 
     def work():
@@ -204,7 +223,7 @@ def test_millions_of_radii_and_angles(monkeypatch):
 
 def test_pytorch(monkeypatch):
     torch = pytest.importorskip("torch")
-    monkeypatch.setattr(draws, "KERNELS_FROM", 1)
+    monkeypatch.setattr(draws, "kernels_from", 1)
     for size in (16, 17, 33, 640, 5000, 100_000):
         torch.manual_seed(size)
         generator = Generator().manual_seed(size)
@@ -240,9 +259,7 @@ from iskra.runtime import draws
 from iskra.core.generator import Generator
 print(draws.kernels_for(1 << 20), draws.units24(Generator().manual_seed(0), 10000)[-1].item())
 """
-    source = str(Path(draws.__file__).parents[2])
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True,
-                            env={**os.environ, "PYTHONPATH": source})
+    result = run(program)
     expected = draws.units24(Generator().manual_seed(0), 10000)[-1].item()
     assert result.stdout == f"None {expected}\n", result.stderr
 

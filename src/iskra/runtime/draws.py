@@ -4,11 +4,16 @@ Both ways give the same numbers, so that it does not matter which one is taken. 
 the generator's lock.
 """
 
+import sys
+
 import numpy as np
 
 from iskra import runtime
 
-KERNELS_FROM = 4096  # elements: for fewer, loading the compiler would not pay
+FIRST, AFTERWARDS = 4096, 16
+# Elements that are worth the kernels' while. At first many: the compiler must be loaded. This makes
+# the choice depend on what went before, as no other does, and it may: each bit is the same.
+kernels_from = FIRST
 
 _F4, _F8, _U4 = np.float32, np.float64, np.uint32
 _UNIT24, _MASK24 = _F4(2.0 ** -24), _U4((1 << 24) - 1)
@@ -17,10 +22,15 @@ _UNIT53, _MASK53 = 2.0 ** -53, np.uint64((1 << 53) - 1)
 
 def kernels_for(size):
     """The module of the kernels, if `size` elements are worth it and there is a compiler."""
-    if size < KERNELS_FROM:
+    global kernels_from
+    if size < kernels_from:
         return None
     kernels = runtime.random_kernels
-    return kernels if kernels.usable() else None
+    if not kernels.usable():
+        kernels_from = sys.maxsize
+        return None
+    kernels_from = min(kernels_from, AFTERWARDS)
+    return kernels
 
 
 def draw32(generator, size):
