@@ -52,7 +52,8 @@ def load(text, symbols=None, passes=PASSES):
     passes: names of LLVM's passes as llvmlite knows them (``add_<name>_pass``).
 
     Raises RuntimeError for IR that does not parse or verify, and where a name is missing.
-    Thread-safe. The same text with the same symbols is loaded once.
+    Thread-safe. The same text with the same symbols is loaded once; asking again still costs a
+    hash of the text, so keep what is returned.
     """
     symbols = dict(symbols or {})
     with lock:
@@ -67,8 +68,7 @@ def load(text, symbols=None, passes=PASSES):
 def optimized(text, passes=PASSES):
     """Return the module's IR after the passes, as text."""
     with lock:
-        target = _host()
-        return str(target.optimize(text, passes))
+        return str(_host().optimize(text, passes))
 
 
 def assembly(text, triple=None, cpu=None, features="", passes=PASSES):
@@ -81,10 +81,13 @@ def assembly(text, triple=None, cpu=None, features="", passes=PASSES):
     Raises RuntimeError for IR that does not parse or verify and for an unknown triple.
     """
     with lock:
-        if triple is None and cpu is None and not features:
-            target = _host()
+        host = _host()
+        if triple is None and cpu is None:
+            target = host
+            if features:
+                target = _cross(host.triple, host.cpu, f"{host.features},{features}")
         else:
-            target = _cross(triple, cpu or "", features)
+            target = _cross(triple or host.triple, cpu or "", features)
         return target.machine.emit_assembly(target.optimize(text, passes))
 
 
@@ -161,7 +164,7 @@ def _cross(triple, cpu, features):
     llvm = _llvm()
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
-    return _Target(llvm, triple or llvm.get_process_triple(), cpu, features)
+    return _Target(llvm, triple, cpu, features)
 
 
 def _new_engine():
