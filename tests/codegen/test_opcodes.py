@@ -7,6 +7,7 @@ import pytest
 from codegen.both import (
     ARITY,
     COMPARISONS,
+    FLOATS,
     INTEGERS,
     KINDS,
     NUMBERS,
@@ -23,6 +24,7 @@ from iskra.codegen import interpret, ir, lower
 from iskra.codegen.ir import Function, Type
 from iskra.codegen.semantics import numpy_dtype
 from iskra.runtime import jit
+
 
 def kernel(name, kinds, result, lanes, compute):
     """A kernel that applies `compute` to arrays of these kinds, `lanes` elements at a time."""
@@ -75,6 +77,29 @@ def test_operations_on_elements(kind, lanes, cpu):
     for (arity, result, f), run in zip(functions, runs):
         most = 20000 if lanes == 16 else 600
         check(f, [kind] * arity, result, operands(kind, arity, most), run)
+
+
+@pytest.mark.parametrize(("lanes", "cpu"), MACHINES)
+@pytest.mark.parametrize("kind", FLOATS)
+def test_every_float_operation_rounds_on_its_own(kind, lanes, cpu):
+    """Nothing is fused, reordered or simplified as if numbers were exact."""
+    if not can_run(cpu):
+        pytest.skip(f"code for {cpu} does not run here")
+    functions = [kernel(f"rounds_{n}", [kind] * 3, kind, lanes, lambda f, *x, make=make: make(*x))
+                 for n, make in enumerate([
+                     lambda a, b, c: a * b + c, lambda a, b, c: c - a * b,
+                     lambda a, b, c: (a + b) - b, lambda a, b, c: (a + b) + c,
+                     lambda a, b, c: a + (b + c), lambda a, b, c: a / b * b,
+                     lambda a, b, c: a * 0.0, lambda a, b, c: a - a, lambda a, b, c: a + 0.0,
+                     lambda a, b, c: a / a, lambda a, b, c: 0.0 - a, lambda a, b, c: a * b / c,
+                     lambda a, b, c: ir.sqrt(a * a), lambda a, b, c: a / 3.0,
+                 ])]
+    inputs = operands(kind, 3, 2000 if lanes == 16 else 200)
+    # Of one size, so that rounding shows.
+    close = np.random.default_rng(4).normal(size=(3, 512)).astype(numpy_dtype(kind))
+    inputs = [np.concatenate(pair) for pair in zip(inputs, close)]
+    for f, run in zip(functions, machine(*functions, cpu=cpu)):
+        check(f, [kind] * 3, kind, inputs, run)
 
 
 @pytest.mark.parametrize(("lanes", "cpu"), MACHINES)
