@@ -57,6 +57,7 @@ class _Verifier:
         self.statement = None  # the one that is being looked at
         self.visible = set()  # values and variables that may be used here
         self.seen = set()  # everything that has been defined anywhere
+        self.types = set()  # those found right so far
 
     def run(self):
         if not re.fullmatch(r"[A-Za-z_.$][\w.$]*", self.function.name, re.ASCII):
@@ -81,16 +82,16 @@ class _Verifier:
         for statement in statements:
             if isinstance(statement, Value):
                 used = statement.args
-                if statement.op in ("get", "set"):
-                    self.require(isinstance(statement.attr, ir.Variable),
-                                 f"{statement.op} of {statement.attr!r}, which is no variable")
+                if statement.op in ("get", "set") and not isinstance(statement.attr, ir.Variable):
+                    self.fail(f"{statement.op} of {statement.attr!r}, which is no variable")
             elif isinstance(statement, (ir.Loop, ir.Branch)):
                 *used, body = statement
                 self.structure(body)
             else:
                 self.fail(f"{statement!r} is not a statement")
             for value in used:
-                self.require(isinstance(value, Value), f"{value!r} is used, which is not a value")
+                if not isinstance(value, Value):
+                    self.fail(f"{value!r} is used, which is not a value")
 
     # What is visible
 
@@ -139,7 +140,8 @@ class _Verifier:
 
     def use(self, value):
         """Check that a value is defined where it is used."""
-        self.require(value.function is self.function, "uses a value of another kernel")
+        if value.function is not self.function:
+            self.fail("uses a value of another kernel")
         if value.op == "const":
             self.constant(value)
         elif value.op == "task":
@@ -157,18 +159,23 @@ class _Verifier:
         elif not value.type.is_float:
             # Either reading of the bits will do: 0xFFFFFFFF is a mask of i32 too.
             low = -(1 << bits - 1) if kind != "i1" else 0
-            self.require(low <= value.attr < 1 << bits, f"{value.attr} does not fit {kind}")
+            if not low <= value.attr < 1 << bits:
+                self.fail(f"{value.attr} does not fit {kind}")
 
     # Types
 
     def type(self, type):
+        if type in self.types:
+            return
         self.require(isinstance(type, Type) and type.kind in SIZES, f"{type} is not a type")
         self.require(isinstance(type.lanes, int) and 1 <= type.lanes <= LANES,
                      f"vectors have 1 to {LANES} lanes, not {type.lanes}")
         self.require(type.kind != "ptr" or type.lanes == 1, "there are no vectors of pointers")
+        self.types.add(type)
 
     def expect(self, value, type, what):
-        self.require(value.type == type, f"{what} is {value.type}, not {type}")
+        if value.type != type:
+            self.fail(f"{what} is {value.type}, not {type}")
 
     def kinds(self, kind, allowed):
         if kind not in allowed:
@@ -179,13 +186,14 @@ class _Verifier:
             self.fail(f"takes {names} not {kind}")
 
     def operands(self, value, count):
-        self.require(len(value.args) == count,
-                     f"takes {count} operands, not {len(value.args)}")
+        if len(value.args) != count:
+            self.fail(f"takes {count} operands, not {len(value.args)}")
 
     def alike(self, value):
         first = value.args[0].type
         for other in value.args[1:]:
-            self.require(other.type == first, f"operands are {first} and {other.type}")
+            if other.type != first:
+                self.fail(f"operands are {first} and {other.type}")
         return first
 
     def mask(self, masks, type):
