@@ -3,9 +3,9 @@
 from iskra.dispatch.creation import creation
 from iskra.dispatch.declare import composite, fused, operator, pointwise, reduction, view
 from iskra.dispatch.interception import Interceptor, TorchFunctionMode
-from iskra.dispatch.operator import FLOAT, NONE, OPERATORS, SAME, Operator
+from iskra.dispatch.operator import FLOAT, NONE, OPERATORS, SAME, Operator, calling
 
 __all__ = [
     "FLOAT", "NONE", "OPERATORS", "SAME", "Interceptor", "Operator", "TorchFunctionMode",
-    "composite", "creation", "fused", "operator", "pointwise", "reduction", "view",
+    "calling", "composite", "creation", "fused", "operator", "pointwise", "reduction", "view",
 ]

@@ -3,7 +3,6 @@
 import inspect
 
 from iskra.core.dtypes import BOOL, COMPLEX, FLOATING, INTEGER
-from iskra.dispatch.tape import pair_recorder
 
 # name -> Operator, in the order of declaration. Functions, methods, in-place and out= forms,
 # tests, stubs and docs are all derived from this table.
@@ -102,6 +101,7 @@ class Operator:
         self.taken = {}  # dtype -> whether the body takes its arrays as they are
         self.one_dtype = promote is not NONE or uniform is not None
         self.node_classes = {}
+        self.record_pair = None  # records calls of two operands; see iskra.dispatch.tape
         self.tape_plans = {}  # which targets want a gradient -> how to record the call
         self.public = None  # the function users call
         self.short = None  # the same without settings, where Python's operators use it
@@ -126,7 +126,6 @@ class Operator:
             position[n] for n in self.node.__code__.co_varnames[: self.node.__code__.co_argcount]
         )
         self.settings = signature.defaults[signature.positional:]
-        self.record_pair = pair_recorder(self)
         self.keywords = signature.names[signature.positional:] or None
         self.starred = signature.rest is not None or signature.extra is not None
         # The position of an `inplace=` parameter, which the door acts on.
@@ -186,7 +185,7 @@ class Operator:
 
 _DERIVED = frozenset((
     "signature", "operands", "formulas", "targets", "node_arguments", "keywords", "settings",
-    "starred", "record_pair", "inplace_flag", "setting_names", "dim_index", "dtype_index",
+    "starred", "inplace_flag", "setting_names", "dim_index", "dtype_index",
 ))
 
 
@@ -205,9 +204,31 @@ class Formula:
     def __init__(self, targets, function):
         self.targets = targets  # positions of parameters
         self.function = function
-        code = function.__code__
-        self.names = code.co_varnames[: code.co_argcount]
+        self.names = function.names if function.__class__ is calling else parameters_of(function)
         self.captures = tuple(n for n in self.names if n not in ("g", "needs"))
+
+
+class calling:
+    """A formula that is one call of an operator, with arguments named as a formula's parameters.
+
+    ``calling(relu_backward, "g result")`` means ``lambda g, result: relu_backward(g, result)``, and
+    lets a backward pass that is not recorded itself run the operator's body straight away.
+    """
+
+    __slots__ = ("operator", "names")
+
+    def __init__(self, function, names):
+        self.operator = function.operator
+        self.names = tuple(names.split())
+
+    def __call__(self, *args):
+        return self.operator.public(*args)
+
+
+def parameters_of(function):
+    """The names of a function's positional parameters."""
+    code = function.__code__
+    return code.co_varnames[: code.co_argcount]
 
 
 def formulas_of(grad, operator):

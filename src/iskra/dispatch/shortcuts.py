@@ -23,7 +23,7 @@ from iskra.dispatch.execute import (
 )
 from iskra.dispatch.operator import NONE, SAME, bind, pack
 from iskra.dispatch.overrides import FOREIGN, scan
-from iskra.dispatch.tape import PLAIN, record
+from iskra.dispatch.tape import PLAIN, pair_recorder, record
 from iskra.tensor import Parameter, Tensor
 from iskra.tensor.tensor import _new as new
 
@@ -142,7 +142,7 @@ def binary(op):
                 result._array = array
                 result._dtype = dtype
                 if taped:
-                    op.record_pair(input, other, result)
+                    (op.record_pair or pair_recorder(op))(input, other, result)
                 return result
         return call(op, (input, other), {})
 

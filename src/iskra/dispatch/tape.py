@@ -6,12 +6,18 @@ operator and such choice (`Plan`); recording a call then only picks the values u
 
 from operator import attrgetter, itemgetter
 
+import numpy as np
+
 from iskra.autograd.node import Node, gradient_edge, next_sequence
-from iskra.core.dtypes import FLOATING
+from iskra.core.dtypes import FLOATING, of_numpy
 from iskra.core.local import active, local
+from iskra.dispatch.execute import quiet_run
+from iskra.dispatch.operator import calling
+from iskra.graph import LARGE
 from iskra.tensor import Parameter, Tensor, storage_of
 
 _new = object.__new__
+ndarray = np.ndarray
 PLAIN = frozenset((Tensor, Parameter))  # the classes that no ``__torch_function__`` can bend
 FREED = object()
 RESTORED = object()  # in place of a version: the value itself knows how it is restored
@@ -30,6 +36,10 @@ class OperatorNode(Node):
     def apply(self, g):
         """The gradient along each edge, as the operator's formulas have it."""
         plan = self.plan
+        if plan.direct is not None and active.without_grad and not local.grad_enabled:
+            results = self.apply_directly(g)
+            if results is not None:
+                return results
         results = [None] * len(self.input_edges)
         values = (g, *plan.needs, *self.values()) if plan.needy else None
         for function, pick, place, places in plan.steps:
@@ -38,6 +48,34 @@ class OperatorNode(Node):
                 results[place] = found
             else:
                 _lay_out(found, places, results)
+        return results
+
+    def apply_directly(self, g):
+        """The gradients, if there is one formula, a call of an operator in which all is ordinary:
+        small operands of one dtype that the body takes as they are. None where there is more to do.
+        """
+        plan, kind = self.plan, g._dtype
+        op, pick, body = plan.direct
+        if not (op.plans if body is None else op.taken).get(kind) or active.intercepting:
+            return None
+        arrays = []
+        for value in pick((g, *self.values())):
+            cls = value.__class__
+            if cls is Tensor or cls is Parameter:
+                if value._dtype is not kind or value._array.size >= LARGE:
+                    return None
+                value = value._array
+            arrays.append(value)
+        try:
+            found = quiet_run(body or op.plans[kind][0], *arrays)
+        except Exception:  # the whole call does it again and says what is wrong
+            return None
+        results = [None] * len(self.input_edges)
+        for place, array in zip(plan.order, found if found.__class__ is tuple else (found,)):
+            if array is not None:
+                result = results[place] = _new(Tensor)
+                result._array = array if array.__class__ is ndarray else np.asarray(array)
+                result._dtype = of_numpy(array.dtype)
         return results
 
     def values(self):
@@ -94,6 +132,7 @@ class Plan:
 
     __slots__ = (
         "names", "pick", "facts", "saves_result", "keeps", "needs", "needy", "steps", "node_class",
+        "direct", "order",
     )
 
     def __init__(self, op, wanted, places, plain):
@@ -111,6 +150,8 @@ class Plan:
                             for f in formulas if "needs" in f.names])
         self.needy = bool(self.needs or self.names)
         self.steps = self._steps(formulas, places, plain)
+        self.direct = _direct(formulas[0], self.steps[0]) if plain and len(formulas) == 1 else None
+        self.order = [places[t][0] for t in formulas[0].targets]
         fixed = isinstance(op.node, str) and op.outputs is not None
         self.node_class = node_class(op, op.node, op.outputs) if fixed else None
 
@@ -148,6 +189,17 @@ class Plan:
                 checks.append((len(saved), RESTORED))
             saved.append(_save_outputs(outputs))
         return saved, checks
+
+
+def _direct(formula, step):
+    """``(operator, how to pick its arguments, its body)`` of a formula that calls it, or None.
+
+    A pointwise operator's body is told by its plans.
+    """
+    if formula.function.__class__ is not calling:
+        return None
+    op = formula.function.operator
+    return op, step[1], None if op.kind == "pointwise" else op.body
 
 
 def _picker(places):
@@ -374,12 +426,15 @@ def record(op, bound, output):
 
 
 def pair_recorder(op):
-    """`record` for pointwise calls of two operands, plain tensors or numbers, and no settings.
+    """Give `op` its `record_pair`, and return it: ``record_pair(first, second, output)``.
 
-    Returns a function ``record(first, second, output)``.
+    That is `record` for pointwise calls of two operands, plain tensors or numbers, and no settings.
     """
     if op.targets != (0, 1):
-        return lambda first, second, output: record(op, (first, second, *op.settings), output)
+        op.record_pair = lambda first, second, output: record(
+            op, (first, second, *op.settings), output
+        )
+        return op.record_pair
     settings, plans = op.settings, op.tape_plans
 
     def record_pair(first, second, output):
@@ -410,6 +465,7 @@ def pair_recorder(op):
         output._requires_grad = True
         output._edge = (node, 0)
 
+    op.record_pair = record_pair
     return record_pair
 
 

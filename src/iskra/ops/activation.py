@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from iskra.dispatch import SAME, composite, pointwise
+from iskra.dispatch import SAME, calling, composite, pointwise
 from iskra.ops.arithmetic import conj_of
 from iskra.ops.comparison import where
 from iskra.ops.mathematics import abs, exp, sigmoid, tanh
@@ -52,7 +52,7 @@ def relu_backward(grad, output):
 
 @pointwise(
     SAME, operands="input", namespace=f"torch {F}", accepts="int float",
-    grad=lambda g, result: relu_backward(g, result),
+    grad=calling(relu_backward, "g result"),
 )
 def relu(input, inplace=False):
     """Return each element if it is positive, else 0; takes integers too.

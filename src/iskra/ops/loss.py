@@ -12,7 +12,7 @@ import numpy as np
 from iskra.core import get_default_dtype
 from iskra.core.naming import prefix
 from iskra.core.size import broadcast, format_shape
-from iskra.dispatch import SAME, composite, fused
+from iskra.dispatch import SAME, calling, composite, fused
 from iskra.ops.activation import gated
 from iskra.ops.comparison import clamp_min, where
 from iskra.ops.mathematics import abs, sigmoid, sign
@@ -95,12 +95,17 @@ def size_of(array):
 # Squares and absolutes
 
 
-def _squares_gradient(g, input, target, reduction, size_average, reduce, weight):
-    if size_average is not None or reduce is not None:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            reduction = reduction_name(reduction, size_average, reduce)
-    return mse_loss_backward(g, input, target, weight, reduction)
+def _present(reduction, size_average, reduce):
+    """The reduction meant, without the warning, which the forward call has given."""
+    if size_average is None and reduce is None:
+        return reduction
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return reduction_name(reduction, size_average, reduce)
+
+
+def _target_gradient(g, input, target, weight, reduction, size_average, reduce):
+    return -mse_loss_backward(g, input, target, weight, reduction, size_average, reduce)
 
 
 def _bend_of_weight(product, weight, reduction):
@@ -115,41 +120,49 @@ def _weight_gradient(g, input, target, weight, reduction):
     return g * _bend_of_weight((input - target) ** 2, weight, reduction)
 
 
-def _squares_factor(reduction, size, weight):
+def _squares_factor(size, weight, reduction, size_average, reduce):
     """The factor of ``grad * (input - target)``; tensors and arrays alike."""
     factor = 2.0 if weight is None else weight * 2.0
-    if reduction != "mean":
+    if _present(reduction, size_average, reduce) != "mean":
         return factor
     return factor / (size if weight is None else weight.sum())
 
 
+def _second_of_input(g, grad, weight, reduction, size_average, reduce):
+    return g * grad * _squares_factor(g.numel(), weight, reduction, size_average, reduce)
+
+
 @fused(SAME, **INTERNAL, operands="grad input target weight", grad={
-    "grad": lambda g, input, target, weight, reduction: (
-        g * (input - target) * _squares_factor(reduction, g.numel(), weight)
+    "grad": lambda g, input, target, weight, reduction, size_average, reduce: (
+        g * (input - target)
+        * _squares_factor(g.numel(), weight, reduction, size_average, reduce)
     ),
-    "input": lambda g, grad, weight, reduction: (
-        g * grad * _squares_factor(reduction, g.numel(), weight)
+    "input": _second_of_input,
+    "target": lambda g, grad, weight, reduction, size_average, reduce: -_second_of_input(
+        g, grad, weight, reduction, size_average, reduce
     ),
-    "target": lambda g, grad, weight, reduction: (
-        -g * grad * _squares_factor(reduction, g.numel(), weight)
-    ),
-    "weight": lambda g, grad, input, target, weight, reduction: _bend_of_weight(
-        2 * g * grad * (input - target), weight, reduction
+    "weight": lambda g, grad, input, target, weight, reduction, size_average, reduce: (
+        _bend_of_weight(
+            2 * g * grad * (input - target), weight, _present(reduction, size_average, reduce)
+        )
     ),
 })
-def mse_loss_backward(grad, input, target, weight=None, reduction="mean"):
+def mse_loss_backward(
+    grad, input, target, weight=None, reduction="mean", size_average=None, reduce=None
+):
     """The gradient of `mse_loss`."""
     difference = np.subtract(input, target)
-    return np.multiply(
-        difference, np.multiply(grad, _squares_factor(reduction, difference.size, weight))
-    )
+    factor = _squares_factor(difference.size, weight, reduction, size_average, reduce)
+    if weight is None and difference.size <= _DOT:
+        factor = np.array(factor, grad.dtype)  # NumPy multiplies it sooner than a number
+    return np.multiply(difference, np.multiply(grad, factor))
 
 
 @fused(SAME, autocast="float32", **PUBLIC, operands="input target weight", grad={
-    "input": _squares_gradient,
-    "target": lambda g, input, target, reduction, size_average, reduce, weight: -_squares_gradient(
-        g, input, target, reduction, size_average, reduce, weight
+    "input": calling(
+        mse_loss_backward, "g input target weight reduction size_average reduce"
     ),
+    "target": _target_gradient,
     "weight": _weight_gradient,
 }, samples=lambda make: [
     *element_samples()(make),
@@ -175,8 +188,9 @@ def mse_loss(input, target, size_average=None, reduce=None, reduction="mean", we
         return _weighted(np.multiply(difference, difference), weight, reduction)
     if reduction == "mean" and difference.dtype.kind not in "fc":
         raise RuntimeError(_no_mean("mse_loss", difference))
-    if reduction == "mean" and difference.size <= _DOT:
-        return np.divide(np.vdot(difference, difference), difference.size)
+    if reduction == "mean" and 0 < difference.size <= _DOT and difference.dtype.kind == "f":
+        total = np.vdot(difference, difference).item()  # a double's quotient rounds to the float's
+        return np.array(total / difference.size, difference.dtype)
     return reduced(np.multiply(difference, difference), reduction)
 
 
