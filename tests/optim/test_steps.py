@@ -7,7 +7,7 @@ import pytest
 from optim.steps import ELEMENTWISE, IDS, RESULTS, START, gradient
 
 import iskra
-from iskra.optim.update import BLOCK, SMALL
+from iskra.optim.update import BLOCK
 
 
 def parameter(array, lib=iskra):
@@ -100,7 +100,7 @@ def test_muon_and_adafactor_on_a_matrix():
 
 
 @pytest.mark.parametrize("name, options, _", ELEMENTWISE)
-@pytest.mark.parametrize("size", [0, SMALL + 1, 2 * BLOCK + 7])
+@pytest.mark.parametrize("size", [0, 1025, 2 * BLOCK + 7])
 def test_large_and_empty_parameters(name, options, _, size):
     # Block by block is the same as all at once; a few elements of it computed alone.
     base = np.linspace(-1, 1, size, dtype=np.float32)

@@ -294,9 +294,12 @@ class Kernel:
 
     def _segment(self, segment):
         """A map: one stretch of the vector group."""
-        f = self.function
         low = segment * SEGMENT
-        high = smaller(low + SEGMENT, self.size(self.vector))
+        self.stretch(low, smaller(low + SEGMENT, self.size(self.vector)))
+
+    def stretch(self, low, high):
+        """Write the outputs of a map between two places of the vector group."""
+        f = self.function
         roots = [o.placed for o in self.nest.outputs]
         self.hoist(roots)
         self._point_outputs()

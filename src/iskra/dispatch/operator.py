@@ -97,6 +97,7 @@ class Operator:
         self.doc = body.__doc__
         self.launches = {}  # of the kernel tier; see iskra.graph.tier
         self.programs = {}
+        self.fixes_numbers = False  # its programs hold for one value of each number
         self.plans = {}  # dtype -> (function, result dtype): see iskra.dispatch.door
         self.taken = {}  # dtype -> whether the body takes its arrays as they are
         self.one_dtype = promote is not NONE or uniform is not None

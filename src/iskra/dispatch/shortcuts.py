@@ -125,11 +125,11 @@ def binary(op):
                         array = served(op, compute, (first, second))
                     taped = input._requires_grad or other._requires_grad
                 elif (other_cls is float or other_cls is int) and kind.is_floating_point:
-                    first, second = input._array, constant(other, kind)
+                    first = input._array
                     if first.size < LARGE:
-                        array = quiet_run(compute, first, second)
+                        array = quiet_run(compute, first, constant(other, kind))
                     else:
-                        array = served(op, compute, (first, second))
+                        array = served(op, compute, (first, kind.numpy.type(other)))
                     taped = input._requires_grad
                 else:
                     return call(op, (input, other), {})

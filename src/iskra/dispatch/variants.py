@@ -111,7 +111,7 @@ def _wrote(op, target, other):
         operand = other._array
         taped = target._requires_grad or other._requires_grad
     elif (other_cls is float or other_cls is int) and kind.is_floating_point:
-        operand = execute.constant(other, kind)
+        operand = kind.numpy.type(other)
         taped = target._requires_grad
     else:
         return False

@@ -9,12 +9,14 @@ import importlib
 # kernel costs about what NumPy's calls cost.
 LARGE = 4096
 
+_PLACES = {"run": "tier", "sweep_arrays": "sweep"}
 UNSERVED = object()  # the kernel tier's sign that the reference tier must do the work
 
 
 def __getattr__(name):
     """Load the compiler when its first function is called for."""
-    if name != "run":
+    module = _PLACES.get(name)
+    if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    run = globals()["run"] = importlib.import_module("iskra.graph.tier").run
-    return run
+    found = globals()[name] = getattr(importlib.import_module(f"iskra.graph.{module}"), name)
+    return found

@@ -33,6 +33,8 @@ def run(op, arguments, computes_in=None, stores_as=None, into=None):
         key = tuple([_part(a) for a in arguments]), computes_in, stores_as
         if into is not None:
             key += into.shape, into.strides, into.dtype
+        if op.fixes_numbers:
+            key += tuple([a.item() for a in arguments if isinstance(a, np.generic)])
         entry = op.launches.get(key)
     except TypeError:  # a setting that has no hash
         return UNSERVED
@@ -108,12 +110,18 @@ def _prepare(op, arguments, computes_in, stores_as, into):
 def _program(op, arguments, symbol, computes_in, stores_as):
     """The traced program for arguments of this kind, and the form of its result."""
     key = tuple(_pattern(a, symbol) for a in arguments), computes_in, stores_as
+    if op.fixes_numbers:
+        key += tuple(a.item() for a in arguments if isinstance(a, np.generic))
     found = op.programs.get(key)
     if found is None:
         try:
             found = _trace(op, arguments, symbol, computes_in, stores_as)
         except (NotTraceable, NotImplementedError, TypeError, ValueError) as error:
-            found = NotTraceable(str(error))  # also what a body raises for what is no array
+            # Also what a body raises for what is no array.
+            if not op.fixes_numbers and any(isinstance(a, np.generic) for a in arguments):
+                op.fixes_numbers = True  # perhaps the body looks at a number's value
+                return _program(op, arguments, symbol, computes_in, stores_as)
+            found = NotTraceable(str(error))
         op.programs[key] = found
     if isinstance(found, NotTraceable):
         raise found
@@ -136,9 +144,10 @@ def _symbolic(shape, symbol):
 class _Inputs:
     """Expressions for a call's arguments."""
 
-    def __init__(self, symbol, computes_in, narrow_only):
+    def __init__(self, symbol, computes_in, narrow_only, fixes_numbers):
         self.symbol = symbol
         self.computes_in = computes_in
+        self.fixes_numbers = fixes_numbers  # they are part of the program
         self.narrow_only = narrow_only  # other dtypes are the body's own business
         self.arrays = self.scalars = 0
 
@@ -150,7 +159,7 @@ class _Inputs:
             return self._converted(Expr.input(self.arrays - 1, value.dtype, shape))
         if value.__class__ is list:
             return [self.of(v) for v in value]
-        if isinstance(value, np.generic):
+        if isinstance(value, np.generic) and not self.fixes_numbers:
             self.scalars += 1
             weak = float if value.dtype.kind == "f" else int
             return cast(Expr.scalar(self.scalars - 1, weak), value.dtype)
@@ -173,7 +182,7 @@ class _Inputs:
 
 def _trace(op, arguments, symbol, computes_in, stores_as):
     """Run the body on expressions."""
-    inputs = _Inputs(symbol, computes_in, op.promote == "none")
+    inputs = _Inputs(symbol, computes_in, op.promote == "none", op.fixes_numbers)
     values = [inputs.of(a) for a in arguments]
     for name in _SHAPES:
         place = op.signature.position.get(name)

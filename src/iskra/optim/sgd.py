@@ -45,8 +45,6 @@ class SGD(Elementwise):
             "differentiable": differentiable, "fused": fused,
         })
 
-    _joins = False
-
     def _remembers(self, group):
         return bool(group["momentum"])
 

@@ -9,17 +9,14 @@ by block: the formula's temporaries then stay in cache.
 
 import numpy as np
 
-from iskra import ops
+from iskra import graph, ops
 from iskra.autograd import set_grad_enabled
 from iskra.core import complex128, float32, float64, get_default_dtype
 from iskra.dispatch.execute import quietly
 from iskra.dispatch.variants import bump
-from iskra.optim.joined import Joined, can_join
 from iskra.optim.optimizer import Optimizer
 from iskra.tensor import Tensor, wrap
 
-SMALL = 1024  # elements: parameters up to here cost more in calls than in arithmetic
-TOGETHER = 32  # how many of those are computed as one vector at most
 BLOCK = 16384  # elements: a float32 block of each operand and temporary fits in the L2 cache
 
 
@@ -36,12 +33,6 @@ class Elementwise(Optimizer):
 
     # Whether the numbers also depend on the parameter's state, not on the step count alone.
     _own_numbers = False
-    # Whether the formula is long enough that gathering small parameters costs less.
-    _joins = True
-
-    def __init__(self, params, defaults):
-        super().__init__(params, defaults)
-        self._joined = {}
 
     def step(self, closure=None):
         """Do one step for all parameters that have a gradient; return what `closure` returned.
@@ -72,8 +63,7 @@ class Elementwise(Optimizer):
     def _step_group(self, group):
         names, formula = self._names(group), self._formula
         remembers, own_numbers = self._remembers(group), self._own_numbers
-        alone = own_numbers or not self._joins
-        bundles = {}  # (step count, dtype) -> numbers, and the small parameters that share them
+        bundles = {}  # (step count, dtype) -> numbers, and the parameters that share them
         state, step = {}, None
         for p in group["params"]:
             grad = p._grad
@@ -82,35 +72,14 @@ class Elementwise(Optimizer):
             if remembers:
                 state = self.state[p]
                 step = self._count(state, p, group)
-            bundle = bundles.get((step, p._dtype))
-            if bundle is None or own_numbers:
+            key = (step, p._dtype, p) if own_numbers else (step, p._dtype)
+            bundle = bundles.get(key)
+            if bundle is None:
                 numbers = prepared(self._numbers(group, step, state), group, p)
-                bundle = bundles[step, p._dtype] = numbers, []
-            numbers, members = bundle
-            tensors = [p, *[state[name] for name in names]]
-            if alone or p._array.size > SMALL:
-                rewrite(group, formula, grad, tensors, numbers)
-            else:
-                members.append((grad, tensors))
+                bundle = bundles[key] = numbers, []
+            bundle[1].append((grad, [p, *[state[name] for name in names]]))
         for numbers, members in bundles.values():
-            for start in range(0, len(members), TOGETHER):
-                part = members[start : start + TOGETHER]
-                self._rewrite_all(group, formula, part, numbers)
-
-    def _rewrite_all(self, group, formula, members, numbers):
-        """`rewrite` for several small parameters: as one vector, where that can be and pays."""
-        joined = None
-        if len(members) > 1 and not group["differentiable"]:
-            first = id(members[0][1][0])
-            joined = self._joined.get(first)
-            if joined is None or not joined.holds(members):
-                joined = Joined(members) if can_join(members) else None
-                self._joined[first] = joined
-        if joined is not None:
-            joined.rewrite(formula, members, numbers)
-            return
-        for grad, tensors in members:
-            rewrite(group, formula, grad, tensors, numbers)
+            rewrite_all(group, formula, members, numbers)
 
     def _remembers(self, group):
         """Whether parameters have a state."""
@@ -131,7 +100,6 @@ class Elementwise(Optimizer):
     def __setstate__(self, state):
         """Take up saved state, also of older PyTorch: options it lacks, counts as plain numbers."""
         super().__setstate__(state)
-        self._joined = {}
         for group in self.param_groups:
             for key, value in self.defaults.items():
                 group.setdefault(key, value)
@@ -212,6 +180,40 @@ def descent(grad, param, maximize, weight_decay):
     if maximize:
         grad = -grad
     return grad if weight_decay is None else grad + param * weight_decay
+
+
+def rewrite_all(group, formula, members, numbers):
+    """`rewrite` for several parameters: in one kernel, those whose memory allows it."""
+    if not group["differentiable"]:
+        members = _swept(formula, members, numbers)
+    for grad, tensors in members:
+        rewrite(group, formula, grad, tensors, numbers)
+
+
+def _swept(formula, members, numbers):
+    """Rewrite in one kernel what lies in memory without gaps; return the other members."""
+    columns, done, left = None, [], []
+    for member in members:
+        arrays = [member[0]._array, *[t._array for t in member[1]]]
+        if columns is None:
+            columns = [[] for _ in arrays]
+            dtypes = [a.dtype for a in arrays]
+        if [a.dtype for a in arrays] == dtypes and all(map(_is_plain, arrays)):
+            done.append(member[1])
+            for column, array in zip(columns, arrays):
+                column.append(array)
+        else:
+            left.append(member)
+    if not done or not graph.sweep_arrays(formula, columns, numbers):
+        return members
+    for tensors in done:
+        for t in tensors:
+            bump(t)
+    return left
+
+
+def _is_plain(array):
+    return array.__class__ is np.ndarray and array.flags.c_contiguous
 
 
 def rewrite(group, formula, grad, tensors, numbers):
