@@ -1,4 +1,4 @@
-"""What the kernels of matrix products have in common: arguments by name, and what follows the sum."""
+"""What the kernels of products have in common: arguments by name, and what follows the sum."""
 
 from contextlib import contextmanager
 from typing import NamedTuple

@@ -17,7 +17,6 @@ __all__ = ["AHEAD", "COPIED", "DIRECT", "TURNED", "After", "Spec", "pack_ahead",
 
 DEPTH = 384             # the longest stretch of k
 BLOCK_BYTES = 32        # a task packs this many bytes' worth of tiles: 8 of float32, 4 of float64
-UNROLL = 4              # steps of k between two looks at the loop's counter
 
 # How an operand is read. DIRECT: where it lies (A: any strides; B: columns side by side).
 # COPIED: packed from elements side by side across k. TURNED: packed from k's side by side.
@@ -29,7 +28,8 @@ class Spec(NamedTuple):
     """All that the code of a product depends on.
 
     heights: of the tiles that occur; a, b: how the operands are read; kinds: of A, B and the result
-    in memory; batched: whether `offsets` tells where the matrices start.
+    in memory; batched: whether `offsets` tells where the matrices start; stream: whether the next
+    stretch of B is asked for while one is used, which pays where B is read once, from main memory.
     """
 
     tile: Tile
@@ -39,6 +39,7 @@ class Spec(NamedTuple):
     kinds: tuple
     batched: bool
     after: After
+    stream: bool = False
 
     @property
     def finishes(self):
@@ -222,28 +223,25 @@ class _Product:
                 self.finish(height, row, column, out)
 
     def inner_loop(self, height, sums, row, k, count, panel):
-        f, tile = self.function, self.tile
+        f, arg, tile = self.function, self.arg, self.tile
         b, b_step = panel
         element = self.rows_of(height, row, k, count)
         # Elsewhere panels are padded; where masks are dear, only whole panels are read directly.
         masked = self.spec.b == DIRECT and tile.machine.masks
         vector = Type(tile.kind, tile.lanes)
 
-        def step(k):
+        # Unrolling gains nothing: a step is long beside the loop's two instructions.
+        with f.loop(0, count) as k:
             start = f.offset(b, k * b_step, tile.kind)
             line = [f.load(start, i * tile.lanes, vector, mask if masked else None)
                     for i, mask in enumerate(self.masks)]
+            if self.spec.stream:
+                for i in range(tile.vectors):
+                    f.prefetch(start, arg.depth * b_step + i * tile.lanes, tile.kind)
             for i in range(height):
                 spread = element(i, k).splat(tile.lanes)
                 for total, values in zip(sums[i], line):
                     total.set(tile.machine.add_product(spread, values, total.get()))
-
-        whole = count - count % UNROLL
-        with f.loop(0, whole, UNROLL) as start:
-            for i in range(UNROLL):
-                step(start + i)
-        with f.loop(whole, count) as start:
-            step(start)
 
     def rows_of(self, height, row, k, count):
         """A function that loads A's element in the tile's row i at step k."""

@@ -10,7 +10,6 @@ from typing import NamedTuple
 import numpy as np
 
 from iskra.codegen import gemm_kernel, gemm_thin, lower
-from iskra.codegen.gemm_call import After
 from iskra.codegen.gemm_kernel import AHEAD, DEPTH, DIRECT, Spec, most_tiles, pack_ahead
 from iskra.codegen.gemm_pack import COPIED, TURNED
 from iskra.codegen.gemm_thin import Thin, group_of
@@ -18,6 +17,7 @@ from iskra.codegen.gemm_tiles import heights, host, tile
 from iskra.runtime import jit, native
 
 TASK = 4_000_000        # floating-point operations that are worth a task of their own (16 µs)
+STREAM = 1 << 20        # bytes of B that, read once only, come from main memory
 PAGE = 4096             # rows this far apart fall into the same few sets of the first-level cache
 
 # Kinds of the operands -> kind of the sums.
@@ -66,7 +66,7 @@ def _compiled(build, arguments, kinds):
     return native.builtin(function.name, address, kinds)
 
 
-def plan(matrices, after=After()):
+def plan(matrices, after):
     """An object whose ``run(a, b, c, bias, residual, scale)`` computes the product.
 
     It takes arrays whose strides are those of `matrices`; inner and all sizes must be at least 1.
@@ -171,27 +171,31 @@ class BlockPlan:
 
     def __init__(self, m, after, swapped=False):
         machine, kind = host(), SUMS[m.kind]
-        shape = tile(machine, kind, m.rows if m.rows <= 14 else None)
+        shape = tile(machine, kind, m.rows)
         shape = shape._replace(vectors=min(shape.vectors, -(-m.columns // shape.lanes)))
         tiles, height, higher = heights(m.rows, shape.rows)
         panels = -(-m.columns // shape.columns)
         a = _layout_of_a(m, shape)
         down, across = _blocks(m, tiles, panels, packs=a != DIRECT)
         b = _layout_of_b(m, shape, tiles // down)
+        streams = tiles == 1 and b == DIRECT and m.inner * m.columns * m.size > STREAM
+        if streams:
+            across = max(1, m.columns // 1024)
         self.pack = None
         if b != DIRECT and down > 1:
             self._pack_ahead(m, shape, b, panels)
             b = AHEAD
         narrow = m.kind != kind
         spec = Spec(shape, (height + 1, height) if higher else (height,), a, b, (m.kind,) * 3,
-                    m.offsets is not None, after)
+                    m.offsets is not None, after, streams and m.rows > 3)
         self.offsets, self.swapped = m.offsets, swapped
         self.kernel = _compiled(gemm_kernel.product, (spec,), gemm_kernel.KINDS)
         share = _share(m, down * across)
         self.tasks = down * across * -(-m.count // share)
         self.sums = m.count * m.rows * m.columns if narrow else 0
-        stretches = -(-m.inner // DEPTH)
-        depth = min(DEPTH, -(-m.inner // stretches // 16) * 16)
+        # Long rows of B are read side by side, few at a time: else they would fall into one set of
+        # the cache, and nothing would foresee where the next element comes from.
+        depth = 16 if streams else _even(m.inner, DEPTH)
         self.numbers = (m.rows, m.columns, m.inner, *m.a, *m.b, m.c, m.columns, m.residual, depth,
                         down, across, tiles, height, higher, m.count, share)
 
@@ -222,6 +226,12 @@ class BlockPlan:
 def workspace(count, dtype):
     """Memory for `count` sums of operands of this dtype."""
     return np.empty(count, np.float64 if dtype == np.float64 else np.float32)
+
+
+def _even(count, most):
+    """The length of the fewest stretches of at most `most` that make up `count`, all alike."""
+    stretches = -(-count // most)
+    return min(most, -(-count // stretches // 16) * 16)
 
 
 def _layout_of_a(m, shape):

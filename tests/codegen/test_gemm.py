@@ -1,0 +1,384 @@
+"""Matrix products in machine code: against float64, on every kind of machine, under guard."""
+
+import ctypes
+import itertools
+import mmap
+import re
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+from iskra.codegen import gemm_kernel, gemm_plan, interpret, ir, lower, products
+from iskra.codegen.gemm_call import After
+from iskra.codegen.gemm_kernel import AHEAD, TURNED, Spec
+from iskra.codegen.gemm_tiles import AVX2, AVX512, BASELINE, NEON, heights, tile
+from iskra.runtime import jit, threads
+
+MACHINES = [AVX512, AVX2, NEON, BASELINE]
+# Around the edges of tiles (14 × 32, 14 × 16, 6 × 16, 8 × 12 ...), primes, and stretches of k.
+ROWS = [1, 2, 3, 6, 7, 13, 14, 15, 28, 29, 61, 113]
+COLUMNS = [1, 2, 5, 8, 11, 12, 15, 16, 17, 31, 32, 33, 64, 97, 130]
+INNER = [1, 2, 3, 7, 15, 16, 17, 63, 64, 65, 129, 383, 384, 385, 769]
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(7)
+
+
+@pytest.fixture
+def on(monkeypatch):
+    """Lets products be computed as on another machine: its tiles, in this machine's code."""
+    def choose(machine):
+        monkeypatch.setattr(gemm_plan, "host", lambda: machine)
+        monkeypatch.setattr(products, "_calls", {})
+    return choose
+
+
+def laid_out(x, how):
+    """The same values in memory laid out otherwise; what lies between them is NaN."""
+    *batch, rows, columns = x.shape
+    if how == "rows":
+        return x
+    if how == "columns":
+        return np.ascontiguousarray(x.swapaxes(-1, -2)).swapaxes(-1, -2)
+    shape, view = {
+        "padded rows": ((rows + 1, columns + 3), np.s_[..., 1:, 2:-1]),
+        "padded columns": ((rows, columns), None),
+        "every third": ((2 * rows, 3 * columns), np.s_[..., 1::2, ::3]),
+        "backwards": ((rows, columns), np.s_[..., ::-1, :]),
+        "mirrored": ((rows, columns), np.s_[..., :, ::-1]),
+    }[how]
+    if how == "padded columns":
+        return laid_out(x.swapaxes(-1, -2), "padded rows").swapaxes(-1, -2)
+    space = np.full((*batch, *shape), np.nan, x.dtype)
+    space[view] = x
+    return space[view]
+
+
+LAYOUTS = ["rows", "columns", "padded rows", "padded columns", "every third", "backwards",
+           "mirrored"]
+
+
+def check(result, a, b):
+    """Each sum of K products is within K rounding errors of each product."""
+    wide_a, wide_b = a.astype(np.float64), b.astype(np.float64)
+    unit = np.finfo(np.float64 if a.dtype == np.float64 else np.float32).eps / 2
+    bound = (a.shape[-1] + 1) * unit * np.matmul(np.abs(wide_a), np.abs(wide_b))
+    expected = np.matmul(wide_a, wide_b)
+    if a.dtype.itemsize == 2:
+        bound = bound + float(ml_dtypes.finfo(a.dtype).eps) / 2 * (np.abs(expected) + bound)
+    assert result.shape == expected.shape
+    assert result.dtype == a.dtype
+    # The reference's own error counts if it is in float64 too.
+    slack = 2 if a.dtype == np.float64 else 1.001
+    assert (np.abs(result.astype(np.float64) - expected) <= slack * bound).all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("machine", MACHINES, ids=lambda m: m.name)
+def test_random_shapes_and_layouts(on, rng, machine, dtype):
+    on(machine)
+    for _ in range(120):
+        m, n, k = (int(rng.choice(sizes)) for sizes in (ROWS, COLUMNS, INNER))
+        a, b = rng.standard_normal((m, k)).astype(dtype), rng.standard_normal((k, n)).astype(dtype)
+        check(products.matmul(laid_out(a, rng.choice(LAYOUTS)), laid_out(b, rng.choice(LAYOUTS))),
+              a, b)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16], ids=["float16", "bfloat16"])
+def test_narrow_dtypes_are_summed_in_float32(rng, dtype):
+    for m, n, k in itertools.product([1, 5, 15], [1, 16, 33], [1, 17, 130, 800]):
+        a, b = (rng.standard_normal(s).astype(dtype) for s in ((m, k), (k, n)))
+        first, second = rng.choice(LAYOUTS, 2)
+        check(products.matmul(laid_out(a, first), laid_out(b, second)), a, b)
+
+
+@pytest.mark.parametrize(("m", "n", "k"), [
+    (257, 300, 400), (1000, 33, 70), (8, 3000, 200), (3, 2000, 300), (1, 5000, 130), (5000, 1, 90),
+    (5, 40, 20_000), (400, 500, 1), (130, 1024, 600),
+])
+@pytest.mark.parametrize("orders", list(itertools.product(["rows", "columns"], repeat=2)))
+def test_large_shapes(rng, m, n, k, orders):
+    a, b = (rng.standard_normal(s).astype(np.float32) for s in ((m, k), (k, n)))
+    check(products.matmul(*map(laid_out, (a, b), orders)), a, b)
+
+
+@pytest.mark.parametrize(("first", "second"), [
+    ((3, 20, 30), (3, 30, 17)), ((2, 1, 20, 70), (3, 70, 4)), ((5, 20, 30), (30, 17)),
+    ((20, 30), (4, 30, 17)), ((2, 3, 1, 80), (2, 3, 80, 9)), ((40, 9, 11), (40, 11, 10)),
+    ((30,), (30, 17)), ((20, 30), (30,)), ((30,), (30,)), ((4, 20, 30), (30,)), ((30,), (4, 30, 5)),
+    ((1, 1, 20, 30), (30, 17)), ((500, 2, 3), (500, 3, 2)), ((20, 64, 200), (20, 200, 150)),
+])
+def test_batches_and_vectors(rng, first, second):
+    a, b = (rng.standard_normal(s).astype(np.float32) for s in (first, second))
+    expected = np.matmul(a.astype(np.float64), b)
+    result = products.matmul(a, b)
+    assert result.shape == expected.shape
+    np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-4)
+    if a.ndim > 1 and b.ndim > 1:
+        for how in LAYOUTS:
+            np.testing.assert_allclose(products.matmul(laid_out(a, how), laid_out(b, how)),
+                                       expected, rtol=1e-5, atol=1e-4)
+
+
+def test_expanded_operands(rng):
+    a = np.broadcast_to(rng.standard_normal((1, 40)).astype(np.float32), (6, 20, 40))
+    b = np.broadcast_to(rng.standard_normal((40, 1)).astype(np.float32), (40, 33))
+    np.testing.assert_allclose(products.matmul(a, b), np.matmul(a, b), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("first", "second"), [
+    ((0, 3), (3, 4)), ((3, 4), (4, 0)), ((3, 0), (0, 4)), ((0, 0), (0, 0)), ((0,), (0,)),
+    ((0, 3, 4), (0, 4, 5)), ((2, 3, 0), (2, 0, 5)), ((0,), (0, 3)), ((3, 0), (0,)),
+])
+def test_empty_operands(first, second):
+    a, b = np.ones(first, np.float32), np.ones(second, np.float32)
+    result = products.matmul(a, b)
+    np.testing.assert_array_equal(result, np.matmul(a, b))
+    assert result.shape == np.matmul(a, b).shape
+
+
+def test_a_bias_is_added_to_empty_sums():
+    a, b = np.ones((2, 0), np.float32), np.ones((0, 3), np.float32)
+    bias = np.array([1, 2, 3], np.float32)
+    np.testing.assert_array_equal(products.matmul(a, b, bias=bias), [bias, bias])
+
+
+@pytest.mark.parametrize("shape", [(20, 40, 30), (3, 50, 100), (50, 3, 100), (9, 70, 500)])
+def test_nan_and_infinity_reach_what_numpy_lets_them_reach(rng, shape):
+    m, n, k = shape
+    a, b = (rng.standard_normal(s).astype(np.float32) for s in ((m, k), (k, n)))
+    a[1, 5], a[2, 7], b[3, 1], b[9, 2] = np.nan, np.inf, -np.inf, np.nan
+    with np.errstate(invalid="ignore"):
+        expected = np.matmul(a.astype(np.float64), b)
+    for orders in itertools.product(["rows", "columns"], repeat=2):
+        result = products.matmul(*map(laid_out, (a, b), orders))
+        np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-4)
+
+
+def relu(value):
+    return ir.maximum(value, 0.0)
+
+
+AFTER = {
+    "bias": dict(bias=True), "scale": dict(scale=0.25), "residual": dict(residual=True),
+    "relu": dict(epilogue=relu),
+    "all": dict(bias=True, scale=-2.0, residual=True, epilogue=relu),
+}
+
+
+@pytest.mark.parametrize("after", AFTER.values(), ids=AFTER)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16, ml_dtypes.bfloat16],
+                         ids=["f32", "f64", "f16", "bf16"])
+def test_what_follows_the_sum(rng, after, dtype):
+    for batch, m, n, k in [((), 20, 40, 30), ((), 5, 33, 100), ((), 50, 3, 500), ((), 30, 1, 70),
+                           ((3,), 4, 20, 80), ((3,), 16, 40, 400), ((2, 2), 17, 5, 9)]:
+        a, b = (rng.standard_normal((*batch, *s)).astype(dtype) for s in ((m, k), (k, n)))
+        operands = dict(after)
+        if "bias" in after:
+            operands["bias"] = rng.standard_normal(n).astype(dtype)
+        if "residual" in after:
+            operands["residual"] = rng.standard_normal((*batch, m, n)).astype(dtype)
+        expected = np.matmul(a.astype(np.float64), b.astype(np.float64)) * after.get("scale", 1)
+        for name in "bias", "residual":
+            if name in operands:
+                expected = expected + operands[name].astype(np.float64)
+        if "epilogue" in after:
+            expected = np.maximum(expected, 0)
+        narrow = np.dtype(dtype).itemsize == 2
+        tolerance = 1e-4 if not narrow else 4 * float(ml_dtypes.finfo(dtype).eps)
+        for orders in itertools.product(["rows", "columns"], repeat=2):
+            result = products.matmul(*map(laid_out, (a, b), orders), **operands)
+            np.testing.assert_allclose(result.astype(np.float64), expected, rtol=tolerance,
+                                       atol=tolerance)
+
+
+def test_nan_passes_through_an_activation():
+    a, b = np.full((3, 4), np.nan, np.float32), np.ones((4, 20), np.float32)
+    assert np.isnan(products.matmul(a, b, epilogue=relu)).all()
+
+
+@pytest.mark.parametrize(("m", "n", "k"), [(20, 40, 30), (50, 3, 100), (3, 50, 100)])
+def test_out(rng, m, n, k):
+    a, b = (rng.standard_normal(s).astype(np.float32) for s in ((m, k), (k, n)))
+    expected = products.matmul(a, b)
+    for how in LAYOUTS:
+        out = laid_out(np.full((m, n), np.nan, np.float32), how)
+        assert products.matmul(a, b, out=out) is out
+        np.testing.assert_array_equal(out, expected)
+    space = np.full((m + 2, n + 5), np.nan, np.float32)
+    products.matmul(a, b, out=space[1:-1, 2:-3])
+    np.testing.assert_array_equal(space[1:-1, 2:-3], expected)
+    space[1:-1, 2:-3] = np.nan
+    assert np.isnan(space).all()
+
+
+def test_out_may_be_an_operand(rng):
+    a, b = (rng.standard_normal((30, 30)).astype(np.float32) for _ in range(2))
+    expected, with_residual = products.matmul(a, b), products.matmul(a, b, residual=a)
+    left, right, rest = a.copy(), b.copy(), a.copy()
+    products.matmul(left, b, out=left)
+    products.matmul(a, right, out=right)
+    products.matmul(a, b, out=rest, residual=rest)
+    np.testing.assert_array_equal(left, expected)
+    np.testing.assert_array_equal(right, expected)
+    np.testing.assert_array_equal(rest, with_residual)
+
+
+def test_wrong_operands():
+    a = np.ones((2, 3), np.float32)
+    with pytest.raises(ValueError, match=r"shapes \[2, 3\] and \[2, 3\] cannot be multiplied"):
+        products.matmul(a, a)
+    with pytest.raises(ValueError, match="cannot be multiplied"):
+        products.matmul(a, np.float32(1).reshape(()))
+    with pytest.raises(ValueError, match="broadcast"):
+        products.matmul(np.ones((2, 2, 3), np.float32), np.ones((3, 3, 2), np.float32))
+    with pytest.raises(TypeError, match="float32 and float64"):
+        products.matmul(a, np.ones((3, 2)))
+    with pytest.raises(TypeError, match="int64"):
+        products.matmul(np.ones((2, 3), np.int64), np.ones((3, 2), np.int64))
+    with pytest.raises(ValueError, match=r"out should be float32\[2, 2\], not float32\[2, 3\]"):
+        products.matmul(a, a.T, out=a)
+    with pytest.raises(ValueError, match=r"bias should be float32\[2\], not float32\[3\]"):
+        products.matmul(a, a.T, bias=np.ones(3, np.float32))
+
+
+# Bits and threads
+
+@pytest.mark.parametrize(("first", "second"), [
+    ((300, 400), (400, 310)), ((8, 1000), (1000, 3000)), ((40, 60, 70), (40, 70, 64)),
+    ((2000, 500), (500,)), ((1, 3000), (3000, 1500)), ((4, 2500), (2500, 600)),
+])
+def test_the_bits_do_not_depend_on_the_number_of_threads(rng, first, second):
+    a, b = (rng.standard_normal(s).astype(np.float32) for s in (first, second))
+    before, results = threads.get_num_threads(), []
+    try:
+        for orders in itertools.product(["rows", "columns"], repeat=2):
+            x, y = (laid_out(z, how) if z.ndim > 1 else z for z, how in zip((a, b), orders))
+            for count in (1, 2, 3, 7):
+                threads.set_num_threads(count)
+                results.append(products.matmul(x, y))
+            assert all(r.tobytes() == results[0].tobytes() for r in results)
+            results.clear()
+    finally:
+        threads.set_num_threads(before)
+
+
+# Memory
+
+@pytest.fixture
+def interpreted(monkeypatch):
+    """Products run in the IR's interpreter, which checks every access and looks for races."""
+    specs = []
+
+    def compiled(build, arguments, kinds):
+        function = build(*arguments)
+        specs.append(arguments)
+
+        def call(*values):
+            *values, tasks = values
+            slots = [s for v in values for s in (v if isinstance(v, tuple) else (v,))]
+            interpret.run(function, slots, tasks, order="shuffled", races=True)
+        return call
+
+    monkeypatch.setattr(gemm_plan, "_compiled", compiled)
+    monkeypatch.setattr(products, "_calls", {})
+    return specs
+
+
+@pytest.mark.parametrize("machine", MACHINES, ids=lambda m: m.name)
+def test_no_access_out_of_bounds_and_no_races(on, rng, interpreted, monkeypatch, machine):
+    on(machine)
+    monkeypatch.setattr(gemm_plan, "TASK", 2000)        # many tasks, for the races
+    shapes = [(1, 40, 20), (3, 17, 65), (15, 33, 17), (29, 3, 66), (20, 35, 9)]
+    for (m, n, k), orders in itertools.product(shapes, itertools.product(
+            ["rows", "columns"], repeat=2)):
+        a, b = (rng.standard_normal(s).astype(np.float32) for s in ((m, k), (k, n)))
+        check(products.matmul(*map(laid_out, (a, b), orders)), a, b)
+    assert interpreted
+
+
+def test_no_access_out_of_bounds_with_everything(rng, interpreted):
+    for dtype, (m, n, k) in [(np.float32, (15, 17, 20)), (ml_dtypes.bfloat16, (3, 17, 70))]:
+        a, b = (rng.standard_normal((2, *s)).astype(dtype) for s in ((m, k), (k, n)))
+        residual = rng.standard_normal((2, m, n)).astype(dtype)
+        bias = rng.standard_normal(n).astype(dtype)
+        result = products.matmul(a, b, bias=bias, residual=residual, scale=0.5)
+        a, b, bias, residual = (x.astype(np.float64) for x in (a, b, bias, residual))
+        expected = np.matmul(a, b) / 2 + bias + residual
+        np.testing.assert_allclose(result.astype("d"), expected, rtol=0.02, atol=0.02)
+
+
+def guarded(x, at_end):
+    """A copy of `x` that ends (or begins) where memory that cannot be accessed begins (ends)."""
+    page, protect = mmap.PAGESIZE, ctypes.CDLL(None).mprotect
+    inside = -(-x.nbytes // page) * page
+    memory = mmap.mmap(-1, inside + 2 * page)
+    start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    for address in (start, start + page + inside):
+        assert protect(ctypes.c_void_p(address), ctypes.c_size_t(page), 0) == 0     # PROT_NONE
+    offset = page + (inside - x.nbytes if at_end else 0)
+    copy = np.frombuffer(memory, x.dtype, x.size, offset).reshape(x.shape)
+    copy[...] = x
+    return copy
+
+
+@pytest.mark.parametrize("at_end", [False, True])
+@pytest.mark.parametrize("machine", [AVX512, AVX2], ids=lambda m: m.name)
+def test_the_memory_around_the_operands_is_not_touched(on, rng, machine, at_end):
+    on(machine)
+    for m, n, k in [(1, 33, 70), (3, 17, 129), (14, 31, 17), (15, 5, 65), (29, 100, 33),
+                    (121, 65, 401), (60, 200, 400)]:
+        for first, second in itertools.product([False, True], repeat=2):
+            a, b = (rng.standard_normal(s).astype(np.float32) for s in (
+                (k, m) if first else (m, k), (n, k) if second else (k, n)))
+            a, b = guarded(a, at_end), guarded(b, at_end)
+            a, b = a.T if first else a, b.T if second else b
+            out = guarded(np.full((m, n), np.nan, np.float32), at_end)
+            check(products.matmul(a, b, out=out), a, b)
+
+
+# The pieces
+
+@pytest.mark.parametrize("machine", MACHINES, ids=lambda m: m.name)
+@pytest.mark.parametrize("kind", ["f32", "f64"])
+def test_tiles_fit_into_the_registers(machine, kind):
+    for rows in (*range(1, 20), None):
+        shape = tile(machine, kind, rows)
+        assert shape.rows * shape.vectors + shape.vectors + 1 <= machine.registers
+        assert shape.vectors >= 1
+
+
+@pytest.mark.parametrize(("machine", "target"), [
+    (AVX512, dict(triple="x86_64-linux-gnu", cpu="x86-64-v4", features="-prefer-256-bit")),
+    (AVX2, dict(triple="x86_64-linux-gnu", cpu="x86-64-v3")),
+    (NEON, dict(triple="aarch64-linux-gnu", cpu="neoverse-v1")),
+], ids=["avx512", "avx2", "neon"])
+def test_the_sums_stay_in_registers(machine, target):
+    shape = tile(machine, "f32", None)
+    spec = Spec(shape, (shape.rows,), TURNED, AHEAD, ("f32",) * 3, False, After())
+    text = jit.assembly(lower.text(gemm_kernel.product(spec)), **target)
+    multiply = re.compile(r"fmadd|fmla")
+    loop = max(re.split(r"\n(?=\.L)", text), key=lambda block: len(multiply.findall(block)))
+    assert len(multiply.findall(loop)) == shape.rows * shape.vectors
+    # Elements of A and B are loaded; nothing is stored, and no vector lies on the stack.
+    assert not re.search(r"\bv?mov\w+\s+%[xyz]mm\d+, [-\d]*\(|\bst[pr]\s+[qdsv]", loop)
+    assert not re.search(r"\(%r[sb]p\), %[xyz]mm|\[sp", loop)
+
+
+def test_heights_are_balanced():
+    for most in (6, 8, 14):
+        for rows in range(1, 200):
+            count, height, higher = heights(rows, most)
+            assert count * height + higher == rows
+            assert 1 <= height and height + bool(higher) <= most
+
+
+def test_worthwhile_goes_by_dtype_and_shape():
+    a, b = np.ones((64, 64), np.float32), np.ones((64, 64), np.float32)
+    assert products.worthwhile(a, b)
+    assert not products.worthwhile(a, b.astype(np.float64))
+    assert not products.worthwhile(a.astype(np.int64), b.astype(np.int64))
+    assert not products.worthwhile(a[:2, :2], b[:2, :2])
