@@ -20,7 +20,13 @@ class Row(NamedTuple):
     lowest: float = 0.0
     highest: float = 0.0
     goal: float | None = None
+    limit: float | None = None
     problem: str | None = None
+
+    def missed(self):
+        """Whether it took longer than we aim at."""
+        return (self.goal is not None and self.ratio > self.goal
+                or self.limit is not None and self.ours > self.limit)
 
 
 class Worker:
@@ -95,4 +101,4 @@ def run(case, workers, rounds, seconds):
     ratios = sorted(ours / theirs for ours, theirs in times)
     ours, theirs = (statistics.median(column) for column in zip(*times, strict=True))
     return Row(case.name, ours, theirs, statistics.median(ratios), ratios[0], ratios[-1],
-               case.goal)
+               case.goal, case.limit)

@@ -6,7 +6,6 @@ import time
 
 from benchmarks.cases import arrays
 
-CHECKED_STEPS = 5           # so that an optimizer's state is compared too
 BLOCK = 100e-6              # calls shorter than this are timed many at once
 
 
@@ -33,18 +32,24 @@ def answer(T, what, case, steps, seconds):
     if what == "check":
         T.manual_seed(0)
         step = case.make(T)
-        return [array for _ in range(CHECKED_STEPS) for array in arrays(step())]
+        return [array for _ in range(case.checked_steps) for array in arrays(step())]
     if case.name not in steps:
         steps.clear()                       # one case's memory at a time
         T.manual_seed(0)
-        steps[case.name] = case.make(T)
-        steps[case.name]()
-    return steps[case.name]() if case.measures_itself else burst(steps[case.name], seconds)
+        step = case.make(T)
+        steps[case.name] = step, None if case.measures_itself else block(step)
+    step, calls = steps[case.name]
+    return step() if case.measures_itself else burst(step, calls, seconds)
 
 
-def burst(step, seconds):
+def block(step):
+    """The calls to be timed at once, after one that may have to compile."""
+    step()
+    return range(max(1, int(BLOCK / max(timed(step, range(3)), 1e-7))))
+
+
+def burst(step, calls, seconds):
     """The median time of a call, over as many blocks of calls as fit into `seconds`."""
-    calls = range(max(1, int(BLOCK / max(timed(step, range(3)), 1e-7))))
     samples, end = [], time.perf_counter() + seconds
     while len(samples) < 3 or time.perf_counter() < end:
         samples.append(timed(step, calls))

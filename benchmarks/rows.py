@@ -1,0 +1,105 @@
+"""Row by row: softmax, the norms and cross-entropy, forward, and forward with backward."""
+
+import functools
+
+import numpy
+
+from benchmarks.cases import case, normal
+
+CASES = {}
+SHAPES = {"4096×768": (4096, 768), "512×32000": (512, 32000)}
+
+
+def rows(name, **fields):
+    """A case for each shape of a `make` that takes T and the numbers of rows and columns."""
+    def register(make):
+        for label, (m, n) in SHAPES.items():
+            case(CASES, f"{name}, {label}", goal=0.7, checked_steps=1,
+                 **fields)(functools.partial(make, m=m, n=n))
+        return make
+    return register
+
+
+def forward_and_backward(function, x, *weights):
+    """The step from the rows to the gradients of everything that they pass through."""
+    parameters = [tensor.requires_grad_() for tensor in (x, *weights)]
+
+    def step(g=None):
+        for parameter in parameters:
+            parameter.grad = None
+        function(*parameters).backward(g)
+        return [parameter.grad for parameter in parameters]
+    return step
+
+
+@rows("softmax")
+def softmax(T, m, n):
+    x = normal(T, m, n)
+    return lambda: x.softmax(1)
+
+
+@rows("softmax, both ways")
+def softmax_both(T, m, n):
+    g = normal(T, m, n, seed=1)
+    step = forward_and_backward(lambda x: x.softmax(1), normal(T, m, n))
+    return lambda: step(g)
+
+
+@rows("log_softmax")
+def log_softmax(T, m, n):
+    x = normal(T, m, n)
+    return lambda: x.log_softmax(1)
+
+
+@rows("log_softmax, both ways", tolerance=1e-4)
+def log_softmax_both(T, m, n):
+    g = normal(T, m, n, seed=1)
+    step = forward_and_backward(lambda x: x.log_softmax(1), normal(T, m, n))
+    return lambda: step(g)
+
+
+@rows("layer_norm")
+def layer_norm(T, m, n):
+    x, weight, bias = normal(T, m, n), normal(T, n, seed=2), normal(T, n, seed=3)
+    return lambda: T.nn.functional.layer_norm(x, (n,), weight, bias)
+
+
+@rows("layer_norm, both ways", tolerance=1e-4)
+def layer_norm_both(T, m, n):
+    g = normal(T, m, n, seed=1)
+    step = forward_and_backward(
+        lambda x, weight, bias: T.nn.functional.layer_norm(x, (n,), weight, bias),
+        normal(T, m, n), normal(T, n, seed=2), normal(T, n, seed=3))
+    return lambda: step(g)
+
+
+@rows("rms_norm")
+def rms_norm(T, m, n):
+    x, weight = normal(T, m, n), normal(T, n, seed=2)
+    return lambda: T.nn.functional.rms_norm(x, (n,), weight)
+
+
+@rows("rms_norm, both ways", tolerance=1e-4)
+def rms_norm_both(T, m, n):
+    g = normal(T, m, n, seed=1)
+    step = forward_and_backward(lambda x, weight: T.nn.functional.rms_norm(x, (n,), weight),
+                                normal(T, m, n), normal(T, n, seed=2))
+    return lambda: step(g)
+
+
+def classes(T, m, n):
+    """A class of n for each of m rows."""
+    return T.from_numpy(numpy.random.default_rng(1).integers(0, n, m))
+
+
+@rows("cross_entropy")
+def cross_entropy(T, m, n):
+    x, target = normal(T, m, n), classes(T, m, n)
+    return lambda: T.nn.functional.cross_entropy(x, target)
+
+
+@rows("cross_entropy, both ways")
+def cross_entropy_both(T, m, n):
+    target = classes(T, m, n)
+    return forward_and_backward(lambda x: T.nn.functional.cross_entropy(x, target),
+                                normal(T, m, n))
