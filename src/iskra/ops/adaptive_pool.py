@@ -10,6 +10,7 @@ import numpy as np
 from iskra.core.size import format_shape
 from iskra.dispatch import composite, operator
 from iskra.ops.pool import BOTH, FUNCTIONAL, INTERNAL, batched, gradient_at, numbers
+from iskra.ops.slicing import as_int
 
 
 def _bounds(size, output):
@@ -60,7 +61,8 @@ def _sizes(name, input, output_size, rank):
         raise RuntimeError(f"{name}: output_size must be {rank}, got {format_shape(output_size)}")
     given = numbers(name, "output_size", output_size, rank)
     sizes = tuple(
-        n if o is None else int(o) for n, o in zip(input.shape[-rank:], given, strict=True)
+        n if o is None else as_int(o, name, "output_size")
+        for n, o in zip(input.shape[-rank:], given, strict=True)
     )
     if any(s < 0 for s in sizes):
         raise RuntimeError(

@@ -5,7 +5,7 @@ Source of every operator here: https://docs.pytorch.org/docs/stable/torch.html#p
 
 import numpy as np
 
-from iskra.core.dtypes import INTEGER
+from iskra.core.dtypes import BOOL, INTEGER, of_numpy
 from iskra.dispatch import FLOAT, SAME, composite, pointwise
 from iskra.dispatch.execute import number
 from iskra.ops.comparison import where
@@ -19,12 +19,22 @@ def conj_of(x):
     return x.conjugate() if isinstance(x, complex) else x
 
 
-def no_bool(name, *operands):
-    """PyTorch refuses minus on bools, since there is no sensible answer."""
-    if any(getattr(x, "dtype", None) == np.bool_ for x in operands):
+def _minus_rule(input, other):
+    """The common dtype; PyTorch refuses minus on bools, since there is no sensible answer."""
+    if any(x._dtype.category == BOOL if isinstance(x, Tensor) else isinstance(x, bool)
+           for x in (input, other)):
         raise RuntimeError(
-            f"{name}: Subtraction, the `-` operator, with a bool tensor is not supported. If you "
-            "are trying to invert a mask, use the `~` or `logical_not()` operator instead."
+            "Subtraction, the `-` operator, with a bool tensor is not supported. If you are "
+            "trying to invert a mask, use the `~` or `logical_not()` operator instead."
+        )
+    return SAME
+
+
+def refuse_kinds(name, array, kinds):
+    """NotImplementedError where the common dtype of the operands is of one of NumPy's kinds."""
+    if array.dtype.kind in kinds:
+        raise NotImplementedError(
+            f'"{name}" not implemented for \'{of_numpy(array.dtype).scalar_name}\''
         )
 
 
@@ -59,7 +69,7 @@ def add(input, other, *, alpha=1):
     return np.add(input, scaled(other, alpha))
 
 
-@pointwise(SAME, aliases=("subtract",), scalars=True, grad={
+@pointwise(_minus_rule, aliases=("subtract",), scalars=True, grad={
     "input": lambda g: g,
     "other": lambda g, alpha: -g if alpha == 1 else g * conj_of(-alpha),
 })
@@ -70,11 +80,10 @@ def sub(input, other, *, alpha=1):
     >>> torch.sub(torch.tensor([3, 4]), 1)
     tensor([2, 3])
     """
-    no_bool("sub", input, other)
     return np.subtract(input, scaled(other, alpha))
 
 
-@pointwise(SAME, inplace=False, node="RsubBackward1", grad={
+@pointwise(_minus_rule, inplace=False, node="RsubBackward1", grad={
     "input": lambda g, alpha: -g if alpha == 1 else g * conj_of(-alpha),
     "other": lambda g: g,
 })
@@ -85,7 +94,6 @@ def rsub(input, other, *, alpha=1):
     >>> torch.rsub(torch.tensor([3, 4]), 1)
     tensor([-2, -3])
     """
-    no_bool("rsub", input, other)
     return np.subtract(other, scaled(input, alpha))
 
 
@@ -176,7 +184,7 @@ def floor_divide(input, other):
     return floor_quotient(input, other)
 
 
-@pointwise(SAME, accepts="int float", scalars=True, grad={
+@pointwise(SAME, accepts="bool int float", scalars=True, grad={
     "input": lambda g: g,
     "other": lambda g, input, other: -g * div(input, other, rounding_mode="floor"),
 })
@@ -190,11 +198,12 @@ def remainder(input, other):
     tensor([1., 1.])
     """
     if input.dtype.kind != "f":
+        refuse_kinds("remainder", input, "b")
         _refuse_zero("remainder", input, other)
     return np.remainder(input, other)
 
 
-@pointwise(SAME, accepts="int float", grad={
+@pointwise(SAME, accepts="bool int float", grad={
     "input": lambda g: g,
     "other": lambda g, input, other: -g * div(input, other, rounding_mode="trunc"),
 })
@@ -208,6 +217,7 @@ def fmod(input, other):
     tensor([-1.,  1.])
     """
     if input.dtype.kind != "f":
+        refuse_kinds("fmod", input, "b")
         _refuse_zero("fmod", input, other)
     return np.fmod(input, other)
 
@@ -448,7 +458,7 @@ def lerp(input, end, weight):
     return np.where(np.less(np.abs(weight), 0.5), near, far)
 
 
-@pointwise(SAME, numbers=False, accepts="int")
+@pointwise(SAME, numbers=False, accepts="bool int")
 def gcd(input, other):
     """Return the greatest common divisor of each pair of integers.
 
@@ -456,10 +466,11 @@ def gcd(input, other):
     >>> torch.gcd(torch.tensor([12, 7]), torch.tensor([18, 21]))
     tensor([6, 7])
     """
+    refuse_kinds("gcd", input, "b")
     return np.gcd(input, other)
 
 
-@pointwise(SAME, numbers=False, accepts="int")
+@pointwise(SAME, numbers=False, accepts="bool int")
 def lcm(input, other):
     """Return the least common multiple of each pair of integers.
 
@@ -467,6 +478,7 @@ def lcm(input, other):
     >>> torch.lcm(torch.tensor([4, 7]), torch.tensor([6, 2]))
     tensor([12, 14])
     """
+    refuse_kinds("lcm", input, "b")
     return np.lcm(input, other)
 
 
@@ -484,7 +496,7 @@ def atan2(input, other):
     return np.arctan2(input, other)
 
 
-@pointwise(SAME, numbers=False, accepts="float", grad={
+@pointwise(SAME, numbers=False, accepts="bool int float", grad={
     "input": lambda g, input, result: g * (input / result),
     "other": lambda g, other, result: g * (other / result),
 })
@@ -495,6 +507,7 @@ def hypot(input, other):
     >>> torch.hypot(torch.tensor([3.0]), torch.tensor([4.0]))
     tensor([5.])
     """
+    refuse_kinds("hypot", input, "iub")
     return np.hypot(input, other)
 
 
@@ -519,7 +532,7 @@ def complex_logaddexp(x, y):
     return np.where(infinite, high, high + np.log1p(np.exp(low - high)))
 
 
-@pointwise(SAME, numbers=False, inplace=False, accepts="float complex", grad={
+@pointwise(SAME, numbers=False, inplace=False, grad={
     "input": lambda g, input, other: g * conj_of((input - other).sigmoid()),
     "other": lambda g, input, other: g * conj_of((other - input).sigmoid()),
 })
@@ -530,12 +543,13 @@ def logaddexp(input, other):
     >>> torch.logaddexp(torch.tensor([-1000.0]), torch.tensor([-1001.0]))
     tensor([-999.6868])
     """
+    refuse_kinds("logaddexp", input, "iub")
     if input.dtype.kind == "c":
         return complex_logaddexp(input, other)
     return np.logaddexp(input, other)
 
 
-@pointwise(SAME, numbers=False, inplace=False, accepts="float", grad={
+@pointwise(SAME, numbers=False, inplace=False, accepts="bool int float", grad={
     "input": lambda g, input, result: g * (input - result).exp2(),
     "other": lambda g, other, result: g * (other - result).exp2(),
 })
@@ -546,6 +560,7 @@ def logaddexp2(input, other):
     >>> torch.logaddexp2(torch.tensor([3.0]), torch.tensor([3.0]))
     tensor([4.])
     """
+    refuse_kinds("logaddexp2", input, "iub")
     return np.logaddexp2(input, other)
 
 

@@ -47,6 +47,10 @@ def _check_nll(shape, target, weight):
         raise ValueError(
             f"Expected input batch_size ({batch}) to match target batch_size ({found})."
         )
+    if batch is None and target.ndim == 1 and target.shape[0] != 1:
+        raise ValueError(
+            f"For 1D input, 1D target must have size 1, but got target size: {target.shape[0]}"
+        )
     expected = shape[:1] + shape[2:] if batch is not None else target.shape
     if target.shape != expected or batch is None and target.ndim > 1:
         raise RuntimeError(

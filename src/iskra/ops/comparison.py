@@ -76,9 +76,15 @@ def ge(input, other):
     return np.greater_equal(input, other)
 
 
-@pointwise(SAME, numbers=False, inplace=False)
+def _refuse_dtypes(first, second):
+    raise RuntimeError(f"isclose: {first.scalar_name} did not match {second.scalar_name}")
+
+
+@pointwise(SAME, numbers=False, inplace=False, uniform=_refuse_dtypes)
 def isclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False):
     """Return whether ``|input - other| <= atol + rtol * |other|``.
+
+    Raises RuntimeError where the dtypes differ.
 
     >>> import iskra as torch
     >>> torch.isclose(torch.tensor([1.0, 2.0]), torch.tensor([1.000001, 2.1]))
@@ -293,7 +299,7 @@ def _shift(function, input, other, name):
     return np.where(outside, beyond, shifted).astype(input.dtype)
 
 
-@pointwise(SAME, accepts="int", scalars=True)
+@pointwise(SAME, accepts="bool int", scalars=True)
 def bitwise_left_shift(input, other):
     """Return ``input * 2 ** other`` by shifting bits.
 
@@ -304,7 +310,7 @@ def bitwise_left_shift(input, other):
     return _shift(np.left_shift, input, other, "bitwise_left_shift")
 
 
-@pointwise(SAME, accepts="int", scalars=True)
+@pointwise(SAME, accepts="bool int", scalars=True)
 def bitwise_right_shift(input, other):
     """Return ``floor(input / 2 ** other)`` by shifting bits.
 

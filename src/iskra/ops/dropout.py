@@ -15,7 +15,7 @@ from iskra.core.generator import default_generator
 from iskra.dispatch import composite, operator
 from iskra.ops.sampling import FLOATS, REALS, has_data, supported
 from iskra.runtime import random as streams
-from iskra.tensor import wrap
+from iskra.tensor import Tensor, wrap
 
 F = "nn.functional"
 # What SELU tends to for very negative inputs: alpha_dropout sets elements to minus this.
@@ -60,6 +60,10 @@ def _scaled(value, dtype):
 
 def _drop(input, p, training, inplace, shape=None):
     """Set elements to zero with probability `p` and scale the others by ``1 / (1 - p)``."""
+    if not isinstance(input, Tensor):
+        raise TypeError(
+            f"dropout(): argument 'input' must be Tensor, not {type(input).__name__}"
+        )
     if p == 0 or not training or not input.numel() or not has_data(input._array):
         return input
     dtype = input._dtype

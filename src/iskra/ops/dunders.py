@@ -4,6 +4,7 @@ from numbers import Number
 
 import numpy as np
 
+from iskra.core.dtypes import INTEGER
 from iskra.ops import arithmetic as a
 from iskra.ops import comparison as c
 from iskra.ops import mathematics as m
@@ -34,7 +35,10 @@ def _not_ours(other, error):
 def _with_array(compare, tensor, other, error):
     """Compare with an ndarray as with a tensor."""
     if isinstance(other, np.ndarray):
-        return compare(tensor, finish(*shared_array(other, warn=False)))
+        try:
+            return compare(tensor, finish(*shared_array(other, warn=False)))
+        except TypeError:  # an array of text, say
+            return NotImplemented
     return _not_ours(other, error)
 
 
@@ -245,6 +249,10 @@ class _Dunders:
         return m.abs(self)
 
     def __invert__(self):
+        if self._dtype.category > INTEGER:
+            raise TypeError(
+                "~ (operator.invert) is only implemented on integer and Boolean-type tensors"
+            )
         return c.bitwise_not(self)
 
 

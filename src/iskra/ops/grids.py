@@ -13,6 +13,7 @@ from iskra.core.size import format_shape
 from iskra.dispatch import composite, creation, operator
 from iskra.ops.creation import empty, ones
 from iskra.ops.joining import cat, stack
+from iskra.ops.slicing import as_int
 from iskra.tensor import wrap
 from iskra.tensor.factory import dtype_of, finish
 
@@ -210,6 +211,9 @@ def vander(x, N=None, increasing=False):
 
 
 def _triangle(name, row, col, offset, dtype, device, select):
+    row, col, offset = (
+        as_int(v, name, what) for v, what in ((row, "row"), (col, "col"), (offset, "offset"))
+    )
     for what, size in (("row", row), ("col", col)):
         if size < 0:
             raise RuntimeError(f"{name}: {what} must be non-negative, got {size}")

@@ -16,6 +16,7 @@ from iskra.ops.adaptive_pool import (
     adaptive_avg_pool3d,
     apply_matrices,
 )
+from iskra.ops.slicing import as_int
 
 INTERNAL = dict(method=False, function=False, out=False, computes=True)
 FUNCTIONAL = dict(namespace="nn.functional", method=False)
@@ -183,7 +184,7 @@ def _output(input, size, scale_factor, recompute):
             "(o1, o2, ...,oK) format."
         )
     if size is not None:
-        return tuple(int(v) for v in values), (None,) * rank
+        return tuple(as_int(v, "interpolate", "size") for v in values), (None,) * rank
     sizes = tuple(math.floor(n * v) for n, v in zip(input.shape[2:], values, strict=True))
     return sizes, (None,) * rank if recompute else tuple(float(v) for v in values)
 

@@ -298,6 +298,8 @@ def _check_batch_norm(input, running_mean, running_var, weight, bias, training):
     for name, value in named.items():
         if value is not None and value.numel() != channels:
             raise RuntimeError(f"{name} should contain {channels} elements not {value.numel()}")
+    if (running_mean is None) is not (running_var is None):
+        raise ValueError("running_mean and running_var must either both be None or neither be None")
     if not training and (running_mean is None or running_var is None):
         raise RuntimeError(
             "batch_norm: Expected running_mean and running_var to be defined when training=False"

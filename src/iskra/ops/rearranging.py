@@ -10,8 +10,8 @@ import numpy as np
 
 from iskra.core.size import format_shape, wrap_dim, wrap_dims
 from iskra.dispatch import composite, operator
+from iskra.ops.slicing import as_int, diagonal_of
 from iskra.ops.slicing import diagonal as diagonal_view
-from iskra.ops.slicing import diagonal_of
 from iskra.tensor import Tensor
 
 _ALL = slice(None)
@@ -131,7 +131,7 @@ def repeat_each(input, repeats, dim=None):
     if isinstance(repeats, np.ndarray):
         _check_repeats(repeats, input.size if dim is None else input.shape[dim])
         repeats = repeats.reshape(-1)
-    elif repeats < 0:
+    elif as_int(repeats, "repeat_interleave", "repeats") < 0:
         raise RuntimeError("Repeats must be non-negative")
     return np.repeat(input, repeats, dim)
 
@@ -182,6 +182,7 @@ def roll(input, shifts, dims=()):
     tensor([3, 1, 2])
     """
     shifts = tuple(shifts) if isinstance(shifts, (tuple, list)) else (shifts,)
+    shifts = tuple(as_int(s, "roll", "shifts") for s in shifts)
     dims = tuple(dims) if isinstance(dims, (tuple, list)) else (dims,)
     if not shifts:
         raise RuntimeError("`shifts` required")
@@ -254,6 +255,7 @@ def rot90(input, k=1, dims=(0, 1)):
     tensor([[2, 4],
             [1, 3]])
     """
+    k = as_int(k, "rot90", "k")
     if len(dims) != 2:
         raise RuntimeError(f"expected total rotation dims == 2, but got dims = {len(dims)}")
     if input.ndim < 2:
@@ -299,6 +301,7 @@ def tril(input, diagonal=0):
             [3, 4]])
     """
     _check_matrix("tril", input)
+    diagonal = as_int(diagonal, "tril", "diagonal")
     return np.where(_triangle(input.shape[-2:], diagonal), input, input.dtype.type(0))
 
 
@@ -317,6 +320,7 @@ def triu(input, diagonal=0):
             [0, 4]])
     """
     _check_matrix("triu", input)
+    diagonal = as_int(diagonal, "triu", "diagonal")
     return np.where(_triangle(input.shape[-2:], diagonal - 1), input.dtype.type(0), input)
 
 

@@ -11,7 +11,7 @@ from iskra.dispatch import composite, reduction
 from iskra.ops.arithmetic import complex_logaddexp, conj_of
 from iskra.ops.comparison import where
 from iskra.ops.joining import cat
-from iskra.ops.slicing import narrow
+from iskra.ops.slicing import as_int, narrow
 from iskra.tensor import Tensor
 
 _SAMPLES = lambda make: [
@@ -176,6 +176,7 @@ def diff(input, n=1, dim=-1, prepend=None, append=None):
     """
     if not input.dim():
         raise RuntimeError("diff expects input to be at least one-dimensional")
+    n = as_int(n, "diff", "n")
     if n < 0:
         raise RuntimeError(f"diff expects n to be non-negative, got {n}")
     parts = [p for p in (prepend, input, append) if p is not None]
@@ -192,17 +193,23 @@ def diff(input, n=1, dim=-1, prepend=None, append=None):
 def _slabs(y, x, dx, dim):
     """The areas under each segment."""
     size = y.shape[dim]
+    if y.dtype.category == 0 or x is not None and x.dtype.category == 0:
+        raise RuntimeError("trapezoid: received a bool input for `x` or `y`")
     if not size:
         return narrow(y, dim, 0, 0)
     middle = narrow(y, dim, 1, size - 1) + narrow(y, dim, 0, size - 1)
     if x is None:
         return middle * (dx / 2.0)
-    if x.dim() == 1 and y.dim() > 1:
-        shape = [1] * y.dim()
-        shape[dim] = -1
-        x = x.reshape(shape)
-        return middle * diff(x, dim=dim) / 2.0
-    return middle * diff(x, dim=dim if x.dim() == y.dim() else -1) / 2.0
+    if x.dim() == 1:
+        if x.shape[0] != size:
+            raise RuntimeError(
+                f"trapezoid: there are {x.shape[0]} places `x` for {size} elements along "
+                f"dimension {dim}"
+            )
+        x = x.reshape([size if d == dim else 1 for d in range(y.dim())])
+    elif x.dim() < y.dim():
+        x = x.reshape((1,) * (y.dim() - x.dim()) + tuple(x.shape))
+    return middle * diff(x, dim=dim) / 2.0
 
 
 @composite(method=False)

@@ -71,7 +71,9 @@ def check_scatter(input, dim, index, src):
 
 def used(src, index):
     """The corner of `src` that `index` covers."""
-    return src[tuple(slice(0, n) for n in index.shape)] if src.ndim == index.ndim else src
+    if src.ndim == index.ndim:
+        return src[tuple(slice(0, n) for n in index.shape)]
+    return src.reshape(-1)[: index.size].reshape(index.shape)  # one of them has no dimension
 
 
 def _node_of_scatter(src):

@@ -389,8 +389,7 @@ def tensor_split(input, indices_or_sections=None, dim=0, *, indices=None, sectio
         raise RuntimeError(
             "tensor_split expected at least a 1-dimensional tensor, but got a tensor with 0 dims"
         )
-    cuts = next(v for v in (indices_or_sections, indices, sections) if v is not None)
-    cuts = _plain_cuts(cuts)
+    cuts = _plain_cuts(_only_cuts("tensor_split", indices_or_sections, indices, sections))
     dim = wrap_dim(dim, input.dim())
     size = input._array.shape[dim]
     if not isinstance(cuts, (list, tuple)):
@@ -401,6 +400,14 @@ def tensor_split(input, indices_or_sections=None, dim=0, *, indices=None, sectio
         cuts = [least * i + min(i, larger) for i in range(1, cuts)]
     starts, stops = (0, *cuts), (*cuts, size)
     return tuple(slice_view(input, dim, a, b) for a, b in zip(starts, stops, strict=True))
+
+
+def _only_cuts(name, *given):
+    """Which of the arguments that may say where to cut was given."""
+    cuts = next((v for v in given if v is not None), None)
+    if cuts is None:
+        raise TypeError(f"{name}(): one of indices and sections must be given")
+    return cuts
 
 
 def _plain_cuts(cuts):
@@ -443,7 +450,7 @@ def hsplit(input, indices_or_sections=None, *, indices=None, sections=None):
     >>> torch.hsplit(torch.tensor([1, 2, 3, 4]), 2)
     (tensor([1, 2]), tensor([3, 4]))
     """
-    cuts = next(v for v in (indices_or_sections, indices, sections) if v is not None)
+    cuts = _only_cuts("hsplit", indices_or_sections, indices, sections)
     return _split_along("torch.hsplit", input, cuts, 0 if input.dim() == 1 else 1, 1)
 
 
@@ -455,7 +462,7 @@ def vsplit(input, indices_or_sections=None, *, indices=None, sections=None):
     >>> torch.vsplit(torch.tensor([[1], [2]]), 2)
     (tensor([[1]]), tensor([[2]]))
     """
-    cuts = next(v for v in (indices_or_sections, indices, sections) if v is not None)
+    cuts = _only_cuts("vsplit", indices_or_sections, indices, sections)
     return _split_along("torch.vsplit", input, cuts, 0, 2)
 
 
@@ -467,7 +474,7 @@ def dsplit(input, indices_or_sections=None, *, indices=None, sections=None):
     >>> torch.dsplit(torch.tensor([[[1, 2]]]), 2)
     (tensor([[[1]]]), tensor([[[2]]]))
     """
-    cuts = next(v for v in (indices_or_sections, indices, sections) if v is not None)
+    cuts = _only_cuts("dsplit", indices_or_sections, indices, sections)
     return _split_along("torch.dsplit", input, cuts, 2, 3)
 
 

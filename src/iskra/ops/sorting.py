@@ -115,7 +115,7 @@ def topk(input, k, dim=-1, largest=True, sorted=True):
         raise RuntimeError(f"topk: selected index k out of range: k={k} for a dimension of {size}")
     if not input.ndim:
         shape = () if k else (0,)
-        return np.copy(input).reshape(shape), np.zeros(shape, np.int64)
+        return np.copy(input).reshape(-1)[:1 if k else 0].reshape(shape), np.zeros(shape, np.int64)
     chosen = _largest(input, k, dim, largest)
     return np.take_along_axis(input, chosen, dim), chosen.astype(np.int64, copy=False)
 
@@ -385,6 +385,10 @@ def _search(sequence, values, side):
 
 def _value_among(sequence, value):
     """The number as a tensor of the sequence's dtype, unless it would lose its fraction."""
+    if isinstance(value, (list, tuple, str)) or value is None:
+        raise TypeError(
+            f"searchsorted(): argument 'input' must be Tensor or Number, not {type(value).__name__}"
+        )
     kind = sequence.dtype if sequence.is_floating_point() or isinstance(value, int) else None
     return sequence.new_tensor(value, dtype=kind or float64)
 
@@ -426,6 +430,12 @@ def searchsorted(
             f"{format_shape(input.shape)}"
         )
     if sorter is not None:
+        if sorter.shape != sorted_sequence.shape:
+            raise RuntimeError(
+                "searchsorted(): boundary and sorter must have the same size, but got boundary "
+                f"tensor {format_shape(sorted_sequence.shape)} and sorter tensor "
+                f"{format_shape(sorter.shape)}"
+            )
         sorted_sequence = sorted_sequence.gather(-1, sorter)
     where_to = "right" if right or side == "right" else "left"
     found = _search(sorted_sequence._array, input._array, where_to)
@@ -459,8 +469,13 @@ def isin(elements, test_elements, *, assume_unique=False, invert=False):
     tensor([False,  True, False])
     """
     both = (elements, test_elements)
-    if not any(isinstance(t, Tensor) for t in both):
-        raise TypeError("isin(): one of elements and test_elements must be a Tensor")
+    if not any(isinstance(t, Tensor) for t in both) or any(
+        isinstance(t, (list, tuple, str)) or t is None for t in both
+    ):
+        raise TypeError(
+            "isin(): elements and test_elements must be a Tensor and a Tensor or Number, got "
+            + " and ".join(type(t).__name__ for t in both)
+        )
     arrays = [t._array if isinstance(t, Tensor) else np.asarray(t) for t in both]
     return wrap(np.asarray(np.isin(*arrays, invert=invert)))
 
@@ -474,6 +489,18 @@ def _unique_parts(values, first, inverse, counts, return_inverse, return_counts,
     return parts[0] if len(parts) == 1 else tuple(parts)
 
 
+def _check_sizes(name, input, dim):
+    """Slices without elements cannot be told apart."""
+    if dim is None:
+        return
+    dim = wrap_dim(dim, input.dim())
+    if any(not n for d, n in enumerate(input._array.shape) if d != dim):
+        raise RuntimeError(
+            f"{name}: There are 0 sized dimensions, and they aren't selected, so unique cannot be "
+            f"applied to shape {format_shape(input.shape)} along dimension {dim}"
+        )
+
+
 @composite()
 def unique(input, sorted=True, return_inverse=False, return_counts=False, dim=None):
     """Return the distinct elements (or slices along `dim`) in order; also inverses and counts.
@@ -484,6 +511,7 @@ def unique(input, sorted=True, return_inverse=False, return_counts=False, dim=No
     >>> torch.unique(torch.tensor([3, 1, 3]), return_counts=True)
     (tensor([1, 3]), tensor([1, 2]))
     """
+    _check_sizes("unique", input, dim)
     found = np.unique(
         input._array, return_index=True, return_inverse=True, return_counts=True, axis=dim,
         equal_nan=False,
@@ -500,6 +528,7 @@ def unique_consecutive(input, return_inverse=False, return_counts=False, dim=Non
     >>> torch.unique_consecutive(torch.tensor([1, 1, 2, 1]))
     tensor([1, 2, 1])
     """
+    _check_sizes("unique_consecutive", input, dim)
     array = input._array.reshape(-1) if dim is None else np.moveaxis(input._array, dim, 0)
     if len(array):
         rows = array.reshape(len(array), -1)

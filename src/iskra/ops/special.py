@@ -12,6 +12,7 @@ from iskra.dispatch import FLOAT, SAME, composite, pointwise
 from iskra.ops.arithmetic import conj_of
 from iskra.ops.comparison import where
 from iskra.ops.mathematics import exp, log, log1p, sigmoid
+from iskra.ops.slicing import as_int
 from iskra.tensor import Tensor
 
 _TWO_OVER_ROOT_PI = 2 / math.sqrt(math.pi)
@@ -308,6 +309,7 @@ def polygamma(n, input):
     >>> torch.polygamma(1, torch.tensor([1.0]))
     tensor([1.6449])
     """
+    n = as_int(n, "polygamma", "n")
     if n < 0:
         raise RuntimeError("polygamma(n, x) does not support negative n.")
     return scipy_function("polygamma")(n, input).astype(input.dtype)

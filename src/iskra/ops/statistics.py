@@ -13,6 +13,7 @@ from iskra.dispatch import composite, operator, reduction
 from iskra.dispatch.execute import return_type
 from iskra.ops.arithmetic import maximum
 from iskra.ops.grids import complex
+from iskra.ops.slicing import as_int
 from iskra.tensor import Tensor, wrap
 
 
@@ -288,6 +289,7 @@ def cov(input, *, correction=1, fweights=None, aweights=None):
             [-1.,  1.]])
     """
     _check_observations("cov", input)
+    correction = as_int(correction, "cov", "correction")
     x = input.reshape(1, -1) if input.ndim < 2 else input
     count = x.shape[1]
     weights = _weights_of(fweights, aweights, count)
