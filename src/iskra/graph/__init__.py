@@ -10,6 +10,8 @@ import importlib
 LARGE = 4096
 
 _PLACES = {"run": "tier", "sweep_arrays": "sweep"}
+# Told what the kernel tier does with each call that reaches it; see `iskra.graph.replay`.
+observers = []
 UNSERVED = object()  # the kernel tier's sign that the reference tier must do the work
 
 

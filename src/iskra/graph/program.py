@@ -5,25 +5,21 @@ shapes and strides: which kernel, its integer arguments, the shapes of results; 
 most of what a call costs. A *kernel* serves all launches whose memory layout has the same form.
 """
 
-import hashlib
-
 import numpy as np
 
-from iskra.codegen import lower
 from iskra.codegen.expr import mapped
 from iskra.codegen.extent import NotTraceable
-from iskra.codegen.nest import build
+from iskra.graph.compiled import Compiled
 from iskra.graph.fuse import partition, reductions
 from iskra.graph.layout import Plan, is_long
-from iskra.runtime import jit, memory
-from iskra.runtime.native import builtin
+from iskra.runtime import memory
 
 
 class Step:
     """One kernel of a launch, ready to be called."""
 
-    __slots__ = ("call", "reads", "shapes", "dtypes", "orders", "writes", "scalars", "integers",
-                 "tasks")
+    __slots__ = ("kernel", "call", "reads", "shapes", "dtypes", "orders", "writes", "scalars",
+                 "integers", "tasks")
 
     def run(self, values, scalars, into):
         """Make the results (or take `into` for the one), compute them, put them among the values.
@@ -87,7 +83,8 @@ class Program:
         if into is not None and _shape(nest.outputs[0], plan) != into.shape:
             raise NotTraceable("a result of another shape than the array that it is written to")
         step = Step()
-        step.call, arguments = self.kernel(nest, plan.layout)
+        step.kernel = self.kernel(nest, plan.layout)
+        step.call = step.kernel.call
         step.reads = [e.attr if e.op == "input" else e for e, _ in nest.leaves]
         step.scalars = [e.attr for e in nest.scalars]
         step.shapes = [shape for shape, _ in plan.outputs]
@@ -95,7 +92,7 @@ class Program:
                        for _, order in plan.outputs]
         step.dtypes = [o.placed.dtype for o in nest.outputs]
         step.writes = [o.expr for o in nest.outputs]
-        step.integers = plan.integers(arguments)
+        step.integers = plan.integers(step.kernel.arguments)
         step.tasks = plan.tasks()
         for number, output in enumerate(nest.outputs, len(nest.leaves)):
             by_axis = plan.strides[number]
@@ -103,16 +100,12 @@ class Program:
         return step
 
     def kernel(self, nest, layout):
-        """``(the function to call, its integer arguments)``."""
+        """The kernel of a nest for operands that lie in memory like this."""
         found = self.kernels.get((nest, layout))
         if found is None:
-            function, arguments = build(nest, layout, "kernel")
-            text = lower.text(function)
-            name = "kernel_" + hashlib.sha256(text.encode()).hexdigest()[:12]
-            address = jit.load(text).address("kernel")
             kinds = "a" * (len(nest.leaves) + len(nest.outputs)) + "".join(
                 "f" if e.dtype.kind == "f" else "i" for e in nest.scalars) + "tn"
-            found = self.kernels[nest, layout] = builtin(name, address, kinds), arguments
+            found = self.kernels[nest, layout] = Compiled(nest, layout, kinds)
         return found
 
     def run(self, arrays, scalars, launch, into=None):

@@ -7,15 +7,15 @@ the units of work are stretches of single arrays, listed with the table.
 
 import numpy as np
 
-from iskra.codegen import lower
 from iskra.codegen.expr import Expr, cast
 from iskra.codegen.extent import Extent
 from iskra.codegen.nest import SEGMENT, Kernel, Layout
 from iskra.codegen.placement import Nest
 from iskra.codegen.primitives import kind_of
+from iskra.graph import observers
+from iskra.graph.compiled import Compiled
 from iskra.graph.layout import MOST_TASKS
-from iskra.runtime import jit
-from iskra.runtime.native import available, builtin
+from iskra.runtime.native import available
 
 _KINDS = ("float32", "float64", "float16", "bfloat16")
 _sweeps = {}
@@ -49,8 +49,10 @@ class Sweep:
         inputs = [Expr.input(n, d, (extent,)) for n, d in enumerate(dtypes)]
         computes_in = np.dtype(np.float64 if np.dtype(np.float64) in dtypes else np.float32)
         scalars = iter(range(len(numbers)))
-        values = [cast(Expr.scalar(next(scalars)), computes_in) if _is_number(n) else n
-                  for n in numbers]
+        values = [
+            cast(Expr.scalar(next(scalars)), computes_in) if n.__class__ is float else n
+            for n in numbers
+        ]
         wide = [cast(x, computes_in) for x in inputs]
         results = formula(np, wide[0], wide[1:], *values)
         nest = Nest((extent,), ())
@@ -61,19 +63,15 @@ class Sweep:
                 self.writes.append(place)
         self.reads = [expr.attr for expr, _ in nest.leaves]
         self.scalars = [expr.attr for expr in nest.scalars]
-        function = _SweepKernel(nest, Layout(((0,),), frozenset()), "sweep").build()
         kinds = "l" * (len(self.reads) + len(self.writes)) + "f" * len(self.scalars) + "aiin"
-        self.call = builtin("sweep", jit.load(lower.text(function)).address("sweep"), kinds)
+        self.kernel = Compiled(nest, Layout(((0,),), frozenset()), kinds, _SweepKernel)
+        self.call = self.kernel.call
 
     def run(self, columns, numbers, listing, units, tasks):
         """Apply the formula; `columns`: a list of arrays for the gradient and each tensor."""
-        given = [n.item() for n in numbers if _is_number(n)]
+        given = [n for n in numbers if n.__class__ is float]
         self.call(*[columns[r] for r in self.reads], *[columns[w] for w in self.writes],
                   *[given[s] for s in self.scalars], listing, tasks, units, tasks)
-
-
-def _is_number(value):
-    return value.__class__ is np.ndarray
 
 
 def sweep_arrays(formula, columns, numbers):
@@ -82,17 +80,19 @@ def sweep_arrays(formula, columns, numbers):
     columns: lists of equal lengths, the gradients' arrays first, then those of each tensor that the
     formula rewrites; arrays at one place of the lists have one shape and lie in memory without gaps
     in the same order. formula: ``formula(np, gradient, tensors, *numbers)``, as in
-    `iskra.optim.update`. numbers: zero-dimensional arrays are given to the kernel at each call, all
-    else is part of it.
+    `iskra.optim.update`. numbers: floats are given to the kernel at each call, all else is part of
+    it.
     """
     dtypes = tuple([c[0].dtype for c in columns])
-    key = formula, dtypes, tuple([None if _is_number(n) else (n,) for n in numbers])
+    key = formula, dtypes, tuple([None if n.__class__ is float else n for n in numbers])
     found = _sweeps.get(key)
     if found is None:
         served = available() and all(d.name in _KINDS and kind_of(d) for d in dtypes)
         found = _sweeps[key] = Sweep(formula, dtypes, numbers) if served else False
     if not found:
         return False
+    for observer in observers:
+        observer.swept(formula, found, columns)
     found.run(columns, numbers, *_listing(tuple([a.size for a in columns[1]])))
     return True
 

@@ -11,7 +11,7 @@ import numpy as np
 from iskra.codegen.expr import Expr, cast
 from iskra.codegen.extent import Extent, NotTraceable
 from iskra.codegen.primitives import KINDS
-from iskra.graph import UNSERVED
+from iskra.graph import UNSERVED, observers
 from iskra.graph.program import Program
 from iskra.runtime.native import available
 
@@ -36,20 +36,29 @@ def run(op, arguments, computes_in=None, stores_as=None, into=None):
         if op.fixes_numbers:
             key += tuple([a.item() for a in arguments if isinstance(a, np.generic)])
         entry = op.launches.get(key)
-    except TypeError:  # a setting that has no hash
-        return UNSERVED
+    except TypeError:
+        return _refused(op, "a setting that has no hash")
     if entry is None:
         if len(op.launches) > _MOST_LAUNCHES:
             op.launches.clear()
         entry = op.launches[key] = _prepare(
             op, arguments, computes_in, stores_as, into)
-    if entry is UNSERVED:
-        return UNSERVED
     program, launch, form = entry
+    if program is None:
+        return _refused(op, launch)
     arrays, scalars = _operands(arguments)
     if into is not None and any(_clash(a, into) for a in arrays):
-        return UNSERVED
+        return _refused(op, "the result would overwrite elements yet to be read")
+    for observer in observers:
+        observer.launched(op, program, launch, arrays, scalars, into)
     return form(program.run(arrays, scalars, launch, into))
+
+
+def _refused(op, reason):
+    """`UNSERVED`, of which observers are told the reason."""
+    for observer in observers:
+        observer.refused(op, reason)
+    return UNSERVED
 
 
 def _clash(array, into):
@@ -84,17 +93,12 @@ def _operands(arguments):
 
 
 def _prepare(op, arguments, computes_in, stores_as, into):
-    """What `run` remembers of a combination, or `UNSERVED`."""
-    if not available():
-        return UNSERVED
-    arrays, _ = _operands(arguments)
-    if any(a.size == 0 or a.size >= 2**31 or a.dtype.name not in KINDS for a in arrays):
-        return UNSERVED
-    if any(not a.dtype.isnative or not a.flags.aligned for a in arrays):
-        return UNSERVED
-    if any(s % a.itemsize for a in arrays for s in a.strides):
-        return UNSERVED
+    """What `run` remembers of a combination: ``(program, launch, form of the result)``, or
+    ``(None, the reason why kernels do not serve it, None)``.
+    """
     try:
+        arrays, _ = _operands(arguments)
+        _check_arrays(arrays)
         sizes, symbol = {}, {}
         for array in arrays:
             for n in array.shape:
@@ -103,8 +107,22 @@ def _prepare(op, arguments, computes_in, stores_as, into):
                     symbol[n] = len(symbol)
         program, form = _program(op, arguments, symbol, computes_in, stores_as)
         return program, program.launch(arrays, sizes, into), form
-    except (NotTraceable, NotImplementedError):
-        return UNSERVED
+    except (NotTraceable, NotImplementedError) as error:
+        return None, str(error), None
+
+
+def _check_arrays(arrays):
+    """Raise NotTraceable for operands that no kernel reads."""
+    if not available():
+        raise NotTraceable("this Python's objects cannot be read by machine code")
+    for array in arrays:
+        if array.dtype.name not in KINDS:
+            raise NotTraceable(f"an operand of dtype {array.dtype.name}")
+        if array.size == 0 or array.size >= 2**31:
+            raise NotTraceable(f"an operand of {array.size} elements")
+        if not array.dtype.isnative or not array.flags.aligned or any(
+                s % array.itemsize for s in array.strides):
+            raise NotTraceable("an operand that is not aligned to its elements")
 
 
 def _program(op, arguments, symbol, computes_in, stores_as):
@@ -124,7 +142,7 @@ def _program(op, arguments, symbol, computes_in, stores_as):
             found = NotTraceable(str(error))
         op.programs[key] = found
     if isinstance(found, NotTraceable):
-        raise found
+        raise NotTraceable(str(found))  # a raised one would keep the arguments in its traceback
     return found
 
 

@@ -1,0 +1,34 @@
+"""A kernel as machine code, with what its text can be written from again."""
+
+import hashlib
+
+from iskra.codegen import lower
+from iskra.codegen.nest import Kernel
+from iskra.runtime import jit
+from iskra.runtime.native import builtin
+
+_NAME = "kernel"
+
+
+class Compiled:
+    """The kernel of a nest for one memory layout.
+
+    `call` runs it, on operands of these `kinds` (see `iskra.runtime.native.builtin`); `arguments`
+    lists its integer arguments. Its texts are not kept: they follow from nest and layout.
+    """
+
+    __slots__ = ("nest", "layout", "writer", "arguments", "call")
+
+    def __init__(self, nest, layout, kinds, writer=Kernel):
+        self.nest = nest
+        self.layout = layout
+        self.writer = writer  # the class that writes the loops
+        kernel = writer(nest, layout, _NAME)
+        text = lower.text(kernel.build())
+        self.arguments = kernel.arguments
+        name = f"kernel_{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+        self.call = builtin(name, jit.load(text).address(_NAME), kinds)
+
+    def function(self):
+        """The kernel in the loop IR, written anew."""
+        return self.writer(self.nest, self.layout, _NAME).build()
