@@ -160,6 +160,16 @@ def test_iota(kind, lanes):
     assert result.tolist() == list(range(lanes))
 
 
+@pytest.mark.parametrize("lanes", [1, 3, 16])
+def test_any_lane(lanes):
+    f = Function("any_lane")
+    f.store(f.load(f.slot(0, "ptr"), 0, Type("i1", lanes)).any(), f.slot(1, "ptr"), 0)
+    (run,) = machine(f)
+    for mask in (np.zeros(lanes, bool), *np.eye(lanes, dtype=bool), np.ones(lanes, bool)):
+        _, found = compare(f, [mask, np.zeros(1, bool)], run=run)
+        assert found[0] == mask.any()
+
+
 @pytest.mark.parametrize("lanes", [1, 5, 16])
 def test_lanes_below_any_count(lanes):
     f = Function("below")

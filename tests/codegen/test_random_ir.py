@@ -78,7 +78,9 @@ class Program:
         self.values, self.variables = outer
 
     def branch(self, depth):
-        condition = self.operand("i1").lane(self.draw(st.integers(0, self.lanes - 1)))
+        lane = self.draw(st.integers(-1, self.lanes - 1))
+        mask = self.operand("i1")
+        condition = mask.any() if lane < 0 else mask.lane(lane)
         if not self.variables:
             self.set_variable()
         with self.f.when(condition):

@@ -82,6 +82,8 @@ def emits(op, type, *names, attr=None):
     (emits("shuffle", F4, "x", attr=(0, 1)), "the result is f32x4, not f32x2"),
     (emits("shuffle", F4, "x", "i", attr=(0, 1, 2, 3)), "operands are f32x4 and i32x4"),
     (emits("shuffle", F4, "x", "x", "x", attr=(0, 1, 2, 3)), "one or two operands"),
+    (emits("any", Type("i1"), "i"), "takes i1 not i32"),
+    (emits("any", M4, "m"), "the result is i1x4, not i1"),
     (emits("iota", M4), "not i1"),
     (emits("iota", Type("f16")), "no arithmetic on f16"),
     (emits("lanes_below", M4, "k"), "the count is i32, not i64"),

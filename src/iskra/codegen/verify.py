@@ -12,7 +12,7 @@ from iskra.codegen.ir import INT, NARROW, POINTER, SIZES, Type, Value
 
 SLOTS = 96  # as many arguments fit onto the stack of a call
 LANES = 64
-SCRATCH = 1 << 16  # bytes: it lies on the stack of a worker thread
+SCRATCH = 1 << 18  # bytes: it lies on the stack of a worker thread
 
 _INTEGERS = frozenset({"i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64"})
 _FLOATS = frozenset({"f32", "f64"})
