@@ -10,7 +10,15 @@ import inspect
 from iskra.dispatch.door import complete, perform
 from iskra.dispatch.execute import RUNNERS, run_general
 from iskra.dispatch.operator import NONE, SAME, Operator, body_operands, register
-from iskra.dispatch.shortcuts import binary, composed, general, unary, unary_with_settings, viewing
+from iskra.dispatch.shortcuts import (
+    binary,
+    composed,
+    general,
+    reducing,
+    unary,
+    unary_with_settings,
+    viewing,
+)
 from iskra.dispatch.variants import make_inplace, write_out, write_result
 
 
@@ -114,7 +122,9 @@ def _template(op):
         return complete
     if op.kind == "composite":
         return composed
-    return complete if "inplace" in code.co_varnames else general
+    if "inplace" in code.co_varnames:
+        return complete
+    return reducing if op.kind == "reduction" else general
 
 
 def _pointwise_template(op, code):

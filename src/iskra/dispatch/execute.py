@@ -8,7 +8,7 @@ import numpy as np
 
 from iskra import graph
 from iskra.core.dtypes import FLOATING, dtype, of_numpy
-from iskra.core.local import local
+from iskra.core.local import active, local
 from iskra.core.naming import prefix
 from iskra.core.promotion import many, to_float
 from iskra.core.size import broadcast, format_shape, wrap_dim, wrap_dims
@@ -510,17 +510,21 @@ def as_view(source, array):
         array = np.asarray(array)
     view = _new(Tensor)
     view._array = array
-    view._dtype = source._dtype if array.dtype is held.dtype else of_numpy(array.dtype)
-    storage = view._storage = storage_of(source)
+    dtype = source._dtype if array.dtype is held.dtype else of_numpy(array.dtype)
+    view._dtype = dtype
+    storage = source._storage
+    if storage is None:
+        storage = storage_of(source)
+    view._storage = storage
     base = source._base
     view._base = source if base is None else base
     view._view_version = storage.version
-    if view._dtype.category >= FLOATING:
+    if dtype.category >= FLOATING:
         # The base may join a graph later, through a write; then its views have joined too.
         view._requires_grad = PERHAPS
-        if not local.grad_enabled:
+        if active.without_grad and not local.grad_enabled:
             view._view_kind = "no_grad"
-        elif source._view_kind is not None:
+        elif base is not None and source._view_kind is not None:
             view._view_kind = source._view_kind
     return view
 

@@ -298,6 +298,35 @@ def general(op):
     return function
 
 
+def reducing(op):
+    """The function of a reduction: shorter than `general` where everything is reduced."""
+    body, taken = op.body, op.taken
+    partly = general(op)
+
+    def function(*args, **kwargs):
+        if len(args) != 1 or kwargs or active.intercepting:
+            return partly(*args, **kwargs)
+        input = args[0]
+        cls = input.__class__
+        if not (cls is Tensor or cls is Parameter) or input._array.size >= LARGE:
+            return partly(input)
+        kind = input._dtype
+        if not (taken[kind] if kind in taken else _takes(op, kind)):
+            return call(op, args, kwargs)
+        try:
+            result = quiet_run(body, input._array)
+        except Exception:
+            return call(op, args, kwargs)
+        result = _wrapped(op, result)
+        if result is None:
+            return call(op, args, kwargs)
+        if input._requires_grad and op.formulas:
+            record(op, args + op.signature.defaults[1:], result)
+        return result
+
+    return function
+
+
 def _from_kernels(op, arrays, kwargs):
     """The result of a call on large operands from the kernel tier; None where it has none."""
     bound = [*arrays, *op.signature.defaults[len(arrays):]]
@@ -318,15 +347,22 @@ def _are_settings(op, kwargs):
 def viewing(op):
     """The function of a view operator with one result."""
     body = op.body
-    variadic = op.variadic
     # Views without a gradient (detach) share the memory and stay outside any graph.
     make = outside if op.grad is None else as_view
+    # Where sizes may also be given one by one: where they begin.
+    sizes = None if op.variadic is None else body.__code__.co_varnames.index(op.variadic)
 
     def function(*args, **kwargs):
         if not kwargs and args and not active.intercepting:
             source = args[0]
-            if source.__class__ in PLAIN:
-                bound = args if variadic is None else pack(args, op.signature.variadic)
+            cls = source.__class__
+            if cls is Tensor or cls is Parameter:
+                bound = args
+                if sizes is not None:
+                    if sizes == 1 and len(args) > 1 and args[1].__class__ is int:
+                        bound = source, args[1:]
+                    else:
+                        bound = pack(args, sizes)
                 try:
                     array = body(source._array, *bound[1:])
                 except Exception:
@@ -334,7 +370,7 @@ def viewing(op):
                 if array.__class__ is ndarray:
                     view = make(source, array)
                     if source._requires_grad and make is as_view:
-                        record(op, bind(op, args, kwargs), view)
+                        record(op, bind(op, bound, kwargs), view)
                     return view
         return call(op, args, kwargs)
 

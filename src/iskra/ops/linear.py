@@ -19,8 +19,8 @@ from iskra.ops.matmul import (
     product,
     refuse_m1_m2,
     same_dtype,
-    sum_rows,
 )
+from iskra.ops.summing import sum_rows
 
 
 def _node_of_linear(input, bias):

@@ -59,23 +59,6 @@ def _integer_product(a, b):
     return np.matmul(a, b)
 
 
-# Up to this many elements BLAS does not use threads, whose number must not show in the bits.
-_ONE_THREAD = 4096
-_ones = {}  # (length, dtype) -> vector
-
-
-def sum_rows(matrix):
-    """The sum of a matrix's rows. Small ones are multiplied by ones: NumPy's way to add costs more.
-    """
-    if matrix.size > _ONE_THREAD or matrix.dtype.kind != "f":
-        return np.add.reduce(matrix, axis=0)
-    key = matrix.shape[0], matrix.dtype
-    ones = _ones.get(key)
-    if ones is None:
-        ones = _ones[key] = np.ones(*key)
-    return np.dot(ones, matrix)
-
-
 def adjoint(array):
     """Matrices transposed, and conjugated where they are complex."""
     array = array.swapaxes(-1, -2)

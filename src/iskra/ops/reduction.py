@@ -8,10 +8,11 @@ import math
 import numpy as np
 
 from iskra.core.size import as_count, wrap_dim
-from iskra.dispatch import FLOAT, composite, reduction
+from iskra.dispatch import FLOAT, calling, composite, operator, reduction
 from iskra.ops.arithmetic import conj_of
 from iskra.ops.comparison import where
 from iskra.ops.joining import cat
+from iskra.ops.summing import SMALL, total
 
 
 def dims_of(dim, rank):
@@ -41,11 +42,30 @@ def sum_type(own, asked):
     return np.int64 if asked is None else own
 
 
+def _spread(array, shape, dim, keepdim):
+    """`array`, the result of a reduction, repeated to the shape of what was reduced."""
+    if not keepdim and shape and dim is not None:
+        dims = dims_of(dim, len(shape))
+        array = array.reshape([1 if d in dims else s for d, s in enumerate(shape)])
+    if math.prod(shape) > SMALL:
+        return np.broadcast_to(array, shape)
+    result = np.empty(shape, array.dtype)
+    result[...] = array
+    return result
+
+
+@operator(
+    method=False, function=False, out=False,
+    grad=lambda g, dim, keepdim: g.sum() if dim is None else g.sum(dim, keepdim),
+)
+def sum_backward(grad, shape, dim, keepdim):
+    """The gradient of `sum`."""
+    return _spread(grad, shape, dim, keepdim)
+
+
 @reduction(
     node=lambda dim: "SumBackward0" if dim is None else "SumBackward1",
-    grad=lambda g, input_shape, dim, keepdim: restore_dims(g, input_shape, dim, keepdim).expand(
-        input_shape
-    ),
+    grad=calling(sum_backward, "g input_shape dim keepdim"),
 )
 def sum(input, dim=None, keepdim=False, *, dtype=None):
     """Return the sum of all elements, or along `dim` (an int or a tuple of ints).
@@ -57,17 +77,28 @@ def sum(input, dim=None, keepdim=False, *, dtype=None):
     >>> torch.sum(torch.tensor([[1, 2], [3, 4]]), dim=0)
     tensor([4, 6])
     """
-    wide = sum_type(input.dtype, dtype)
+    kind = input.dtype.kind
+    if dim is None and not keepdim and kind == "f":
+        return total(input)
+    wide = sum_type(input.dtype, dtype) if kind in "iub" else None
     return np.add.reduce(input, axis=dim, keepdims=keepdim, dtype=wide)
 
 
-def _mean_gradient(g, input_shape, dim, keepdim):
-    count = reduced_count(input_shape, dim)
-    return restore_dims(g / count, input_shape, dim, keepdim).expand(input_shape)
+@operator(
+    method=False, function=False, out=False, computes=True,
+    grad=lambda g, shape, dim, keepdim: (
+        g.sum() if dim is None else g.sum(dim, keepdim)
+    ) / reduced_count(shape, dim),
+)
+def mean_backward(grad, shape, dim, keepdim):
+    """The gradient of `mean`."""
+    share = np.divide(grad, np.array(reduced_count(shape, dim), grad.dtype))
+    return _spread(share, shape, dim, keepdim)
 
 
 @reduction(
-    node=lambda dim: "MeanBackward0" if dim is None else "MeanBackward1", grad=_mean_gradient,
+    node=lambda dim: "MeanBackward0" if dim is None else "MeanBackward1",
+    grad=calling(mean_backward, "g input_shape dim keepdim"),
 )
 def mean(input, dim=None, keepdim=False, *, dtype=None):
     """Return the mean of all elements, or along `dim`. The mean of nothing is NaN.
@@ -85,8 +116,10 @@ def mean(input, dim=None, keepdim=False, *, dtype=None):
             f"complex dtype. Got: {input.dtype}; convert with .float() or pass dtype="
         )
     count = reduced_count(input.shape, dim)
-    total = np.add.reduce(input, axis=dim, keepdims=keepdim)
-    return np.divide(total, as_count(count, input.dtype))
+    if dim is None and not keepdim and input.dtype.kind == "f":
+        return np.divide(total(input), as_count(count, input.dtype))
+    sums = np.add.reduce(input, axis=dim, keepdims=keepdim)
+    return np.divide(sums, as_count(count, input.dtype))
 
 
 def _nonzero_product(input, dim):
@@ -324,7 +357,7 @@ def _pair_gradient(spread_gradient):
         if g[0] is not None:
             parts.append(spread_gradient(g[0], input, result[0], dim, correction, keepdim))
         if g[1] is not None:
-            parts.append(_mean_gradient(g[1], input.shape, dim, keepdim))
+            parts.append(mean_backward(g[1], input.shape, dim, keepdim))
         return parts[0] if len(parts) == 1 else parts[0] + parts[1]
 
     return gradient

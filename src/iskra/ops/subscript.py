@@ -192,19 +192,25 @@ def _plain_entries(tensor, index):
     return entries
 
 
+def _steps_forward(item):
+    return item.step.__class__ is int and item.step > 0
+
+
 def _place_of(index):
     """The place that a plain basic index names; None where parsing is needed."""
     cls = index.__class__
     if cls is int:
         return index, ...
     if cls is slice:
-        return (index, ...) if index.step is None else None
+        return (index, ...) if index.step is None or _steps_forward(index) else None
     if cls is not tuple:
         return (index, ...) if index is None else (index,) if index is ... else None
     whole = False
     for item in index:
         cls = item.__class__
-        if cls is int or item is None or cls is slice and item.step is None:
+        if cls is int or item is None:
+            continue
+        if cls is slice and (item.step is None or _steps_forward(item)):
             continue
         if item is not ... or whole:
             return None
