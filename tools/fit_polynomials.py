@@ -152,11 +152,23 @@ HALF = LN2 / 2 * mpf("1.001")
 # 1 + x between 2/3 and 4/3.
 LOG_LOW, LOG_HIGH = -mpf(1) / 3 * mpf("1.0001"), mpf(1) / 3 * mpf("1.0001")
 TINY = mpf("1e-30")
+# (pi / 4)^2, and a little more for quotients that were rounded.
+QUARTER_SQUARED = (mp.pi / 4 * mpf("1.02")) ** 2
 
 
 def normal_tail(t):
     """The chance that a standard normal variable is above t."""
     return mp.erfc(t * ROOT_HALF) / 2
+
+
+def scaled_erfc(x):
+    """exp(x^2) erfc(x)."""
+    return mp.erfc(x) * mp.exp(x * x)
+
+
+def from_quotient(q):
+    """x, given (x - 3) / (x + 3)."""
+    return 3 * (1 + q) / (1 - q)
 
 
 def log_fit(name, formula, unit, degrees):
@@ -187,6 +199,22 @@ FITS = [
     Fit("ERF_TAIL", "log2(erfc(x)), 1 <= x", lambda x: mp.log(mp.erfc(x), 2),
         lambda x: mp.erfc(x) / mp.erf(x) * LN2, 1, {"f32": 4, "f64": 6},
         {"f32": 6, "f64": 20}),
+    Fit("ERFC", "exp(x^2) erfc(x) (x + 3) by (x - 3) / (x + 3), x >= 0",
+        lambda q: scaled_erfc(from_quotient(q)) * (from_quotient(q) + 3),
+        lambda q: 1 / (scaled_erfc(from_quotient(q)) * (from_quotient(q) + 3)), -1,
+        {"f32": mpf("7.5") / mpf("13.5"), "f64": mpf("24.5") / mpf("30.5")},
+        {"f32": 9, "f64": 22}),
+    Fit("ATANH", "(atanh(x) / x - 1 - x^2 / 3) / x^4 by x^2, |x| <= (2^(1/2) - 1) / (2^(1/2) + 1)",
+        of_square(lambda x: (mp.atanh(x) / x - 1 - x**2 / 3) / x**4),
+        of_square(lambda x: x**5 / mp.atanh(x)), mpf("1e-12"), mpf("0.02945"),
+        {"f32": 2, "f64": 7}),
+    Fit("SIN", "(sin(x) - x) / x^3 by x^2, |x| <= pi/4",
+        of_square(lambda x: (mp.sin(x) - x) / x**3), of_square(lambda x: x**3 / mp.sin(x)),
+        TINY, QUARTER_SQUARED, {"f32": 3, "f64": 6}),
+    Fit("COS", "(cos(x) - 1 + x^2 / 2) / x^4 by x^2, |x| <= pi/4",
+        of_square(lambda x: (mp.cos(x) - 1 + x**2 / 2) / x**4),
+        of_square(lambda x: x**4 / mp.cos(x)), mpf("1e-12"), QUARTER_SQUARED,
+        {"f32": 2, "f64": 5}),
     Fit("NORMAL_TAIL", "log2(the chance that a standard normal variable is above x), 0 <= x",
         lambda x: mp.log(normal_tail(x), 2), lambda x: mp.sqrt(normal_tail(x)), 0,
         {"f32": mpf("13.25"), "f64": 39}, {"f32": 10}),

@@ -1,4 +1,4 @@
-"""Exponentials and what one exponential and one division make: sigmoid, tanh, ...
+"""Exponentials and hyperbolic functions.
 
 exp(x) = 2^n exp(r), with n the integer nearest to x / ln 2 and |r| <= ln(2) / 2, as in W. J. Cody
 and W. Waite, Software Manual for the Elementary Functions (1980). ln 2 is subtracted in two parts,
@@ -89,18 +89,6 @@ def expm1(x):
     half = power_of_two(bits, kind)
     result = fma(q, half, half - 0.5)
     return copysign(result + result, x)
-
-
-def sigmoid(x):
-    """1 / (1 + exp(-x)), also where that is subnormal."""
-    small = exp_of_negative(-abs(x))
-    return select(x < 0.0, small, 1.0) / (1.0 + small)
-
-
-def silu(x):
-    """x * sigmoid(x); NaN at minus infinity, as in PyTorch."""
-    small = exp_of_negative(-abs(x))
-    return select(x < 0.0, x * small, x) / (1.0 + small)
 
 
 TANH_SMALL = 0.9

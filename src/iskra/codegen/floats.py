@@ -21,6 +21,11 @@ class Format(NamedTuple):
     least: float  # the smallest normal number
 
     @property
+    def bits(self):
+        """Of one number."""
+        return 64 if self.integer == "i64" else 32
+
+    @property
     def magic(self):
         """Added to a number, it rounds it to an integer, which the sum's lowest bits show."""
         return 1.5 * 2.0**self.mantissa
@@ -61,6 +66,17 @@ def polynomial(x, coefficients):
     for coefficient in reversed(rest):
         result = fma(result, x, coefficient) if rest else result
     return result
+
+
+def wide_polynomial(x, coefficients):
+    """Estrin's scheme: fewer steps that wait for each other, for a multiplication or two more."""
+    terms, power = list(coefficients), x
+    while True:
+        pairs = [fma(power, odd, even) for even, odd in zip(terms[::2], terms[1::2])]
+        terms = pairs + terms[len(terms) & -2:]
+        if len(terms) == 1:
+            return terms[0]
+        power = power * power
 
 
 def at_least(x, low):

@@ -98,12 +98,16 @@ def log1p(x):
     The exponent i is that of 1 + x, rounded; then (1 + x) / 2^i - 1 = x / 2^i + (2^-i - 1) is
     nearly exact, as N. Juffa has shown.
     """
-    kind, form = x.type.kind, format_of(x)
-    shift = exponent_bits(x + 1.0)
-    part = from_bits(bits_of(x) - shift, kind)
-    # 4 / 2^i, which is a normal number for every i.
-    less = fma(from_bits(form.power(2) - shift, kind), 0.25, -1.0)
-    r = part + less
-    result = copysign(_combined(r, shift.to(kind), LOG, coefficients.LOG, part - (r - less)), x)
-    result = select(x < INF, result, x)
+    result = select(x < INF, copysign(bare_log1p(x), x), x)
     return select(x > -1.0, result, select(x.eq(-1.0), constant(x, -INF), NAN))
+
+
+def bare_log1p(x):
+    """As above, for finite x > -1; the sign of zero is lost."""
+    form = format_of(x)
+    shift = exponent_bits(x + 1.0)
+    part = from_bits(bits_of(x) - shift, x.type.kind)
+    # 4 / 2^i, which is a normal number for every i.
+    less = fma(from_bits(form.power(2) - shift, x.type.kind), 0.25, -1.0)
+    r = part + less
+    return _combined(r, shift.to(x.type.kind), LOG, coefficients.LOG, part - (r - less))

@@ -11,13 +11,17 @@ instructions which compute them: no branches, explicit `fma`, the same bits on e
 Type(kind='f32', lanes=16)
 """
 
-from iskra.codegen.exponentials import exp, exp2, expm1, sigmoid, silu, tanh
+from iskra.codegen.activations import gelu, gelu_tanh, mish, sigmoid, silu, softplus
+from iskra.codegen.exponentials import exp, exp2, expm1, tanh
 from iskra.codegen.logarithms import log, log1p, log2, log10
-from iskra.codegen.special_functions import erf, gelu
+from iskra.codegen.powers import pow, rsqrt
+from iskra.codegen.special_functions import erf, erfc
+from iskra.codegen.trigonometry import cos, sin, tan
 
 FUNCTIONS = {
     function.__name__: function
     for function in (
-        erf, exp, exp2, expm1, gelu, log, log10, log1p, log2, sigmoid, silu, tanh,
+        cos, erf, erfc, exp, exp2, expm1, gelu, gelu_tanh, log, log10, log1p, log2, mish, pow,
+        rsqrt, sigmoid, silu, sin, softplus, tan, tanh,
     )
 }

@@ -1,15 +1,8 @@
 """The error function and its relatives."""
 
 from iskra.codegen import coefficients
-from iskra.codegen.exponentials import exp2_of_negative
-from iskra.codegen.floats import (
-    at_least,
-    at_most,
-    format_of,
-    polynomial,
-    power_of_two,
-    round_to_integer,
-)
+from iskra.codegen.exponentials import exp2_of_negative, reduced
+from iskra.codegen.floats import at_most, format_of, polynomial, power_of_two
 from iskra.codegen.ir import copysign, fma, select
 
 ERF_SMALL = 1.0
@@ -25,20 +18,33 @@ def erf(x):
     power = polynomial(at_most(t, ERF_ONE[kind]), coefficients.ERF_TAIL[kind])
     return copysign(select(t < ERF_SMALL, small, 1.0 - exp2_of_negative(power)), x)
 
-# From here on a standard normal variable's tail is below the normal numbers.
-NORMAL_TAIL_ZERO = {"f32": 13.25, "f64": 38.0}
+
+# exp(t^2) erfc(t) (t + 3) is a polynomial in (t - 3) / (t + 3).
+ERFC_SHIFT = 3.0
+# From here on erfc is 0.
+ERFC_ZERO = {"f32": 10.5, "f64": 27.5}
 
 
-def gelu(x):
-    """x times the chance that a standard normal variable is below x; NaN at minus infinity.
+def erfc_tail(t, square, square_rest):
+    """1 - erf(t), t >= 0, given t^2 in two parts; without cancellation, good down to subnormals.
 
-    With q(t) the chance that it is above t = |x|, gelu(x) = max(x, 0) - t q(t) for either sign.
-    q = 2^(a polynomial), and 0 below the normal numbers.
+    Best for t of about 1 and above.
     """
-    kind, form = x.type.kind, format_of(x)
-    t = abs(at_most(x, NORMAL_TAIL_ZERO[kind]))
-    power = polynomial(at_most(t, NORMAL_TAIL_ZERO[kind]), coefficients.NORMAL_TAIL[kind])
-    power = at_least(power, -float(form.bias))
-    n, bits = round_to_integer(power, 1.0, form.bias)
-    q = polynomial(power - n, coefficients.EXP2[kind]) * power_of_two(bits, kind)
-    return fma(-t, q, at_least(x, 0.0))
+    kind, form = t.type.kind, format_of(t)
+    t = at_most(t, ERFC_ZERO[kind])
+    square = at_most(square, ERFC_ZERO[kind] ** 2)
+    r, bits = reduced(-square, form.bias + form.bias // 2)
+    inverse = 1.0 / (t + ERFC_SHIFT)
+    rest = inverse * polynomial((t - ERFC_SHIFT) * inverse, coefficients.ERFC[kind])
+    lifted = polynomial(r - square_rest, coefficients.EXP[kind]) * power_of_two(bits, kind)
+    return lifted * rest * 2.0 ** -(form.bias // 2)
+
+
+def erfc(x):
+    """1 - erf(x), also where that is small."""
+    kind = x.type.kind
+    t = at_most(abs(x), ERFC_ZERO[kind])
+    square = t * t
+    tail = erfc_tail(t, square, fma(t, t, -square))
+    small = fma(-x, polynomial(x * x, coefficients.ERF[kind]), 1.0 - x)
+    return select(t < ERF_SMALL, small, select(x < 0.0, 2.0 - tail, tail))
