@@ -321,6 +321,11 @@ def test_offsets():
     f.load(inner, 3, F1)
     with pytest.raises(IndexError, match="byte 16 of slot 0"):
         interpret.run(f, [x])
+    for far in (2**63 - 1, -(2**63), 2**61):
+        f = Function("f")
+        f.load(f.offset(f.slot(0, "ptr"), far, "f64"), far, Type("f64"))
+        with pytest.raises(IndexError, match="of slot 0, which has 16"):
+            interpret.run(f, [x])
 
 
 def test_scratch_memory():

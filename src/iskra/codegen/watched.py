@@ -28,7 +28,7 @@ class Pointer(NamedTuple):
 
     def moved(self, count, size):
         """The place `count` elements of `size` bytes further on."""
-        return Pointer(self.memory, self.position + count * size)
+        return Pointer(self.memory, self.position + max(-_FAR, min(count, _FAR)) * size)
 
     def read(self, indices, mask, kind):
         """The elements at ``self[indices]``, 0 where the mask excludes them."""
