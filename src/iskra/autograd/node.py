@@ -10,7 +10,7 @@ from sys import getrefcount
 
 import numpy as np
 
-from iskra.core.local import local
+from iskra.core.local import active, local
 from iskra.tensor.tensor import wrap
 
 ndarray = np.ndarray
@@ -198,7 +198,7 @@ def _own(gradient):
         and gradient._plain
     ):
         return gradient
-    if isinstance(array, ndarray) and gradient._plain:
+    if isinstance(array, ndarray) and gradient._plain and not active.intercepting:
         return wrap(np.copy(array, order="K"), gradient._dtype)
     return gradient.detach().clone()
 

@@ -36,6 +36,7 @@ class Expr:
     - ``"map"`` (`attr`: the primitive's name): elements at the same place, broadcast
     - ``"cast"``: the elements in this node's dtype
     - ``"reduce"`` (`attr`: ``(name, axes)``): axes are removed
+    - ``"expand"``: axes of size 1 repeated, new ones before
     - ``"axes"`` (`attr`: for each axis the operand's axis, or None for a new one of size 1)
     - ``"index"`` (`attr`: axis): the position along an axis
     - ``"pick"`` (`attr`: axis): the operand's elements at given positions along an axis
@@ -434,7 +435,7 @@ def _move_axis(x, source, target):
 
 
 def _broadcast(x, shape):
-    """An expression broadcasts by itself; only the rank must be right."""
-    if broadcast_shapes(x.shape, tuple(shape)) != tuple(shape):
+    shape = tuple(shape)
+    if broadcast_shapes(x.shape, shape) != shape:
         raise NotTraceable("broadcast_to")
-    return rearranged(x, (None,) * (len(shape) - x.ndim) + tuple(range(x.ndim)))
+    return x if shape == x.shape else Expr("expand", (x,), None, x.dtype, shape)

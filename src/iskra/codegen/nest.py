@@ -363,6 +363,9 @@ class Kernel:
             walk([o.placed for o in elements])
 
     def _store_elements(self):
+        for output in self.nest.outputs:
+            if self._is_element(output):
+                self.value(output.placed)  # before any of them overwrites what an array keeps
         for number, output in enumerate(self.nest.outputs):
             if self._is_element(output):
                 self.store(number)

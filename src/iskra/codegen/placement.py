@@ -112,6 +112,10 @@ class Nest:
         varies = frozenset().union(*(p.varies for p in operands))
         return self._node("map", operands, expr.attr, expr.dtype, varies)
 
+    def _place_expand(self, expr, axes):
+        (operand,) = expr.args
+        return self.place(operand, _aligned(operand, axes))
+
     def _place_axes(self, expr, axes):
         (operand,) = expr.args
         inner = [None] * operand.ndim

@@ -84,7 +84,7 @@ def sweep_arrays(formula, columns, numbers):
     it.
     """
     dtypes = tuple([c[0].dtype for c in columns])
-    key = formula, dtypes, tuple([None if n.__class__ is float else n for n in numbers])
+    key = formula, dtypes, tuple([float if n.__class__ is float else n for n in numbers])
     found = _sweeps.get(key)
     if found is None:
         served = available() and all(d.name in _KINDS and kind_of(d) for d in dtypes)

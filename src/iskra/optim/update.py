@@ -12,6 +12,7 @@ import numpy as np
 from iskra import graph, ops
 from iskra.autograd import set_grad_enabled
 from iskra.core import complex128, float32, float64, get_default_dtype
+from iskra.core.local import active
 from iskra.dispatch.execute import quietly
 from iskra.dispatch.variants import bump
 from iskra.optim.optimizer import Optimizer
@@ -75,7 +76,7 @@ class Elementwise(Optimizer):
             key = (step, p._dtype, p) if own_numbers else (step, p._dtype)
             bundle = bundles.get(key)
             if bundle is None:
-                numbers = prepared(self._numbers(group, step, state), group, p)
+                numbers = self._numbers(group, step, state)
                 bundle = bundles[key] = numbers, []
             bundle[1].append((grad, [p, *[state[name] for name in names]]))
         for numbers, members in bundles.values():
@@ -153,12 +154,12 @@ def decays(group, lr):
     return None, weight_decay
 
 
-def prepared(numbers, group, p):
+def prepared(numbers, p):
     """`numbers` with floats as 0-d arrays of the dtype in which `p` is computed.
 
     That rounds them as they would be rounded in each operation, at half the cost of an operation.
     """
-    if group["differentiable"] or p._array.__class__ is not np.ndarray:
+    if p._array.__class__ is not np.ndarray:
         return numbers
     dtype = np.float64 if p._dtype in (float64, complex128) else np.float32
     return [np.array(n, dtype) if n.__class__ is float else n for n in numbers]
@@ -184,10 +185,13 @@ def descent(grad, param, maximize, weight_decay):
 
 def rewrite_all(group, formula, members, numbers):
     """`rewrite` for several parameters: in one kernel, those whose memory allows it."""
-    if not group["differentiable"]:
-        members = _swept(formula, members, numbers)
-    for grad, tensors in members:
-        rewrite(group, formula, grad, tensors, numbers)
+    if group["differentiable"] or active.intercepting:  # by operators, which a recorder sees
+        with set_grad_enabled(group["differentiable"]):
+            for grad, tensors in members:
+                _rewrite_tracked(formula, grad, tensors, numbers)
+        return
+    for grad, tensors in _swept(formula, members, numbers):
+        rewrite(formula, grad, tensors, numbers)
 
 
 def _swept(formula, members, numbers):
@@ -216,10 +220,9 @@ def _is_plain(array):
     return array.__class__ is np.ndarray and array.flags.c_contiguous
 
 
-def rewrite(group, formula, grad, tensors, numbers):
+def rewrite(formula, grad, tensors, numbers):
     """Give `tensors` (a parameter and its state) the values that `formula` computes for them."""
-    if group["differentiable"]:
-        return _rewrite_tracked(formula, grad, tensors, numbers)
+    numbers = prepared(numbers, tensors[0])
     arrays = [t._array for t in tensors]
     grad_array = grad._array
     if grad_array.size <= BLOCK and grad_array.dtype.char in "fd":
