@@ -1,6 +1,7 @@
 """`Operator`: everything that is declared about one operator, and the table of all of them."""
 
 import inspect
+from operator import itemgetter
 
 from iskra.core.dtypes import BOOL, COMPLEX, FLOATING, INTEGER
 
@@ -122,9 +123,9 @@ class Operator:
         self.operands = self._operands(self.declared_operands)
         self.formulas = formulas_of(self.grad, self)
         self.targets = tuple(dict.fromkeys(t for f in self.formulas for t in f.targets))
-        # A node's name that depends on the arguments: the positions of those that it names.
-        self.node_arguments = None if isinstance(self.node, str) else tuple(
-            position[n] for n in self.node.__code__.co_varnames[: self.node.__code__.co_argcount]
+        # A node's name that depends on the arguments: what picks those that it names.
+        self.pick_named = None if isinstance(self.node, str) else picker(
+            [position[n] for n in parameters_of(self.node)]
         )
         self.settings = signature.defaults[signature.positional:]
         self.keywords = signature.names[signature.positional:] or None
@@ -185,7 +186,7 @@ class Operator:
 
 
 _DERIVED = frozenset((
-    "signature", "operands", "formulas", "targets", "node_arguments", "keywords", "settings",
+    "signature", "operands", "formulas", "targets", "pick_named", "keywords", "settings",
     "starred", "inplace_flag", "setting_names", "dim_index", "dtype_index",
 ))
 
@@ -224,6 +225,13 @@ class calling:
 
     def __call__(self, *args):
         return self.operator.public(*args)
+
+
+def picker(places):
+    """A function that picks these places of a sequence, as a sequence."""
+    if len(places) == 1:
+        return itemgetter(slice(places[0], places[0] + 1))
+    return itemgetter(*places) if places else itemgetter(slice(0))
 
 
 def parameters_of(function):

@@ -4,23 +4,21 @@ What must be saved depends only on which parameters want a gradient, so it is wo
 operator and such choice (`Plan`); recording a call then only picks the values up.
 """
 
-from operator import attrgetter, itemgetter
-
 import numpy as np
 
 from iskra.autograd.node import Node, gradient_edge, next_sequence
 from iskra.core.dtypes import FLOATING, of_numpy
 from iskra.core.local import active, local
 from iskra.dispatch.execute import quiet_run
-from iskra.dispatch.operator import calling
+from iskra.dispatch.plan import Plan
+from iskra.dispatch.saving import RESTORED, SavedOutput, overwritten, save_outputs
 from iskra.graph import LARGE
-from iskra.tensor import Parameter, Tensor, storage_of
+from iskra.tensor import Parameter, Tensor
 
 _new = object.__new__
 ndarray = np.ndarray
 PLAIN = frozenset((Tensor, Parameter))  # the classes that no ``__torch_function__`` can bend
 FREED = object()
-RESTORED = object()  # in place of a version: the value itself knows how it is restored
 
 
 class OperatorNode(Node):
@@ -54,20 +52,25 @@ class OperatorNode(Node):
         """The gradients, if there is one formula, a call of an operator in which all is ordinary:
         small operands of one dtype that the body takes as they are. None where there is more to do.
         """
-        plan, kind = self.plan, g._dtype
-        op, pick, body = plan.direct
-        if not (op.plans if body is None else op.taken).get(kind) or active.intercepting:
+        plan, kind, saved = self.plan, g._dtype, self.saved
+        body = plan.bodies.get(kind) or plan.body_for(kind)
+        array = g._array
+        if body is None or saved is FREED or array.size >= LARGE or active.intercepting:
             return None
-        arrays = []
-        for value in pick((g, *self.values())):
-            cls = value.__class__
-            if cls is Tensor or cls is Parameter:
-                if value._dtype is not kind or value._array.size >= LARGE:
-                    return None
-                value = value._array
-            arrays.append(value)
+        dtype = array.dtype
+        arrays = [array, *saved]
+        for place, version in self.checks:
+            value = saved[place]
+            if version is RESTORED or value._dtype is not kind:
+                return None
+            storage = value._storage
+            if storage is not None and storage.version != version:
+                return None
+            array = arrays[place + 1] = value._array
+            if array.size >= LARGE:
+                return None
         try:
-            found = quiet_run(body or op.plans[kind][0], *arrays)
+            found = quiet_run(body, *plan.pick_direct(arrays))
         except Exception:  # the whole call does it again and says what is wrong
             return None
         results = [None] * len(self.input_edges)
@@ -75,7 +78,7 @@ class OperatorNode(Node):
             if array is not None:
                 result = results[place] = _new(Tensor)
                 result._array = array if array.__class__ is ndarray else np.asarray(array)
-                result._dtype = of_numpy(array.dtype)
+                result._dtype = kind if array.dtype is dtype else of_numpy(array.dtype)
         return results
 
     def values(self):
@@ -93,12 +96,15 @@ class OperatorNode(Node):
         restored = None
         for place, version in self.checks:
             value = saved[place]
-            if version is RESTORED:
+            if version is RESTORED or value.__class__ is SavedOutput:
                 if restored is None:
                     restored = list(saved)
                 restored[place] = value.restore(self)
-            elif value._storage is not None and value._storage.version != version:
-                raise RuntimeError(_overwritten(value, version, self))
+            if version is not RESTORED:
+                storage = value._storage
+                if storage is not None and storage.version != version:
+                    value = value if restored is None else restored[place]
+                    raise RuntimeError(overwritten(value, version, self))
         return saved if restored is None else restored
 
     def save_result(self, tensor):
@@ -106,8 +112,8 @@ class OperatorNode(Node):
         names = self.plan.names
         if "result" in names:
             place = names.index("result")
-            self.saved[place] = _save_output(tensor, 0)
-            self.checks.append((place, RESTORED))
+            self.saved[place], version = save_outputs(tensor)
+            self.checks.append((place, version))
 
     def release(self):
         if self.plan.keeps:
@@ -119,124 +125,6 @@ class OperatorNode(Node):
         if name[7:] in names:
             return self.values()[names.index(name[7:])]
         raise AttributeError(f"{type(self).__name__} has no attribute '{name}'")
-
-
-class Plan:
-    """How to record a call of `op` in which the parameters in `wanted` want a gradient.
-
-    `names` are those of the values to save: arguments, picked by `pick`; `facts` about arguments;
-    last the result, if it `saves_result`. `steps` are the formulas as `_step` reads them, whose
-    arguments are picked from ``(g, *needs, *what was saved)``. `places` tells where each
-    parameter's edges lie; `plain` that each has just one.
-    """
-
-    __slots__ = (
-        "names", "pick", "facts", "saves_result", "keeps", "needs", "needy", "steps", "node_class",
-        "direct", "order",
-    )
-
-    def __init__(self, op, wanted, places, plain):
-        formulas = _chosen(op.formulas, wanted)
-        position = op.signature.position
-        names = dict.fromkeys(n for f in formulas for n in f.captures)
-        arguments = [n for n in names if n != "result" and n in position]
-        facts = [n for n in names if n != "result" and n not in position]
-        self.saves_result = "result" in names
-        self.names = [*arguments, *facts, *(["result"] if self.saves_result else [])]
-        self.pick = _picker([position[n] for n in arguments])
-        self.facts = [_fact(op, n) for n in facts]
-        self.keeps = self.saves_result or any(position[n] in op.operands for n in arguments)
-        self.needs = tuple([tuple([t in wanted for t in f.targets])
-                            for f in formulas if "needs" in f.names])
-        self.needy = bool(self.needs or self.names)
-        self.steps = self._steps(formulas, places, plain)
-        self.direct = _direct(formulas[0], self.steps[0]) if plain and len(formulas) == 1 else None
-        self.order = [places[t][0] for t in formulas[0].targets]
-        fixed = isinstance(op.node, str) and op.outputs is not None
-        self.node_class = node_class(op, op.node, op.outputs) if fixed else None
-
-    def _steps(self, formulas, places, plain):
-        steps, seen = [], 0
-        for formula in formulas:
-            position = {"g": 0, "needs": 1 + seen}
-            seen += "needs" in formula.names
-            for place, name in enumerate(self.names, 1 + len(self.needs)):
-                position[name] = place
-            steps.append(_step(formula, [position[n] for n in formula.names], places, plain))
-        return steps
-
-    def collect(self, bound, outputs):
-        """The values to save in the order of `names`, and what to check when they are used.
-
-        The checks are pairs: a value's place, and its version or `RESTORED`.
-        """
-        saved, checks = list(self.pick(bound)), []
-        for place, value in enumerate(saved):
-            cls = value.__class__
-            if cls in _SIMPLE:
-                continue
-            if (cls is Tensor or cls is Parameter) and not active.watching:
-                storage = value._storage
-                checks.append((place, 0 if storage is None else storage.version))
-            else:
-                saved[place], version = _save_input(value)
-                if version is not None:
-                    checks.append((place, version))
-        for index, describe in self.facts:
-            saved.append(describe(bound[index]))
-        if self.saves_result:
-            if outputs is not None:
-                checks.append((len(saved), RESTORED))
-            saved.append(_save_outputs(outputs))
-        return saved, checks
-
-
-def _direct(formula, step):
-    """``(operator, how to pick its arguments, its body)`` of a formula that calls it, or None.
-
-    A pointwise operator's body is told by its plans.
-    """
-    if formula.function.__class__ is not calling:
-        return None
-    op = formula.function.operator
-    return op, step[1], None if op.kind == "pointwise" else op.body
-
-
-def _picker(places):
-    """A function that picks these places of a sequence, as a sequence."""
-    if len(places) == 1:
-        return itemgetter(slice(places[0], places[0] + 1))
-    return itemgetter(*places) if places else itemgetter(slice(0))
-
-
-def _chosen(formulas, wanted):
-    """The formulas of a call: one for several parameters goes before those for each of them.
-
-    It is taken where all of them want a gradient, or where there is no other.
-    """
-    chosen, left = [], set(wanted)
-    for formula in sorted(formulas, key=lambda f: -len(f.targets)):
-        if left.issuperset(formula.targets):
-            chosen.append(formula)
-            left.difference_update(formula.targets)
-    for formula in formulas:
-        if not left.isdisjoint(formula.targets):
-            chosen.append(formula)
-            left.difference_update(formula.targets)
-    return chosen
-
-
-_SIMPLE = frozenset({int, float, bool, type(None), str})
-
-
-def _step(formula, slots, places, plain):
-    """``(function, how to pick its arguments, the result's place or None, all places)``.
-
-    Nothing is picked for a function of the gradient alone.
-    """
-    pick = None if slots == [0] else _picker(slots)
-    places = [places[t] for t in formula.targets]
-    return formula.function, pick, places[0][0] if plain and len(places) == 1 else None, places
 
 
 def _lay_out(found, places, results):
@@ -257,138 +145,6 @@ def node_class(op, name, count):
         members = {"__slots__": (), "operator": op, "output_count": count}
         found = op.node_classes[name, count] = type(name, (OperatorNode,), members)
     return found
-
-
-def _fact(op, name):
-    """The position of a parameter and the function that tells a fact of it."""
-    owner, _, fact = name.rpartition("_")
-    return op.signature.position[owner], _FACTS[fact]
-
-
-def _each(describe):
-    def described(value):
-        if isinstance(value, Tensor):
-            return describe(value)
-        if isinstance(value, (list, tuple)):
-            return tuple(described(v) for v in value)
-        return None
-
-    return described
-
-
-_FACTS = {
-    "shape": _each(attrgetter("_array.shape")),
-    "dtype": _each(attrgetter("_dtype")),
-    "stride": _each(Tensor.stride),
-    "offset": _each(Tensor.storage_offset),
-}
-
-
-class SavedOutput:
-    """An output kept for backward, as its bare array: it holds the node, so holding it whole
-    would make a cycle."""
-
-    __slots__ = ("array", "dtype", "storage", "version", "number")
-
-    def restore(self, node):
-        """The output, once more."""
-        tensor = _new(Tensor)
-        tensor._array = self.array
-        tensor._dtype = self.dtype
-        tensor._storage = self.storage
-        tensor._requires_grad = True
-        tensor._edge = (node, self.number)
-        if self.storage.version != self.version:
-            raise RuntimeError(_overwritten(tensor, self.version, node))
-        return tensor
-
-
-class SavedInput:
-    """A tensor in a list of those kept for backward, with the version that it had."""
-
-    __slots__ = ("tensor", "version")
-
-    def __init__(self, tensor):
-        self.tensor = tensor
-        self.version = tensor._version
-
-    def restore(self, node):
-        """The tensor, checked."""
-        if self.tensor._version != self.version:
-            raise RuntimeError(_overwritten(self.tensor, self.version, node))
-        return self.tensor
-
-
-class Packed:
-    """A tensor handed to the user's saved-tensors hooks."""
-
-    __slots__ = ("packed", "unpack")
-
-    def __init__(self, tensor):
-        pack, self.unpack = local.saved_tensors_hooks[-1]
-        self.packed = pack(tensor)
-
-    def restore(self, node):
-        """What the user's hook makes of it."""
-        return self.unpack(self.packed)
-
-
-class SavedSequence:
-    """Several saved values, and their versions, that belong to one name."""
-
-    __slots__ = ("pairs",)
-
-    def __init__(self, pairs):
-        self.pairs = pairs
-
-    def restore(self, node):
-        """A tuple of them."""
-        return tuple(v.restore(node) if r is RESTORED else v for v, r in self.pairs)
-
-
-def _save_input(value):
-    """What to keep of an argument, and its version."""
-    if isinstance(value, Tensor):
-        if active.watching and local.saved_tensors_hooks:
-            return Packed(value), RESTORED
-        return value, value._version
-    if isinstance(value, (list, tuple)) and any(isinstance(v, Tensor) for v in value):
-        return SavedSequence([_save_item(v) for v in value]), RESTORED
-    return value, None
-
-
-def _save_item(value):
-    saved, version = _save_input(value)
-    if version is None or version is RESTORED:
-        return saved, version
-    return SavedInput(saved), RESTORED
-
-
-def _save_output(tensor, number):
-    """What to keep of a result."""
-    if active.watching and local.saved_tensors_hooks:
-        return Packed(tensor.detach())
-    saved = _new(SavedOutput)
-    saved.array = tensor._array
-    saved.dtype = tensor._dtype
-    storage = saved.storage = storage_of(tensor)
-    saved.version = storage.version
-    saved.number = number
-    return saved
-
-
-def _overwritten(tensor, version, node):
-    maker = "" if tensor.grad_fn is None else (
-        f", which is output {tensor.output_nr} of {tensor.grad_fn.name()},"
-    )
-    shape = list(tensor.shape)
-    return (
-        "one of the variables needed for gradient computation has been modified by an inplace "
-        f"operation: [{tensor._dtype} {shape}]{maker} is at version {tensor._version}; expected "
-        f"version {version} instead. It was saved by the operator '{node.operator.name}'. "
-        "Hint: write out of place (x = x + 1 instead of x += 1) or clone it before; with "
-        "autograd.set_detect_anomaly(True) the error also shows the forward line."
-    )
 
 
 def record(op, bound, output):
@@ -473,7 +229,14 @@ def _plan(op, wanted):
     """The plan for calls in which these targets (a bit each) want a gradient."""
     places = {target: (i, i + 1) for i, target in enumerate(op.targets)}
     targets = [t for i, t in enumerate(op.targets) if wanted >> i & 1]
-    plan = op.tape_plans[wanted] = Plan(op, targets, places, True)
+    plan = op.tape_plans[wanted] = _make_plan(op, targets, places, True)
+    return plan
+
+
+def _make_plan(op, wanted, places, plain):
+    plan = Plan(op, wanted, places, plain)
+    fixed = isinstance(op.node, str) and op.outputs is not None
+    plan.node_class = node_class(op, op.node, op.outputs) if fixed else None
     return plan
 
 
@@ -496,7 +259,7 @@ def edges_of(op, bound):
         places[target] = (start, len(edges))
         if any(e is not None for e in edges[start:]):
             wanted.append(target)
-    return edges, Plan(op, wanted, places, False) if wanted else None
+    return edges, _make_plan(op, wanted, places, False) if wanted else None
 
 
 def make_node(op, plan, bound, edges, outputs):
@@ -520,22 +283,9 @@ _NOTHING = (), ()
 
 def _class_of(op, bound, outputs):
     """The node's class where it depends on the arguments."""
-    name = op.node
-    if op.node_arguments is not None:
-        name = name(*[bound[i] for i in op.node_arguments])
+    name = op.node if op.node.__class__ is str else op.node(*op.pick_named(bound))
     count = 1 if op.outputs == 1 else len(outputs)
     return op.node_classes.get((name, count)) or node_class(op, name, count)
-
-
-def _save_outputs(outputs):
-    if outputs is None:
-        return None
-    if isinstance(outputs, (tuple, list)):
-        return SavedSequence([
-            (None, None) if o is None else (_save_output(o, i), RESTORED)
-            for i, o in enumerate(outputs)
-        ])
-    return _save_output(outputs, 0)
 
 
 def _trace():
