@@ -65,6 +65,13 @@ def test_an_array_is_an_ordinary_one(shape, dtype):
     assert array.tobytes() == expected.tobytes()
 
 
+@pytest.mark.parametrize("shape", [(5, 40), (2, 3, 4), (50, 400)])
+def test_small_and_large_arrays_are_in_c_order(shape):
+    array = memory.empty(shape, np.dtype(np.float32))
+    assert array.strides == np.empty(shape, np.float32).strides
+    assert array.flags.c_contiguous
+
+
 def test_a_dtype_of_another_package():
     bfloat16 = np.dtype(pytest.importorskip("ml_dtypes").bfloat16)
     array = memory.empty((100, 100), bfloat16)

@@ -99,8 +99,11 @@ define internal ptr @new_array(ptr %dtype, i64 %rank, ptr %dims, ptr %data) {
   %function = load ptr, ptr @new_from_descr
   %type = load ptr, ptr @array_type
   %nd = trunc i64 %rank to i32
+  ; Where NumPy is to allocate, any flag would ask for Fortran's order.
+  %fresh = icmp eq ptr %data, null
+  %flags = select i1 %fresh, i32 0, i32 $behaved
   %array = call ptr %function(ptr %type, ptr %dtype, i32 %nd, ptr %dims, ptr null, ptr %data,
-                              i32 $behaved, ptr null)
+                              i32 %flags, ptr null)
   ret ptr %array
 }
 
