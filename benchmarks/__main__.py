@@ -16,6 +16,7 @@ GROUPS = {
     "elementwise64k": 0.8,
     "reductions": 0.8,
     "rows": 0.7,
+    "products": 1.0,
     "optimizers": None,
     "startup": None,
 }

@@ -52,7 +52,7 @@ class Spec(NamedTuple):
 POINTERS = ("a", "b", "c", "sums", "bias", "residual", "offsets")
 NUMBERS = ("rows", "columns", "inner", "a_row", "a_inner", "b_inner", "b_column", "c_row",
            "sums_row", "residual_row", "depth", "blocks_down",
-           "blocks_across", "tiles", "height", "higher", "matrices", "share")
+           "blocks_across", "tiles", "height", "higher", "matrices", "share", "ahead")
 KINDS = "aaaaaaaftn"
 PACK_POINTERS = ("b", "packed", "offsets")
 PACK_NUMBERS = ("columns", "inner", "b_inner", "b_column", "panels", "share")
@@ -237,7 +237,7 @@ class _Product:
                     for i, mask in enumerate(self.masks)]
             if self.spec.stream:
                 for i in range(tile.vectors):
-                    f.prefetch(start, arg.depth * b_step + i * tile.lanes, tile.kind)
+                    f.prefetch(start, arg.ahead + i * tile.lanes, tile.kind)
             for i in range(height):
                 spread = element(i, k).splat(tile.lanes)
                 for total, values in zip(sums[i], line):

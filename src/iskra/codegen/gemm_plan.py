@@ -15,10 +15,13 @@ from iskra.codegen.gemm_pack import COPIED, TURNED
 from iskra.codegen.gemm_thin import Thin, group_of
 from iskra.codegen.gemm_tiles import heights, host, tile
 from iskra.runtime import jit, native
+from iskra.runtime.memory import empty
 
 TASK = 4_000_000        # floating-point operations that are worth a task of their own (16 µs)
 STREAM = 1 << 20        # bytes of B that, read once only, come from main memory
 PAGE = 4096             # rows this far apart fall into the same few sets of the first-level cache
+
+_SINGLE, _DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
 
 # Kinds of the operands -> kind of the sums.
 SUMS = {"f32": "f32", "f64": "f64", "f16": "f32", "bf16": "f32"}
@@ -187,7 +190,7 @@ class BlockPlan:
             b = AHEAD
         narrow = m.kind != kind
         spec = Spec(shape, (height + 1, height) if higher else (height,), a, b, (m.kind,) * 3,
-                    m.offsets is not None, after, streams and m.rows > 3)
+                    m.offsets is not None, after, streams)
         self.offsets, self.swapped = m.offsets, swapped
         self.kernel = _compiled(gemm_kernel.product, (spec,), gemm_kernel.KINDS)
         share = _share(m, down * across)
@@ -197,7 +200,7 @@ class BlockPlan:
         # the cache, and nothing would foresee where the next element comes from.
         depth = 16 if streams else _even(m.inner, DEPTH)
         self.numbers = (m.rows, m.columns, m.inner, *m.a, *m.b, m.c, m.columns, m.residual, depth,
-                        down, across, tiles, height, higher, m.count, share)
+                        down, across, tiles, height, higher, m.count, share, depth * m.b[0])
 
     def _pack_ahead(self, m, shape, layout, panels):
         arguments = shape, layout, m.kind, m.offsets is not None
@@ -225,7 +228,7 @@ class BlockPlan:
 
 def workspace(count, dtype):
     """Memory for `count` sums of operands of this dtype."""
-    return np.empty(count, np.float64 if dtype == np.float64 else np.float32)
+    return empty((count,), _DOUBLE if dtype == _DOUBLE else _SINGLE)
 
 
 def _even(count, most):

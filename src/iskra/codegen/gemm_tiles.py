@@ -78,7 +78,7 @@ def tile(machine, kind, rows=None):
         return Tile(machine, kind, most, vectors)
     # rows * vectors sums, a row of B's vectors and one element of A have to fit.
     widest = (machine.registers - 1) // (rows + 1)
-    return Tile(machine, kind, rows, max(vectors, min(widest, 8)))
+    return Tile(machine, kind, rows, max(vectors, min(widest, 4)))
 
 
 def heights(rows, most):

@@ -13,6 +13,7 @@ import numpy as np
 
 from iskra.codegen.gemm_call import After
 from iskra.codegen.gemm_plan import Matrices, plan, wanted_orders
+from iskra.runtime.memory import empty
 
 _KINDS = {"float32": "f32", "float64": "f64", "float16": "f16", "bfloat16": "bf16"}
 
@@ -60,7 +61,7 @@ def matmul(a, b, out=None, bias=None, epilogue=None, residual=None, scale=None):
         bias = _operand(bias, call.shape[-1:], a.dtype, "bias")
     if residual is not None:
         residual = _operand(residual, call.shape, a.dtype, "residual")
-    result = np.empty(call.shape, a.dtype) if out is None else _target(
+    result = empty(call.shape, a.dtype) if out is None else _target(
         call, out, (a, b, bias, residual))
     if call.orders is not None:
         a, b = map(_arranged, (a, b), call.orders)
@@ -114,7 +115,7 @@ def _target(call, out, operands):
         raise ValueError(f"out should be {_named(dtype, call.shape)}, not "
                          f"{_named(out.dtype, out.shape)}")
     if not call.in_place or any(o is not None and np.may_share_memory(out, o) for o in operands):
-        return np.empty(call.shape, dtype)
+        return empty(call.shape, dtype)
     return out
 
 
