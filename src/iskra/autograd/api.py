@@ -119,19 +119,19 @@ def _roots(tensors, grad_tensors):
             f"got {len(tensors)} tensors and {len(grad_tensors)} gradients"
         )
     edges, gradients = [], []
-    for number, (tensor, gradient) in enumerate(zip(tensors, grad_tensors, strict=True)):
-        edge = tensor if isinstance(tensor, GradientEdge) else gradient_edge(tensor)
+    for tensor, gradient in zip(tensors, grad_tensors):
+        edge = tensor if tensor.__class__ is GradientEdge else gradient_edge(tensor)
         if edge is None:
             raise RuntimeError(
-                f"element {number} of tensors does not require grad and does not have a grad_fn"
+                f"element {len(edges)} of tensors does not require grad and does not have a grad_fn"
             )
-        edges.append(tuple(edge))
+        edges.append(edge)
         gradients.append(_initial(tensor, gradient))
     return edges, gradients
 
 
 def _initial(tensor, gradient):
-    if isinstance(tensor, GradientEdge):
+    if tensor.__class__ is GradientEdge:
         return gradient
     if gradient is None:
         if tensor._array.size != 1:
@@ -141,7 +141,9 @@ def _initial(tensor, gradient):
                 f"grad can be implicitly created only for real scalar outputs but got "
                 f"{tensor.dtype}"
             )
-        return wrap(_ones_like(tensor._array), tensor._dtype)
+        ones = tensor._array.copy()
+        ones.fill(1)
+        return wrap(ones, tensor._dtype)
     if gradient.shape != tensor.shape:
         raise RuntimeError(
             f"Mismatch in shape: grad_output[0] has a shape of {gradient.shape} and output[0] "
@@ -154,12 +156,6 @@ def _initial(tensor, gradient):
             f"output[0] has a dtype of {tensor.dtype}."
         )
     return gradient
-
-
-def _ones_like(array):
-    ones = array.copy()
-    ones.fill(1)
-    return ones
 
 
 def _input_edge(tensor):

@@ -219,8 +219,8 @@ def execute(edges, gradients, keep_graph, create_graph, targets=None):
     before = set_grad_enabled(create_graph)
     _current.append(task)
     try:
-        for edge, gradient in zip(edges, gradients, strict=True):
-            task.deliver(*edge, gradient, None)
+        for (node, number), gradient in zip(edges, gradients):
+            task.deliver(node, number, gradient, None)
         task.run()
     finally:
         _current.pop()

@@ -6,7 +6,7 @@ Source of every operator here: https://docs.pytorch.org/docs/stable/torch.html#p
 import numpy as np
 
 from iskra.core.dtypes import BOOL, INTEGER, of_numpy
-from iskra.dispatch import FLOAT, SAME, composite, pointwise
+from iskra.dispatch import FLOAT, SAME, calling, composite, pointwise
 from iskra.dispatch.execute import number
 from iskra.ops.comparison import where
 from iskra.tensor import Tensor
