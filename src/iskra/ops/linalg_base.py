@@ -70,8 +70,18 @@ def each_matrix(function, *arrays):
     )
 
 
+def _check_data(array):
+    """TypeError for what is no ndarray: the routines' own refusal loses a reference to its dtype.
+
+    The meta device goes on with arrays that stand in.
+    """
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"LAPACK works on arrays with data, not on {type(array).__name__}")
+
+
 def lapack(name, array):
     """The LAPACK routine `name` (``"getrf"``) for the dtype of `array`."""
+    _check_data(array)
     from scipy.linalg import get_lapack_funcs
 
     return get_lapack_funcs((name,), (array,))[0]
@@ -79,6 +89,7 @@ def lapack(name, array):
 
 def blas(name, array):
     """The BLAS routine `name` (``"trsm"``) for the dtype of `array`."""
+    _check_data(array)
     from scipy.linalg import get_blas_funcs
 
     return get_blas_funcs((name,), (array,))[0]

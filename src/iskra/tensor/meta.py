@@ -10,6 +10,7 @@ import numpy as np
 from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.lib.stride_tricks import as_strided
 
+from iskra.core.errors import LinAlgError
 from iskra.core.size import contiguous_strides, infer_size
 
 _MEMORY = np.zeros(2, np.complex128)  # what shadows pretend to be views of
@@ -229,9 +230,13 @@ def strided_meta(memory, dtype, shape, strides, offset):
 
 
 def stand_in(value):
-    """Zeros in place of MetaArrays, also inside sequences and dicts."""
+    """Zeros (unit matrices) in place of MetaArrays, also inside sequences and dicts."""
     if isinstance(value, MetaArray):
-        return np.zeros(value.shape, value.dtype)
+        array = np.zeros(value.shape, value.dtype)
+        if array.ndim > 1 and array.dtype.kind in "fc":  # matrices should have an inverse
+            diagonal = np.arange(min(array.shape[-2:]))
+            array[..., diagonal, diagonal] = 1
+        return array
     if isinstance(value, (list, tuple)):
         return type(value)(stand_in(v) for v in value) if value else value
     if isinstance(value, dict):
@@ -271,7 +276,8 @@ def compute(body, values):
         return emptied(body(values))
     except NoData:
         raise
-    except (TypeError, AttributeError):  # something does not speak NumPy's protocols
+    except (TypeError, AttributeError, LinAlgError, np.linalg.LinAlgError):
+        # Something does not speak NumPy's protocols, or missed what it expects of values.
         with np.errstate(all="ignore"):
             return emptied(body(stand_in(list(values))))
 
@@ -339,6 +345,8 @@ def _where(condition, *chosen):
 
 def _concatenate(arrays, axis=0, **settings):
     shape = list(arrays[0].shape)
+    if len({(*a.shape[:axis], *a.shape[axis:][1:]) for a in arrays}) > 1:
+        raise ValueError("all the input array dimensions except the joined one must match")
     shape[axis] = sum(a.shape[axis] for a in arrays)
     return MetaArray(tuple(shape), np.result_type(*(a.dtype for a in arrays)))
 

@@ -17,7 +17,8 @@ class Storage:
 
     __slots__ = ("version", "_source", "_array", "__weakref__")
 
-    def __init__(self, array):
+    def __init__(self, array=0):
+        """The memory of `array`; a new block for a number of bytes, or for a list of them."""
         self.version = 0
         self._source = array
         self._array = None  # made when it is asked for
@@ -130,6 +131,10 @@ class Storage:
 
 def flat(array):
     """The memory that `array` spans, as a one-dimensional array without a copy."""
+    if array.__class__ is int:
+        return np.zeros(array, np.uint8)
+    if array.__class__ is list:
+        return np.array(array, np.uint8)
     if array.flags.c_contiguous:
         return array.reshape(-1)
     if array.size == 0:

@@ -144,7 +144,7 @@ class Tensor:
 
     def _strides(self):
         array = self._array
-        if array.size == 0 and self._storage is None:
+        if array.size == 0:
             return contiguous_strides(array.shape)
         if 0 in array.strides:
             return _unsqueezed_strides(array)
@@ -161,8 +161,8 @@ class Tensor:
         return storage_of(self)
 
     def data_ptr(self):
-        """The address of the first element."""
-        return address(self._array) if self._array.size else 0
+        """The address of the first element; 0 where there is none."""
+        return address(self._array) if self._array.size and not self.is_meta else 0
 
     def is_contiguous(self, memory_format=None):
         """Whether elements lie in row-major order without gaps (or in `memory_format`)."""
