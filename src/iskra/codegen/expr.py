@@ -15,6 +15,8 @@ divide(exp(input0), insert(add.reduce(input0)))
 """
 
 import math
+import threading
+from contextlib import contextmanager
 
 import numpy as np
 from numpy._core.multiarray import normalize_axis_index
@@ -24,6 +26,13 @@ from iskra.codegen.primitives import PRIMITIVES
 
 _NARROW_NAMES = ("bfloat16", "float16")
 REDUCTIONS = frozenset({"add", "multiply", "maximum", "minimum", "logical_or", "logical_and"})
+
+
+class _Local(threading.local):
+    doubts = None
+
+
+_local = _Local()
 
 
 class Expr:
@@ -163,6 +172,18 @@ class Expr:
         raise NotTraceable("the value of an expression is needed")
 
     __bool__ = __int__ = __float__ = __index__ = __len__ = __iter__ = _refuse
+    def doubt(self):
+        """Whether this bool holds, which a body asks in order to raise: taken for no.
+
+        It becomes one of the `doubts`, for the kernels to find out.
+        """
+        if self.op == "const":
+            return bool(self.attr)
+        if _local.doubts is None or not _is_reduced(self):
+            raise NotTraceable("the value of an expression is needed")
+        _local.doubts.append(self)
+        return False
+
     __setitem__ = _refuse
     # NumPy's scalars and arrays spell these; expressions have them for bodies that use operators.
     __hash__ = object.__hash__
@@ -185,6 +206,21 @@ Extent.as_expression = staticmethod(Expr.extent)
 
 
 def _operator(ufunc, swapped=False):
+def _is_reduced(x):
+    """Whether something is reduced in an expression: then a kernel can compute it."""
+    return x.op == "reduce" or any(map(_is_reduced, x.args))
+
+
+@contextmanager
+def doubting():
+    """The list to which a body's doubts are added in this block; see `Expr.doubt`."""
+    before, _local.doubts = _local.doubts, []
+    try:
+        yield _local.doubts
+    finally:
+        _local.doubts = before
+
+
     def method(self, *other):
         return ufunc(*other, self) if swapped else ufunc(self, *other)
 
@@ -280,10 +316,23 @@ def _call(ufunc, inputs, settings):
     operands = [cast(x, kind) for x, kind in zip(operands, loop)]
     return mapped(name, operands, loop[-1])
 
+    if any(_is_outside(x, kind) for x, kind in zip(operands, loop)):
+        raise NotTraceable(f"a number that is outside of {loop[0]}")
 
+    if all(x.op == "const" and not x.shape for x in operands):
+        value = ufunc(*(x.dtype.type(x.attr) for x in operands))
+        return Expr.const(value.item(), loop[-1])
 def _loop_dtypes(ufunc, operands, dtype):
     """The dtypes in which NumPy would compute: the operands', then the result's."""
     kinds = tuple(x.weak if x.weak in (int, float) else x.dtype for x in operands)
+def _is_outside(x, dtype):
+    """Whether a Python number does not fit the integers among which it came."""
+    if x.op != "const" or x.weak is not int or dtype.kind not in "iu":
+        return False
+    limits = np.iinfo(dtype)
+    return not limits.min <= x.attr <= limits.max
+
+
     if all(isinstance(k, type) for k in kinds):  # numbers among themselves
         kinds = tuple(x.dtype for x in operands)
     signature = {} if dtype is None else {
@@ -298,7 +347,7 @@ def _loop_dtypes(ufunc, operands, dtype):
 
 
 def _axes_of(axis, rank):
-    if axis is None:
+    if axis is None or not rank:
         return tuple(range(rank))
     axis = axis if isinstance(axis, (tuple, list)) else (axis,)
     return tuple(sorted(normalize_axis_index(a, rank) for a in axis))
@@ -390,12 +439,41 @@ def _filled(value):
 
 
 def take_along(x, indices, axis):
-    """``numpy.take_along_axis`` for one index per row."""
+    """``numpy.take_along_axis``: the elements at places along one axis."""
     axis = normalize_axis_index(axis, x.ndim)
-    if indices.shape[axis].__class__ is Extent or indices.ndim != x.ndim:
-        raise NotTraceable("several elements are taken along an axis")
-    picked = Expr("pick", (x, indices), axis, x.dtype, indices.shape)
-    return picked
+    others = [a for a in range(x.ndim) if a != axis]
+    if x.ndim != indices.ndim or any(x.shape[a] != indices.shape[a] for a in others):
+        raise NotTraceable("elements are taken from broadcast rows")
+    if not _is_place(indices):
+        indices = _safe_places(indices, x.shape[axis])
+    return Expr("pick", (x, indices), axis, x.dtype, indices.shape)
+
+
+def _is_place(x):
+    """Whether these are places of extrema, which lie within."""
+    while x.op in ("axes", "cast"):
+        (x,) = x.args
+    return x.op == "reduce" and x.attr[0].startswith("arg")
+
+
+def _safe_places(indices, count):
+    """Places counted from the end made such from the start; a doubt whether they lie within."""
+    indices = cast(lift(indices), np.dtype(np.int64))
+    indices = _where(np.less(indices, 0), np.add(indices, count), indices)
+    outside = np.logical_or(np.less(indices, 0), np.greater_equal(indices, count))
+    np.any(outside).doubt()
+    return _where(outside, 0, indices)
+
+
+def _take(x, indices, axis=None, **settings):
+    """``numpy.take`` from a vector."""
+    if x.ndim != 1 or settings:
+        raise NotTraceable("numpy.take from several dimensions")
+    indices = _safe_places(indices, x.shape[0])
+    if not indices.ndim:
+        raise NotTraceable("one element is taken")
+    row = rearranged(x, (None,) * (indices.ndim - 1) + (0,))
+    return Expr("pick", (row, indices), indices.ndim - 1, x.dtype, indices.shape)
 
 
 def _clip(x, low=None, high=None, **settings):
@@ -416,7 +494,8 @@ _FUNCTIONS = {
     np.reshape: lambda x, shape, **_: x.reshape(shape), np.clip: _clip,
     np.transpose: lambda x, axes=None: x.transpose(*(axes or ())),
     np.moveaxis: lambda x, a, b: _move_axis(x, a, b), np.swapaxes: lambda x, a, b: _swap(x, a, b),
-    np.take_along_axis: take_along, np.broadcast_to: lambda x, shape, **_: _broadcast(x, shape),
+    np.take_along_axis: take_along, np.take: _take,
+    np.broadcast_to: lambda x, shape, **_: _broadcast(x, shape),
 }
 
 

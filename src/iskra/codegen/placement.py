@@ -131,8 +131,8 @@ class Nest:
 
     def _place_pick(self, expr, axes):
         source, positions = expr.args
-        at = self.place(positions, axes)
-        inner = list(axes)
+        at = self.place(positions, _aligned(positions, axes))
+        inner = [a if n.__class__ is Extent else None for a, n in zip(axes, source.shape)]
         inner[expr.attr] = at
         return self.place(source, tuple(inner))
 

@@ -4,11 +4,15 @@
 dtypes that NumPy would compute in. Longer mathematics stands in `iskra.codegen.mathematics`.
 """
 
+import math
+
 import numpy as np
 
 from iskra.codegen import ir
 from iskra.codegen.ir import select
 from iskra.codegen.mathematics import FUNCTIONS
+
+_SQRT_HALF = math.sqrt(0.5)
 
 # NumPy's dtype names -> kinds of the IR.
 KINDS = {
@@ -116,9 +120,51 @@ def _truth(x):
     return x if _is_bool(x) else x.ne(0)
 
 
-def power_of_integers(base, exponent):
-    """Integers to non-negative powers wrap around; left to the reference tier."""
-    raise NotImplementedError
+def floor_divide(a, b):
+    """The quotient of integers, rounded down; 0 where the divisor is."""
+    quotient = a // b
+    return select(_is_over(a, b), quotient - 1, quotient)
+
+
+def remainder(a, b):
+    """What `floor_divide` leaves: it has the divisor's sign."""
+    rest = a % b
+    return select(_is_over(a, b), rest + b, rest)
+
+
+def _is_over(a, b):
+    """Whether truncated division rounds up: something is left, and the signs differ."""
+    rest = a % b
+    if not a.type.is_signed:
+        return rest.ne(rest)
+    return rest.ne(0) & ((rest ^ b) < 0)
+
+
+def entr(x):
+    """-x log(x); 0 at 0, -inf below."""
+    inside = select(x > 0, -x * FUNCTIONS["log"](x), _number(x, 0))
+    return select(x < 0, _number(x, -float("inf")), select(isnan(x), x, inside))
+
+
+def xlogy(x, y):
+    """x log(y); 0 where x is, unless y is NaN."""
+    return _unless_zero(x, y, FUNCTIONS["log"])
+
+
+def xlog1py(x, y):
+    """x log(1 + y); 0 where x is, unless y is NaN."""
+    return _unless_zero(x, y, FUNCTIONS["log1p"])
+
+
+def _unless_zero(x, y, logarithm):
+    product = x * logarithm(y)
+    return select(x.eq(0) & y.eq(y), _number(x, 0), product)
+
+
+def ndtr(x):
+    """The area under the standard normal density."""
+    wide = x.to("f64")  # the tail's relative error is that of the argument, many times over
+    return (FUNCTIONS["erfc"](wide * -_SQRT_HALF) * 0.5).to(x.type.kind)
 
 
 def signbit(x):
@@ -148,8 +194,11 @@ PRIMITIVES = {
     "logical_xor": lambda a, b: _truth(a) ^ _truth(b), "logical_not": logical_not,
     "bitwise_and": lambda a, b: a & b, "bitwise_or": lambda a, b: a | b,
     "bitwise_xor": lambda a, b: a ^ b, "invert": lambda x: ~x,
-    "where": select,
+    "left_shift": lambda a, b: a << b, "right_shift": lambda a, b: a >> b,
+    "entr": entr, "xlogy": xlogy, "xlog1py": xlog1py, "ndtr": ndtr, "where": select,
 }
+# Of integers; what floats have under these names stands in `iskra.codegen.mathematics`.
+_OF_INTEGERS = {"floor_divide": floor_divide, "remainder": remainder, "fmod": lambda a, b: a % b}
 
 # NumPy's and SciPy's names of the functions in `iskra.codegen.mathematics`.
 _NAMES = {
@@ -165,24 +214,25 @@ _MATHEMATICS = (
 )
 
 
-def _of_floats(function):
-    """Only floats: what needs integers raises, and its operator stays on the reference tier."""
+def _by_kind(name, of_floats, of_integers):
+    """What floats and what integers have; where one is missing, the reference tier serves."""
 
     def build(*operands):
-        if not all(map(_is_float, operands)):
-            raise NotImplementedError
+        function = of_floats if all(map(_is_float, operands)) else of_integers
+        if function is None:
+            raise NotImplementedError(f"{name} of these operands")
         return function(*operands)
 
     return build
 
 
 for _name in _MATHEMATICS:
-    _found = FUNCTIONS.get(_NAMES.get(_name, _name))
-    if _found is not None:
-        PRIMITIVES[_name] = _of_floats(_found)
+    _found = FUNCTIONS.get(_NAMES.get(_name, _name)), _OF_INTEGERS.get(_name)
+    if any(_found):
+        PRIMITIVES[_name] = _by_kind(_name, *_found)
 
 # Primitives that cost many instructions: worth keeping rather than computing again.
-EXPENSIVE = frozenset(_MATHEMATICS)
+EXPENSIVE = frozenset((*_MATHEMATICS, "entr", "xlogy", "xlog1py", "ndtr"))
 
 
 def identity(name, dtype):

@@ -108,7 +108,7 @@ def _promoted_by_kernels(op, bound, into=None):
     arrays = [unwrap(v) for v in bound]
     for index in op.operands:
         if isinstance(arrays[index], _NUMBERS):
-            arrays[index] = number(arrays[index], target)
+            arrays[index] = number(arrays[index], target)[()]
     narrow = kind.numpy if kind.is_narrow else None
     return graph.run(op, arrays, target, narrow, into), kind
 

@@ -8,7 +8,7 @@ the operator, dtypes, shapes, strides and settings alone.
 
 import numpy as np
 
-from iskra.codegen.expr import Expr, cast
+from iskra.codegen.expr import Expr, cast, doubting
 from iskra.codegen.extent import Extent, NotTraceable
 from iskra.codegen.primitives import KINDS
 from iskra.graph import UNSERVED, observers
@@ -206,7 +206,8 @@ def _trace(op, arguments, symbol, computes_in, stores_as):
         place = op.signature.position.get(name)
         if place is not None and values[place].__class__ is tuple:
             values[place] = inputs.shape(values[place])
-    result = op.compute(values)
+    with doubting() as doubts:
+        result = op.compute(values)
     several = isinstance(result, (tuple, list))
     results = list(result) if several else [result]
     outputs = []
@@ -220,8 +221,18 @@ def _trace(op, arguments, symbol, computes_in, stores_as):
         outputs.append(r)
     if not outputs:
         raise NotTraceable("no result")
-    places = [r is not None for r in results]
-    return Program(outputs), _former(several, places)
+    form = _former(several, [r is not None for r in results])
+    if doubts:
+        return Program(outputs + doubts), _doubtful(form, len(outputs))
+    return Program(outputs), form
+
+
+def _doubtful(form, count):
+    """`form` where results after the first `count` tell whether the body would raise.
+
+    If so, the reference tier does it again, and says what is wrong.
+    """
+    return lambda found: UNSERVED if any(found[count:]) else form(found[:count])
 
 
 def _former(several, places):

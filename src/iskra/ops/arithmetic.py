@@ -5,6 +5,7 @@ Source of every operator here: https://docs.pytorch.org/docs/stable/torch.html#p
 
 import numpy as np
 
+from iskra.core.checks import anywhere
 from iskra.core.dtypes import BOOL, INTEGER, of_numpy
 from iskra.dispatch import FLOAT, SAME, calling, composite, pointwise
 from iskra.dispatch.execute import number
@@ -112,7 +113,7 @@ def mul(input, other):
 
 
 def _refuse_zero(name, input, other):
-    if np.size(input) and np.any(np.equal(other, 0)):
+    if np.size(input) and anywhere(np.equal(other, 0)):
         raise RuntimeError(f"{name}: ZeroDivisionError: integer division by zero")
 
 
@@ -173,7 +174,7 @@ def div(input, other, *, rounding_mode=None):
     )
 
 
-@pointwise(SAME, accepts="bool int float", scalars=True, grad=lambda g: g * 0)
+@pointwise(SAME, accepts="bool int float", domain=(1, 4), scalars=True, grad=lambda g: g * 0)
 def floor_divide(input, other):
     """Return the quotient rounded down. Raises RuntimeError for integers divided by zero.
 
@@ -184,7 +185,7 @@ def floor_divide(input, other):
     return floor_quotient(input, other)
 
 
-@pointwise(SAME, accepts="bool int float", scalars=True, grad={
+@pointwise(SAME, accepts="bool int float", domain=(1, 4), scalars=True, grad={
     "input": lambda g: g,
     "other": lambda g, input, other: -g * div(input, other, rounding_mode="floor"),
 })
@@ -203,7 +204,7 @@ def remainder(input, other):
     return np.remainder(input, other)
 
 
-@pointwise(SAME, accepts="bool int float", grad={
+@pointwise(SAME, accepts="bool int float", domain=(1, 4), grad={
     "input": lambda g: g,
     "other": lambda g, input, other: -g * div(input, other, rounding_mode="trunc"),
 })
@@ -272,11 +273,11 @@ def pow(input, exponent):
     >>> torch.pow(torch.tensor([1.0, 2.0, 3.0]), 2)
     tensor([1., 4., 9.])
     """
+    if exponent.ndim == 0 and exponent == 2:
+        return np.multiply(input, input)
     if input.dtype.kind == "i":
         return _integer_power(input, exponent)
     if exponent.ndim == 0 and input.dtype.kind in "fc":
-        if exponent == 2:
-            return np.multiply(input, input)
         if exponent == 0.5:
             return np.sqrt(input)
         if exponent == 3:
@@ -306,7 +307,7 @@ def float_power(input, exponent):
     tensor([8.], dtype=iskra.float64)
     """
     wide = np.complex128 if "c" in (input.dtype.kind, exponent.dtype.kind) else np.float64
-    return np.power(np.asarray(input, wide), np.asarray(exponent, wide))
+    return np.power(input.astype(wide), exponent.astype(wide))
 
 
 @pointwise(SAME, grad=lambda g: -g, aliases=("negative",))

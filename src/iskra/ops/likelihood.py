@@ -10,6 +10,7 @@ import warnings
 import numpy as np
 
 from iskra.autograd import no_grad
+from iskra.core.checks import anywhere
 from iskra.core.size import format_shape
 from iskra.dispatch import SAME, composite, fused
 from iskra.ops.activation import logsigmoid
@@ -54,7 +55,8 @@ def _bce_target_gradient(g, input, target, weight, reduction):
 }, samples=element_samples(0.1, 0.9, (0.1, 0.9)))
 def bernoulli_nll(input, target, weight=None, reduction="mean"):
     """`binary_cross_entropy` of operands that have been checked."""
-    if input.size and not (np.min(input) >= 0 and np.max(input) <= 1):
+    inside = np.logical_and(np.greater_equal(input, 0), np.less_equal(input, 1))
+    if anywhere(np.logical_not(inside)):
         raise RuntimeError("all elements of input should be between 0 and 1")
     sure = np.maximum(np.log(input), -100)
     unsure = np.maximum(np.log1p(np.negative(input)), -100)

@@ -98,7 +98,7 @@ def linalg_vector_norm(x, ord=2, dim=None, keepdim=False, *, dtype=None):
     tensor(5.)
     """
     _check_vector_norm(x, ord, dim)
-    return np.asarray(_norm_of(x, ord, dim, keepdim))
+    return _norm_of(x, ord, dim, keepdim)
 
 
 def _check_dtype(name, tensor, dtype):

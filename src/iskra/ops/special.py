@@ -233,7 +233,8 @@ def sinc(input):
     >>> torch.sinc(torch.tensor([0.0, 0.5]))
     tensor([1.0000, 0.6366])
     """
-    return np.sinc(input)
+    angle = np.multiply(np.where(np.equal(input, 0), 1e-20, input), math.pi)
+    return np.divide(np.sin(angle), angle)
 
 
 def _sinc_gradient(g, input):
