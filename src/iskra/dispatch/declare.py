@@ -9,6 +9,7 @@ import inspect
 
 from iskra.dispatch.door import complete, perform
 from iskra.dispatch.execute import RUNNERS, run_general
+from iskra.dispatch.leading import leading
 from iskra.dispatch.operator import NONE, SAME, Operator, body_operands, register
 from iskra.dispatch.shortcuts import (
     binary,
@@ -124,7 +125,9 @@ def _template(op):
         return composed
     if "inplace" in code.co_varnames:
         return complete
-    return reducing if op.kind == "reduction" else general
+    if op.kind == "reduction":
+        return reducing
+    return leading if op.one_dtype and "dim" not in code.co_varnames else general
 
 
 def _pointwise_template(op, code):

@@ -123,6 +123,10 @@ class Operator:
         self.operands = self._operands(self.declared_operands)
         self.formulas = formulas_of(self.grad, self)
         self.targets = tuple(dict.fromkeys(t for f in self.formulas for t in f.targets))
+        self.last_operand = 1 << max(self.operands, default=0)  # as a bit
+        # How many parameters have formulas, if those are the first ones, else 0.
+        count = len(self.targets)
+        self.leading_targets = count if self.targets == tuple(range(count)) else 0
         # A node's name that depends on the arguments: what picks those that it names.
         self.pick_named = None if isinstance(self.node, str) else picker(
             [position[n] for n in parameters_of(self.node)]
@@ -186,7 +190,8 @@ class Operator:
 
 
 _DERIVED = frozenset((
-    "signature", "operands", "formulas", "targets", "pick_named", "keywords", "settings",
+    "signature", "operands", "formulas", "targets", "last_operand",
+    "leading_targets", "pick_named", "keywords", "settings",
     "starred", "inplace_flag", "setting_names", "dim_index", "dtype_index",
 ))
 

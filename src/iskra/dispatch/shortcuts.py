@@ -239,7 +239,7 @@ def _settle_dim(op, arrays, kwargs):
     return True
 
 
-def _wrapped(op, result):
+def wrapped(op, result):
     """Tensors around the body's results; None where they need a closer look."""
     if op.outputs == 1 or result.__class__ is not tuple:
         return _wrapped_array(result)
@@ -288,7 +288,7 @@ def general(op):
                 result = body(*arrays, **kwargs)
         except Exception:
             return call(op, args, kwargs)
-        result = _wrapped(op, result)
+        result = wrapped(op, result)
         if result is None:
             return call(op, args, kwargs)
         if taped and op.formulas and (not active.without_grad or local.grad_enabled):
@@ -317,7 +317,7 @@ def reducing(op):
             result = quiet_run(body, input._array)
         except Exception:
             return call(op, args, kwargs)
-        result = _wrapped(op, result)
+        result = wrapped(op, result)
         if result is None:
             return call(op, args, kwargs)
         if input._requires_grad and op.formulas:

@@ -169,16 +169,27 @@ def record(op, bound, output):
         edges.append(edge)
         bit <<= 1
     if wanted:
-        plan = op.tape_plans.get(wanted) or _plan(op, wanted)
-        node = make_node(op, plan, bound, edges, output)
-        plain = output.__class__ is Tensor and output._base is None
-        if plain and output._dtype.category >= FLOATING:
-            node.output_shape = output._array.shape
-            node.output_dtype = output._dtype
-            output._requires_grad = True
-            output._edge = (node, 0)
-        else:
-            attach(node, output)
+        hang(op, wanted, edges, bound, output)
+
+
+def hang(op, wanted, edges, bound, output):
+    """Make the node of a call in which the targets in `wanted` (a bit each) want a gradient."""
+    plan = op.tape_plans.get(wanted) or _plan(op, wanted)
+    node = _new(plan.node_class or _class_of(op, bound, output))
+    node.input_edges = edges
+    node.plan = plan
+    node._extras = None
+    node.sequence_nr = next_sequence()
+    node.saved, node.checks = plan.collect(bound, output) if plan.names else _NOTHING
+    if active.watching and local.anomaly:
+        node._more().forward_trace = _trace()
+    if output.__class__ is Tensor and output._base is None and output._dtype.category >= FLOATING:
+        node.output_shape = output._array.shape
+        node.output_dtype = output._dtype
+        output._requires_grad = True
+        output._edge = (node, 0)
+    else:
+        attach(node, output)
 
 
 def pair_recorder(op):
