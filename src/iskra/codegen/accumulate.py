@@ -22,6 +22,8 @@ def accumulator(kernel, placed, copies, across):
     name = placed.attr
     if name.startswith("arg"):
         cls = Place
+    elif name in ("maximum", "minimum") and placed.dtype.kind == "f":
+        cls = Extremum
     elif name == "add" and placed.dtype.kind == "f":
         cls = Sum
     else:
@@ -59,6 +61,48 @@ class Extreme:
         """The result; a list of one scalar, or of a vector for each copy."""
         parts = [p.get() for p in self.parts]
         return [_horizontal(_tree(parts, self.combine), self.combine)] if self.across else parts
+
+
+class Extremum:
+    """The largest or smallest float; NaN, if there is one.
+
+    NaN is looked for apart: one comparison more, but the extrema then take one instruction each.
+    """
+
+    def __init__(self, kernel, placed, copies, across):
+        self.function = kernel.function
+        self.across = across
+        self.type = Type(kind_of(placed.dtype), LANES)
+        self.identity = identity(placed.attr, placed.dtype)
+        self.largest = placed.attr == "maximum"
+        self.parts = [self.function.variable(self.identity, self.type) for _ in range(copies)]
+        mask = self.type.of("i1")
+        self.nans = [self.function.variable(False, mask) for _ in range(copies)]
+
+    def open_block(self):
+        """Begin a block."""
+
+    def close_block(self):
+        """End it."""
+
+    def _further(self, a, b):
+        return select(a > b, a, b) if self.largest else select(a < b, a, b)
+
+    def add(self, copy, value, mask, position):
+        """Take in one vector; lanes that the mask excludes do not count."""
+        value = value.splat(LANES)
+        if mask is not None and self.across:
+            value = select(mask, value, self.identity)
+        self.nans[copy].set(self.nans[copy].get() | value.ne(value))
+        self.parts[copy].set(self._further(value, self.parts[copy].get()))
+
+    def results(self):
+        """The result; a list of one scalar, or of a vector for each copy."""
+        parts, nans = [p.get() for p in self.parts], [n.get() for n in self.nans]
+        if self.across:
+            parts = [_horizontal(_tree(parts, self._further), self._further)]
+            nans = [_horizontal(_tree(nans, _either), _either)]
+        return [select(n, float("nan"), p) for n, p in zip(nans, parts)]
 
 
 class Sum:
@@ -180,6 +224,10 @@ class Place:
 
 def _plus(a, b):
     return a + b
+
+
+def _either(a, b):
+    return a | b
 
 
 def _tree(parts, combine):

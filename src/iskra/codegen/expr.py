@@ -45,6 +45,7 @@ class Expr:
     - ``"map"`` (`attr`: the primitive's name): elements at the same place, broadcast
     - ``"cast"``: the elements in this node's dtype
     - ``"reduce"`` (`attr`: ``(name, axes)``): axes are removed
+    - ``"ordered"``: the operand, to be laid out in memory in the order of its axes
     - ``"expand"``: axes of size 1 repeated, new ones before
     - ``"axes"`` (`attr`: for each axis the operand's axis, or None for a new one of size 1)
     - ``"index"`` (`attr`: axis): the position along an axis
@@ -171,7 +172,6 @@ class Expr:
     def _refuse(self, *_):
         raise NotTraceable("the value of an expression is needed")
 
-    __bool__ = __int__ = __float__ = __index__ = __len__ = __iter__ = _refuse
     def doubt(self):
         """Whether this bool holds, which a body asks in order to raise: taken for no.
 
@@ -184,6 +184,7 @@ class Expr:
         _local.doubts.append(self)
         return False
 
+    __bool__ = __int__ = __float__ = __index__ = __len__ = __iter__ = _refuse
     __setitem__ = _refuse
     # NumPy's scalars and arrays spell these; expressions have them for bodies that use operators.
     __hash__ = object.__hash__
@@ -205,7 +206,6 @@ class Expr:
 Extent.as_expression = staticmethod(Expr.extent)
 
 
-def _operator(ufunc, swapped=False):
 def _is_reduced(x):
     """Whether something is reduced in an expression: then a kernel can compute it."""
     return x.op == "reduce" or any(map(_is_reduced, x.args))
@@ -221,6 +221,7 @@ def doubting():
         _local.doubts = before
 
 
+def _operator(ufunc, swapped=False):
     def method(self, *other):
         return ufunc(*other, self) if swapped else ufunc(self, *other)
 
@@ -285,6 +286,8 @@ def rearranged(x, axes):
         raise NotTraceable("an axis is dropped")
     if axes == tuple(range(x.ndim)):
         return x
+    if x.op == "ordered":
+        raise NotTraceable("a memory format of its own")
     if x.op == "axes":  # axes of axes are axes
         return rearranged(x.args[0], tuple(None if a is None else x.attr[a] for a in axes))
     shape = tuple(1 if a is None else x.shape[a] for a in axes)
@@ -313,18 +316,15 @@ def _call(ufunc, inputs, settings):
         raise NotTraceable(f"{name} {sorted(given)}".rstrip(" []"))
     operands = [lift(x) for x in inputs]
     loop = _loop_dtypes(ufunc, operands, dtype)
-    operands = [cast(x, kind) for x, kind in zip(operands, loop)]
-    return mapped(name, operands, loop[-1])
-
     if any(_is_outside(x, kind) for x, kind in zip(operands, loop)):
         raise NotTraceable(f"a number that is outside of {loop[0]}")
-
+    operands = [cast(x, kind) for x, kind in zip(operands, loop)]
     if all(x.op == "const" and not x.shape for x in operands):
         value = ufunc(*(x.dtype.type(x.attr) for x in operands))
         return Expr.const(value.item(), loop[-1])
-def _loop_dtypes(ufunc, operands, dtype):
-    """The dtypes in which NumPy would compute: the operands', then the result's."""
-    kinds = tuple(x.weak if x.weak in (int, float) else x.dtype for x in operands)
+    return mapped(name, operands, loop[-1])
+
+
 def _is_outside(x, dtype):
     """Whether a Python number does not fit the integers among which it came."""
     if x.op != "const" or x.weak is not int or dtype.kind not in "iu":
@@ -333,6 +333,9 @@ def _is_outside(x, dtype):
     return not limits.min <= x.attr <= limits.max
 
 
+def _loop_dtypes(ufunc, operands, dtype):
+    """The dtypes in which NumPy would compute: the operands', then the result's."""
+    kinds = tuple(x.weak if x.weak in (int, float) else x.dtype for x in operands)
     if all(isinstance(k, type) for k in kinds):  # numbers among themselves
         kinds = tuple(x.dtype for x in operands)
     signature = {} if dtype is None else {
@@ -489,7 +492,7 @@ _FUNCTIONS = {
     np.amin: _by_ufunc(np.minimum), np.any: _by_ufunc(np.logical_or),
     np.all: _by_ufunc(np.logical_and), np.argmax: _argument("argmax"),
     np.argmin: _argument("argmin"), np.expand_dims: _expand_dims, np.squeeze: _squeeze,
-    np.copy: lambda x, **_: x, np.zeros_like: _filled(0), np.ones_like: _filled(1),
+    np.copy: lambda x, order="K", **_: _copied(x, order), np.zeros_like: _filled(0), np.ones_like: _filled(1),
     np.shape: lambda x: x.shape, np.ndim: lambda x: x.ndim, np.size: lambda x: x.size,
     np.reshape: lambda x, shape, **_: x.reshape(shape), np.clip: _clip,
     np.transpose: lambda x, axes=None: x.transpose(*(axes or ())),
@@ -497,6 +500,13 @@ _FUNCTIONS = {
     np.take_along_axis: take_along, np.take: _take,
     np.broadcast_to: lambda x, shape, **_: _broadcast(x, shape),
 }
+
+
+def _copied(x, order):
+    """Expressions have no memory; what matters is in which order a result's axes will lie."""
+    if order not in ("K", "C"):
+        raise NotTraceable(f"a copy in order {order}")
+    return x if order == "K" else Expr("ordered", (x,), None, x.dtype, x.shape)
 
 
 def _swap(x, first, second):

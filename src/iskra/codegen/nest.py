@@ -18,11 +18,12 @@ from typing import NamedTuple
 
 from iskra.codegen.accumulate import LANES, accumulator
 from iskra.codegen.extent import NotTraceable
-from iskra.codegen.ir import Function, Type, smaller
+from iskra.codegen.ir import Function, Type, select, smaller
 from iskra.codegen.placement import Placed, topological
 from iskra.codegen.primitives import PRIMITIVES, kind_of
 
 SEGMENT = 8192  # elements of one unit along a kept vector group
+SQUARES = 256  # columns of one unit where leaves are read in squares
 ROWS = 64  # rows of a block where sums run across rows
 BLOCK = 4096  # elements of a block where sums run along the row
 COPIES = 4  # vectors in flight
@@ -33,11 +34,14 @@ class Layout(NamedTuple):
 
     groups: axes of the space, merged and in order of the loops. strided: numbers of those leaves,
     then outputs (counted on from the leaves), whose elements do not lie side by side along the
-    last group.
+    last group. Where leaves of a map lie side by side along another group, that is `tile`, and the
+    leaves are `crossed`: they are read in squares, which are transposed in registers.
     """
 
     groups: tuple
     strided: frozenset
+    tile: int | None = None
+    crossed: frozenset = frozenset()
 
 
 class Kernel:
@@ -48,6 +52,8 @@ class Kernel:
         self.leaves = list(nest.leaves)
         self.groups = layout.groups
         self.strided = layout.strided
+        self.tile = layout.tile
+        self.crossed = layout.crossed
         self.function = Function(name)
         self.group_of = {axis: g for g, axes in enumerate(layout.groups) for axis in axes}
         self.vector = len(layout.groups) - 1
@@ -174,8 +180,11 @@ class Kernel:
     def load(self, array):
         """The element here, or 16 along the vector group."""
         axes = self.axes_of(array)
-        pointer = self.pointer(array, self.outer_groups(axes))
         kind = self.kind(array)
+        if array in self.crossed:
+            row = (self.index[self.tile] - self.tile_start) * LANES
+            return self.function.load(self.squares[array], row, Type(kind, LANES))
+        pointer = self.pointer(array, self.outer_groups(axes))
         picked = [(n, a) for n, a in enumerate(axes) if isinstance(a, Placed)]
         if picked:
             return self._load_picked(array, pointer, axes, picked, kind)
@@ -261,13 +270,15 @@ class Kernel:
         """Write everything; return the function."""
         f = self.function
         self.outer = [g for g in range(len(self.groups)) if g not in self.reduced
-                      and g != self.vector]
+                      and g not in (self.vector, self.tile)]
         self._choose_kept()
         tasks, units = self.argument("tasks"), self.argument("units")
         with f.loop(f.task * units // tasks, (f.task + 1) * units // tasks) as unit:
             with self.block():
                 rest = self._decode(unit)
-                if self.along:
+                if self.tile is not None:
+                    self._strip_of_squares(rest)
+                elif self.along:
                     self._row()
                 elif self.reduced:
                     self._column_block(rest)
@@ -277,12 +288,17 @@ class Kernel:
 
     def _decode(self, unit):
         """Set the places of the outer groups; return what is left, the segment's number."""
-        if not self.along:
+        if self.along:
+            rest, segment = unit, None
+        else:
             width = SEGMENT if not self.reduced else LANES * self.columns
+            width = width if self.tile is None else SQUARES
             segments = (self.size(self.vector) + (width - 1)) // width
             rest, segment = unit // segments, unit % segments
-        else:
-            rest, segment = unit, None
+        if self.tile is not None:
+            blocks = (self.size(self.tile) + (LANES - 1)) // LANES
+            rest, block = rest // blocks, rest % blocks
+            segment = segment, block
         for group in reversed(self.outer):
             if group == self.outer[0]:
                 self.index[group] = rest
@@ -310,6 +326,61 @@ class Kernel:
                 for number in range(len(self.nest.outputs)):
                     self.store(number)
         self._at(None, None)
+
+    def _strip_of_squares(self, place):
+        """A map with crossed leaves: some squares of 16 rows by 16 columns, side by side."""
+        f = self.function
+        segment, block = place
+        self.tile_start = block * LANES
+        rows = self.size(self.tile) - self.tile_start
+        low = segment * SQUARES
+        high = smaller(low + SQUARES, self.size(self.vector))
+        self.squares = {
+            leaf: f.scratch(Type(self.kind(leaf), LANES), LANES) for leaf in sorted(self.crossed)
+        }
+        roots = [o.placed for o in self.nest.outputs]
+        self.hoist(roots)
+        with f.loop(low, high, LANES) as base, self.block():
+            for leaf in sorted(self.crossed):
+                with f.when(base + LANES <= high):
+                    self._transpose(leaf, base, rows)
+                with f.when(base + LANES > high):
+                    self._transpose(leaf, base, rows, high)
+            with f.loop(0, smaller(rows, f.coerce(LANES))) as row, self.block():
+                self._open(self.tile, self.tile_start + row, ())
+                self._at(base, f.lanes_below(high - base, LANES))
+                for number in range(len(self.nest.outputs)):
+                    self.store(number)
+                self.opened.remove(self.tile)
+                self._at(None, None)
+
+    def _transpose(self, leaf, base, rows, high=None):
+        """Read a square of a crossed leaf column by column, and keep it row by row.
+
+        Columns from `high` on are not read.
+        """
+        f = self.function
+        kind = self.kind(leaf)
+        with self.block():
+            origin = self.pointer(leaf, self.outer_groups(self.axes_of(leaf)))
+            stride = self.argument("stride", leaf, self.vector)
+            mask = f.lanes_below(rows, LANES)
+            vectors = []
+            for column in range(LANES):
+                if high is not None:
+                    left = select(base + column < high, rows, f.coerce(0))
+                    mask = f.lanes_below(left, LANES)
+                start = (base + column) * stride + self.tile_start
+                vectors.append(f.load(origin, start, Type(kind, LANES), mask))
+        half = LANES // 2
+        low = [n for i in range(half) for n in (i, LANES + i)]
+        high_half = [n + half for n in low]
+        while half:  # as often as 16 halves to 1: interleaving halves, as cards are shuffled
+            pairs = [(vectors[i], vectors[i + LANES // 2]) for i in range(LANES // 2)]
+            vectors = [a.shuffle(p, b) for a, b in pairs for p in (low, high_half)]
+            half //= 2
+        for row, vector in enumerate(vectors):
+            f.store(vector, self.squares[leaf], row * LANES)
 
     def _at(self, base, mask):
         self.base, self.mask = base, mask

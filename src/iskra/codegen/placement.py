@@ -112,6 +112,9 @@ class Nest:
         varies = frozenset().union(*(p.varies for p in operands))
         return self._node("map", operands, expr.attr, expr.dtype, varies)
 
+    def _place_ordered(self, expr, axes):
+        return self.place(expr.args[0], axes)
+
     def _place_expand(self, expr, axes):
         (operand,) = expr.args
         return self.place(operand, _aligned(operand, axes))

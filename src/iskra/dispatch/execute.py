@@ -81,8 +81,9 @@ def run_general(op, bound):
         if result is not None:
             return _wrap_all(op, result, None)
     check_operands(op, bound)
-    if op.computes and op.promote is NONE and is_large(bound):
-        result, kind = _by_kernels(op, bound)
+    if op.has_kernels and is_large(bound):
+        by_kernels = _by_kernels if op.promote is NONE else _promoted_by_kernels
+        result, kind = by_kernels(op, bound)
         if result is not graph.UNSERVED:
             return _wrap_all(op, result, kind)
     arrays, kind = prepare(op, bound)
@@ -103,6 +104,8 @@ def is_large(bound):
 
 def _promoted_by_kernels(op, bound, into=None):
     """The result from the kernel tier, which promotes as it reads, and its dtype."""
+    if op.dim_index is not None or op.dtype_index is not None:
+        bound = _resolve_dims(op, bound)
     kind = result_type(op, bound)
     target = np.dtype(np.float32) if kind.is_narrow else kind.numpy
     arrays = [unwrap(v) for v in bound]
@@ -115,9 +118,12 @@ def _promoted_by_kernels(op, bound, into=None):
 
 def written_by_kernels(op, bound, target):
     """Whether the kernel tier has written a large pointwise result into the tensor `target`."""
-    if op.kind != "pointwise" or not is_large(bound):
+    if target._array.__class__ is not ndarray or not is_large(bound):
         return False
-    if target._array.__class__ is not ndarray or result_type(op, bound) is not target._dtype:
+    if op.moves:
+        arrays = [unwrap(v) for v in bound]
+        return graph.run(op, arrays, into=target._array) is not graph.UNSERVED
+    if op.kind != "pointwise" or result_type(op, bound) is not target._dtype:
         return False
     return _promoted_by_kernels(op, bound, target._array)[0] is not graph.UNSERVED
 
@@ -129,7 +135,7 @@ def _by_kernels(op, bound):
     arrays = [unwrap(v) for v in bound]
     kinds = (v._dtype for v in bound if isinstance(v, Tensor))
     kind = next((k for k in kinds if k.is_narrow), None)
-    if kind is None:
+    if kind is None or op.moves:
         return graph.run(op, arrays), None
     return graph.run(op, arrays, np.dtype(np.float32), kind.numpy), kind
 
@@ -148,7 +154,7 @@ def served(op, compute, operands):
 
 def _compute_plain(op, arrays):
     """Run the body, on the kernel tier where that serves; settings with defaults are left out."""
-    if op.computes and arrays[op.operands[0]].size >= graph.LARGE:
+    if op.has_kernels and arrays[op.operands[0]].size >= graph.LARGE:
         result = graph.run(op, arrays)
         if result is not graph.UNSERVED:
             return result

@@ -64,7 +64,7 @@ class Operator:
     def __init__(
         self, body, kind, *, promote=NONE, ufunc=None, grad=None, operands=None, node=None,
         namespace="torch", method=None, function=True, inplace=False, out=True, aliases=(),
-        samples=None, domain=None, accepts=None, outputs=1, result=None, computes=False,
+        samples=None, domain=None, accepts=None, outputs=1, result=None, computes=False, moves=False,
         variadic=None, autocast=None, storage=False, casts=False,
         scalars=False, numbers=True, uniform=None,
     ):
@@ -89,6 +89,8 @@ class Operator:
         self.outputs = outputs
         self.result = result
         self.computes = computes
+        self.moves = moves  # only moves or converts elements, which kernels can do too
+        self.has_kernels = computes or moves  # may: what can't be traced stays without
         self.autocast = autocast
         self.storage = storage  # the body is given (flat memory, NumPy dtype, offset), no array
         self.casts = casts  # the in-place form converts the result to any dtype

@@ -263,7 +263,7 @@ def _wrapped_array(array):
 def general(op):
     """The function of an operator whose body takes arrays."""
     body = op.body
-    computes = op.computes
+    computes, kernels = op.computes, op.has_kernels
     code = body.__code__
     named = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
     reduces = op.kind in ("reduction", "fused") and "dim" in named
@@ -278,14 +278,14 @@ def general(op):
         if reduces and not _settle_dim(op, arrays, kwargs):
             return call(op, args, kwargs)
         try:
-            if computes:
-                result = None
-                if arrays[0].__class__ is ndarray and arrays[0].size >= LARGE:
-                    result = _from_kernels(op, arrays, kwargs)
-                if result is None:
+            result = None
+            if kernels and arrays[0].__class__ is ndarray and arrays[0].size >= LARGE:
+                result = _from_kernels(op, arrays, kwargs)
+            if result is None:
+                if computes:
                     result = quiet_run(body, *arrays, **kwargs)
-            else:
-                result = body(*arrays, **kwargs)
+                else:
+                    result = body(*arrays, **kwargs)
         except Exception:
             return call(op, args, kwargs)
         result = wrapped(op, result)

@@ -155,7 +155,7 @@ def write_result(op, name, bound):
     if op.kind == "composite":
         return _write_composite(op, name, bound, target)
     execute.check_operands(op, bound)
-    large = op.kind == "pointwise" and execute.is_large(bound)
+    large = (op.kind == "pointwise" or op.moves) and execute.is_large(bound)
     if not large:
         array = _fitting_result(op, bound, target, name)
     edges, plan = edges_of(op, bound) if local.grad_enabled else ((), None)

@@ -10,7 +10,7 @@ import math
 from functools import cmp_to_key
 
 from iskra.codegen.accumulate import LANES
-from iskra.codegen.nest import SEGMENT, Kernel, Layout
+from iskra.codegen.nest import SEGMENT, SQUARES, Kernel, Layout
 from iskra.codegen.placement import Placed, topological
 
 TASK = 1 << 17  # work of one task: elements times what each costs (an addition costs about 4)
@@ -51,11 +51,14 @@ class Plan:
              [None if a is None else axes.index(a) for a in output.axes])
             for axes, output in zip(memory, nest.outputs)
         ]
-        self.layout = Layout(tuple(self.groups), self._strided())
+        tile, crossed = self._crossed()
+        self.layout = Layout(tuple(self.groups), self._strided() - crossed, tile, crossed)
 
     def _order(self):
         """The axes from the outermost loop to the innermost."""
         axes = range(len(self.nest.extents))
+        if any(o.expr.op == "ordered" for o in self.nest.outputs):
+            return list(axes)
         ranked = sorted(self.strides, key=lambda s: -sum(1 for a in s if s[a]))
 
         def compare(a, b):
@@ -118,6 +121,21 @@ class Plan:
             n for n, s in enumerate(self.strides) if s.get(last, 1) != 1
         )
 
+    def _crossed(self):
+        """The group along which strided leaves of a map lie side by side, and those leaves."""
+        leaves, last = len(self.nest.leaves), len(self.groups) - 1
+        strided = sorted(n for n in self._strided() if n < leaves)
+        if self.nest.reduced or not strided or any(n >= leaves for n in self._strided()):
+            return None, frozenset()
+        for number in range(last):
+            axis = self.groups[number][-1]
+            if min(self.group_size(number), self.group_size(last)) < LANES // 2:
+                continue
+            crossed = frozenset(n for n in strided if self.strides[n].get(axis) == 1)
+            if crossed:
+                return number, crossed
+        return None, frozenset()
+
     # Arguments and tasks
 
     def group_size(self, group):
@@ -132,9 +150,11 @@ class Plan:
             if group and group[0] in self.nest.reduced:
                 continue
             size = self.group_size(number)
-            if number == last:
+            if number == self.layout.tile:
+                size = -(-size // LANES)
+            elif number == last:
                 width = LANES * self._columns() if reduces else SEGMENT
-                size = -(-size // width)
+                size = -(-size // (width if self.layout.tile is None else SQUARES))
             total *= size
         return total
 

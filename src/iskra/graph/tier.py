@@ -162,11 +162,12 @@ def _symbolic(shape, symbol):
 class _Inputs:
     """Expressions for a call's arguments."""
 
-    def __init__(self, symbol, computes_in, narrow_only, fixes_numbers):
+    def __init__(self, op, symbol, computes_in):
         self.symbol = symbol
         self.computes_in = computes_in
-        self.fixes_numbers = fixes_numbers  # they are part of the program
-        self.narrow_only = narrow_only  # other dtypes are the body's own business
+        self.fixes_numbers = op.fixes_numbers  # they are part of the program
+        self.narrow_only = op.promote == "none"  # other dtypes are the body's own business
+        self.moves = op.moves
         self.arrays = self.scalars = 0
 
     def of(self, value):
@@ -193,14 +194,14 @@ class _Inputs:
         narrow = expr.dtype.name in ("float16", "bfloat16")
         if self.computes_in is not None and (narrow or not self.narrow_only):
             return cast(expr, self.computes_in)
-        if narrow:
+        if narrow and not self.moves:
             raise NotTraceable("a narrow float without a dtype to compute in")
         return expr
 
 
 def _trace(op, arguments, symbol, computes_in, stores_as):
     """Run the body on expressions."""
-    inputs = _Inputs(symbol, computes_in, op.promote == "none", op.fixes_numbers)
+    inputs = _Inputs(op, symbol, computes_in)
     values = [inputs.of(a) for a in arguments]
     for name in _SHAPES:
         place = op.signature.position.get(name)

@@ -32,7 +32,7 @@ def laid_out(array, memory_format):
     return np.copy(array.transpose(axes), order="C").transpose(np.argsort(axes))
 
 
-@operator(out=False, grad=lambda g: g)
+@operator(out=False, moves=True, grad=lambda g: g)
 def clone(input, *, memory_format=None):
     """Return a copy that is part of the graph.
 
@@ -58,7 +58,9 @@ def contiguous(input, memory_format=contiguous_format):
     return clone(input, memory_format=memory_format)
 
 
-@operator(method=False, function=False, out=False, node="ToCopyBackward0", grad=lambda g: g)
+@operator(
+    method=False, function=False, out=False, moves=True, node="ToCopyBackward0", grad=lambda g: g,
+)
 def to_copy(input, dtype, memory_format=None):
     """The copy behind `Tensor.to`: another dtype or memory format."""
     if dtype is not None and dtype.numpy != input.dtype:
@@ -145,7 +147,7 @@ def _overwritten(g):
 
 
 @operator(
-    method=False, inplace=True, out=False, casts=True, operands="input src",
+    method=False, inplace=True, out=False, casts=True, moves=True, operands="input src",
     node="CopyBackwards", grad={"input": _overwritten, "src": lambda g: g},
 )
 def copy(input, src, non_blocking=False):
