@@ -283,7 +283,7 @@ def interpreted(monkeypatch):
             interpret.run(function, slots, tasks, order="shuffled", races=True)
         return call
 
-    monkeypatch.setattr(gemm_plan, "_compiled", compiled)
+    monkeypatch.setattr(gemm_plan, "compiled", compiled)
     monkeypatch.setattr(products, "_calls", {})
     return specs
 

@@ -13,14 +13,14 @@ from iskra.codegen.gemm_pack import COPIED, PACKERS, TURNED, Strip
 from iskra.codegen.gemm_tiles import Tile
 from iskra.codegen.ir import SIZES, Function, Type, smaller
 
-__all__ = ["AHEAD", "COPIED", "DIRECT", "TURNED", "After", "Spec", "pack_ahead", "product"]
+__all__ = ["AHEAD", "COPIED", "DIRECT", "TURNED", "Product", "Spec", "pack_ahead", "product"]
 
 DEPTH = 384             # the longest stretch of k
 BLOCK_BYTES = 32        # a task packs this many bytes' worth of tiles: 8 of float32, 4 of float64
 
 # How an operand is read. DIRECT: where it lies (A: any strides; B: columns side by side).
 # COPIED: packed from elements side by side across k. TURNED: packed from k's side by side.
-# AHEAD: B, packed before the product starts.
+# AHEAD: packed before the product starts.
 DIRECT, AHEAD = "direct", "ahead"
 
 
@@ -51,8 +51,8 @@ class Spec(NamedTuple):
 # `sums`: where sums stay between stretches if the result is of a narrower kind.
 POINTERS = ("a", "b", "c", "sums", "bias", "residual", "offsets")
 NUMBERS = ("rows", "columns", "inner", "a_row", "a_inner", "b_inner", "b_column", "c_row",
-           "sums_row", "residual_row", "depth", "blocks_down",
-           "blocks_across", "tiles", "height", "higher", "matrices", "share", "ahead")
+           "sums_row", "residual_row", "depth", "blocks_down", "blocks_across", "tiles", "height",
+           "higher", "matrices", "share", "ahead")
 KINDS = "aaaaaaaftn"
 PACK_POINTERS = ("b", "packed", "offsets")
 PACK_NUMBERS = ("columns", "inner", "b_inner", "b_column", "panels", "share")
@@ -99,23 +99,25 @@ def _pack_panel(f, tile, layout, kind, arg, b, column, count, out):
 
 def product(spec, name="product"):
     """The kernel that computes one block of the result."""
-    return _Product(spec, name).function
+    return Product(spec, name).function
 
 
-class _Product:
+class Product:
     """A product's kernel while it is being written."""
+
+    pointers, numbers = POINTERS, NUMBERS
 
     def __init__(self, spec, name):
         self.spec, self.tile = spec, spec.tile
         self.function = f = Function(name)
-        self.arg = Arguments(f, POINTERS, NUMBERS, ("scale",))
+        self.arg = Arguments(f, self.pointers, self.numbers, ("scale",))
         tile = self.tile
         # What packing writes too much: whole vectors, and squares of them at the end of k.
         slack = tile.lanes * (max(tile.rows, tile.columns) + 1)
         if spec.a in PACKERS:
             size = most_tiles(tile.kind) * tile.rows * DEPTH
             self.packed_a = f.scratch(Type(tile.kind), size + slack)
-        if spec.b in PACKERS:
+        if spec.b not in (DIRECT, AHEAD):
             self.packed_b = f.scratch(Type(tile.kind), DEPTH * tile.columns + slack)
         parts = self.arg.blocks_down * self.arg.blocks_across
         with task_matrices(f, self.arg, parts, spec.batched) as (self.matrix, part):
@@ -130,10 +132,9 @@ class _Product:
         panels = (arg.columns + (self.tile.columns - 1)) // self.tile.columns
         self.panels = panels
         self.left, self.right = panels * j // across, panels * (j + 1) // across
-        self.a, self.b, self.c = (
-            self.start(pointer, number, kind)
-            for number, (pointer, kind) in enumerate(zip((arg.a, arg.b, arg.c), self.spec.kinds))
-        )
+        a, b, c = self.spec.kinds
+        self.a = self.start(arg.a, 0, self.tile.kind if self.spec.a == AHEAD else a)
+        self.b, self.c = self.start(arg.b, 1, b), self.start(arg.c, 2, c)
         if self.spec.b == AHEAD:
             size = padded(arg.inner, self.tile.lanes) * self.tile.columns
             self.panel_size = size
@@ -182,10 +183,15 @@ class _Product:
         height = arg.height + (number < arg.higher).to("i64")
         kind = self.spec.kinds[0]
         source = f.offset(self.a, row * arg.a_row + k * arg.a_inner, kind)
-        out = f.offset(self.packed_a, (row - self.row(self.first)) * count, tile.kind)
+        out = self.packed_rows(row, k, count)
         step = arg.a_inner if self.spec.a == COPIED else arg.a_row
         PACKERS[self.spec.a](f, tile, Strip(out, height, max(self.spec.heights), height), source,
                              step, count, (kind, tile.kind))
+
+    def packed_rows(self, row, k, count):
+        """Where the rows of a tile lie packed for a stretch of k."""
+        place = (row - self.row(self.first)) * count
+        return self.function.offset(self.packed_a, place, self.tile.kind)
 
     def panel(self, panel, column, k, count):
         """Where the panel's elements lie, and how many of them from one k to the next."""
@@ -247,8 +253,8 @@ class _Product:
         """A function that loads A's element in the tile's row i at step k."""
         f, arg, tile = self.function, self.arg, self.tile
         scalar = Type(tile.kind)
-        if self.spec.a in PACKERS:
-            packed = f.offset(self.packed_a, (row - self.row(self.first)) * count, tile.kind)
+        if self.spec.a != DIRECT:
+            packed = self.packed_rows(row, k, count)
             return lambda i, k: f.load(f.offset(packed, k * height, tile.kind), i, scalar)
         a = f.offset(self.a, row * arg.a_row + k * arg.a_inner, tile.kind)
         rows = [f.offset(a, arg.a_row * i, tile.kind) for i in range(height)]

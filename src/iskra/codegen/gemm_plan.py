@@ -63,7 +63,8 @@ class Matrices(NamedTuple):
 
 
 @functools.cache
-def _compiled(build, arguments, kinds):
+def compiled(build, arguments, kinds):
+    """The function that runs ``build(*arguments)``, a kernel whose arguments are of these kinds."""
     function = build(*arguments)
     address = jit.load(lower.text(function)).address(function.name)
     return native.builtin(function.name, address, kinds)
@@ -144,7 +145,7 @@ class ThinPlan:
         spec = Thin(machine, (high, m.rows % high) if m.rows % high else (high,), group, kind,
                     (m.kind,) * 3, m.offsets is not None, swapped, after)
         self.swapped, self.offsets = swapped, m.offsets
-        self.kernel = _compiled(gemm_thin.product, (spec,), gemm_thin.KINDS)
+        self.kernel = compiled(gemm_thin.product, (spec,), gemm_thin.KINDS)
         parts = max(1, min(64, m.columns * m.inner * m.size // (1 << 17), m.columns // group))
         share = _share(m, parts)
         self.tasks = parts * -(-m.count // share)
@@ -192,19 +193,19 @@ class BlockPlan:
         spec = Spec(shape, (height + 1, height) if higher else (height,), a, b, (m.kind,) * 3,
                     m.offsets is not None, after, streams)
         self.offsets, self.swapped = m.offsets, swapped
-        self.kernel = _compiled(gemm_kernel.product, (spec,), gemm_kernel.KINDS)
+        self.kernel = compiled(gemm_kernel.product, (spec,), gemm_kernel.KINDS)
         share = _share(m, down * across)
         self.tasks = down * across * -(-m.count // share)
         self.sums = m.count * m.rows * m.columns if narrow else 0
         # Long rows of B are read side by side, few at a time: else they would fall into one set of
         # the cache, and nothing would foresee where the next element comes from.
-        depth = 16 if streams else _even(m.inner, DEPTH)
+        depth = 16 if streams else even(m.inner, DEPTH)
         self.numbers = (m.rows, m.columns, m.inner, *m.a, *m.b, m.c, m.columns, m.residual, depth,
                         down, across, tiles, height, higher, m.count, share, depth * m.b[0])
 
     def _pack_ahead(self, m, shape, layout, panels):
         arguments = shape, layout, m.kind, m.offsets is not None
-        self.pack = _compiled(pack_ahead, arguments, gemm_kernel.PACK_KINDS)
+        self.pack = compiled(pack_ahead, arguments, gemm_kernel.PACK_KINDS)
         size = -(-m.inner // shape.lanes) * shape.lanes * shape.columns
         self.packed = m.count * panels * size
         # A task packs 32 KiB or more.
@@ -231,7 +232,7 @@ def workspace(count, dtype):
     return empty((count,), _DOUBLE if dtype == _DOUBLE else _SINGLE)
 
 
-def _even(count, most):
+def even(count, most):
     """The length of the fewest stretches of at most `most` that make up `count`, all alike."""
     stretches = -(-count // most)
     return min(most, -(-count // stretches // 16) * 16)

@@ -1,0 +1,186 @@
+"""Loop IR of convolutions, as matrix products whose right operand is never written down.
+
+For one sample and group, the result is ``(channels, places) = weights @ windows``: column j of
+`windows` holds what the kernel meets at output place j, row k belongs to one input channel and one
+place in the kernel. Where an element lies splits into a part that depends on k and one that
+depends on the output's row; both are tables. A row of the output meets neighbouring elements, so
+panels are packed by loading pieces of rows.
+
+That neighbours of the output meet neighbours of the input needs the padding written out, and the
+columns of an input with stride s sorted by their remainder modulo s: `pad` makes such a copy.
+"""
+
+from iskra.codegen.gemm_call import Arguments
+from iskra.codegen.gemm_kernel import NUMBERS, POINTERS, Product
+from iskra.codegen.gemm_pack import Strip, turn
+from iskra.codegen.ir import INT, Function, Type, select, smaller
+
+WINDOWS = "windows"     # how the right operand is read
+
+# inner_places: where k's elements start, for each k. row_places: where the first element of each
+# row of the output lies beyond that. width: columns of the output.
+CONV_POINTERS = (*POINTERS, "inner_places", "row_places")
+CONV_NUMBERS = (*NUMBERS, "width", "output_rows", "groups")
+CONV_KINDS = "a" * len(CONV_POINTERS) + "ftn"
+
+PAD_POINTERS = ("image", "padded", "row_sources")
+PAD_NUMBERS = ("images", "share", "image_size", "width", "before", "padded_rows", "padded_width")
+PAD_KINDS = "aaatn"
+
+WEIGHT_POINTERS = ("weights", "packed")
+WEIGHT_NUMBERS = ("rows", "inner", "depth", "tiles", "height", "higher", "size")
+WEIGHT_KINDS = "aatn"
+
+
+def slack(tile):
+    """Elements between two stretches of packed weights: packing writes squares."""
+    return tile.lanes * (max(tile.rows, tile.lanes) + 2)
+
+
+def pad(kind, lanes, stride, name="pad"):
+    """The kernel that copies images into their padded form, ``(images, stride, rows, width)``.
+
+    Element j of a row of part p is element ``j * stride + p`` of the padded image's row.
+    row_sources: where each padded row comes from in the image, or -1 for padding.
+    """
+    f = Function(name)
+    arg = Arguments(f, PAD_POINTERS, PAD_NUMBERS)
+    first = f.task * arg.share
+    vector = Type(kind, lanes)
+    size = arg.padded_rows * arg.padded_width
+    with f.loop(first, smaller(first + arg.share, arg.images)) as image:
+        source = f.offset(arg.image, image * arg.image_size, kind)
+        target = f.offset(arg.padded, image * size * stride, kind)
+        with f.loop(0, arg.padded_rows) as row:
+            start = f.load(arg.row_sources, row, INT)
+            # A row of padding is one of which no element exists.
+            width = select(start < 0, 0, arg.width)
+            for part in range(stride):
+                out = f.offset(target, size * part + row * arg.padded_width, kind)
+                with f.loop(0, arg.padded_width, lanes) as j:
+                    column = j * stride + part - arg.before
+                    values = _strided(f, source, start, column, width, stride, vector)
+                    f.store(values, out, j, f.lanes_below(arg.padded_width - j, lanes))
+    return f
+
+
+def _between(f, low, high, lanes):
+    """A mask of the lanes from `low` to below `high`."""
+    return f.lanes_below(high, lanes) & ~f.lanes_below(low, lanes)
+
+
+def _strided(f, source, start, column, width, stride, vector):
+    """Every stride-th element of a row from `column` on; 0 for those outside of the row."""
+    lanes = vector.lanes
+    if stride > 2:
+        columns = f.iota(Type("i64", lanes)) * stride + column
+        inside = (columns >= 0) & (columns < width)
+        return f.gather(source, columns + start, vector.kind, inside)
+    parts = [
+        f.load(source, start + column + i * lanes, vector,
+               _between(f, -column - i * lanes, width - column - i * lanes, lanes))
+        for i in range(stride)
+    ]
+    if stride == 1:
+        return parts[0]
+    return parts[0].shuffle(range(0, 2 * lanes, 2), parts[1])
+
+
+def pack_weights(tile, kind, name="pack_weights"):
+    """The kernel that packs the weights: a task packs one stretch of k of one group.
+
+    The tiles of stretch s of group g begin at element ``(g * stretches + s) * size``.
+    """
+    f = Function(name)
+    arg = Arguments(f, WEIGHT_POINTERS, WEIGHT_NUMBERS)
+    stretches = (arg.inner + arg.depth - 1) // arg.depth
+    group, k = f.task // stretches, f.task % stretches * arg.depth
+    count = smaller(arg.depth, arg.inner - k)
+    source = f.offset(arg.weights, group * arg.rows * arg.inner + k, kind)
+    target = f.offset(arg.packed, f.task * arg.size, tile.kind)
+    with f.loop(0, arg.tiles) as number:
+        row = number * arg.height + smaller(number, arg.higher)
+        height = arg.height + (number < arg.higher).to("i64")
+        strip = Strip(f.offset(target, row * count, tile.kind), height, tile.rows, height)
+        turn(f, tile, strip, f.offset(source, row * arg.inner, kind), arg.inner, count,
+             (kind, tile.kind))
+    return f
+
+
+def convolution(spec, pieces, name="convolution"):
+    """The kernel that computes a block of places of one sample and group, for all channels.
+
+    pieces: of how many rows of the output the places of a vector may be; 0: of any number.
+    """
+    return _Convolution(spec, pieces, name).function
+
+
+class _Convolution(Product):
+    """A convolution's kernel while it is being written."""
+
+    pointers, numbers = CONV_POINTERS, CONV_NUMBERS
+
+    def __init__(self, spec, pieces, name):
+        self.pieces = pieces
+        super().__init__(spec, name)
+
+    def packed_rows(self, row, k, count):
+        size = self.arg.rows * self.arg.depth + slack(self.tile)
+        return self.function.offset(self.a, k // self.arg.depth * size + row * count,
+                                    self.tile.kind)
+
+    def panel(self, panel, column, k, count):
+        """Pack the panel; where it lies, and how many elements from one k to the next."""
+        f, tile, kind = self.function, self.tile, self.spec.kinds[1]
+        read = [self.places(column + i * tile.lanes) for i in range(tile.vectors)]
+        with f.loop(0, count) as i:
+            base = f.offset(self.b, f.load(self.arg.inner_places, k + i, INT), kind)
+            out = f.offset(self.packed_b, i * tile.columns, tile.kind)
+            for number, elements in enumerate(read):
+                f.store(elements(base).to(tile.kind), out, number * tile.lanes)
+        return self.packed_b, f.coerce(tile.columns)
+
+    def places(self, first):
+        """A function that loads what one k contributes to a vector of output places."""
+        f, arg, lanes = self.function, self.arg, self.tile.lanes
+        kind = self.spec.kinds[1]
+        if not self.pieces:
+            there = f.lanes_below(arg.columns - first, lanes)
+            places = f.iota(Type("i64", lanes)) + first
+            rows = f.gather(arg.row_places, places // arg.width, "i64", there)
+            elements = rows + places % arg.width
+            return lambda base: f.gather(base, elements, kind, there)
+        row, column = first // arg.width, first % arg.width
+        pieces = []
+        for i in range(self.pieces):
+            # Lanes from `low` on are of the i-th row from here.
+            low = f.coerce(0) if i == 0 else arg.width * i - column
+            high = smaller(arg.width * (i + 1) - column, arg.columns - first)
+            place = f.load(arg.row_places, smaller(row + i, arg.output_rows - 1), INT)
+            pieces.append((place - arg.width * i + column, _between(f, low, high, lanes)))
+
+        def load(base):
+            vector = Type(kind, lanes)
+            place, mask = pieces[0]
+            values = f.load(base, place, vector, mask)
+            for place, mask in pieces[1:]:
+                values = select(mask, f.load(base, place, vector, mask), values)
+            return values
+
+        return load
+
+    def after(self, value, row, column, mask):
+        """As for products; but a bias belongs to a channel, that is to a row."""
+        f, arg, tile = self.function, self.arg, self.tile
+        memory = Type(self.spec.kinds[2], tile.lanes)
+
+        def bias():
+            channel = self.matrix % arg.groups * arg.rows + row
+            return f.load(arg.bias, channel, Type(memory.kind)).to(tile.kind).splat(tile.lanes)
+
+        def residual():
+            line = self.matrix * arg.rows + row
+            start = f.offset(arg.residual, line * arg.residual_row, memory.kind)
+            return f.load(start, column, memory, mask).to(tile.kind)
+
+        return self.spec.after.apply(value, lambda: arg.scale.to(tile.kind), bias, residual)
