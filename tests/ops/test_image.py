@@ -235,3 +235,77 @@ def test_what_affine_grid_refuses(theta, size, error):
         F.affine_grid(torch.ones(theta), size, align_corners=False)
     with pytest.raises(ValueError, match="floating point"):
         F.affine_grid(torch.ones(1, 2, 3, dtype=torch.int64), (1, 1, 2, 2), align_corners=False)
+
+
+# ---------------------------------------------------------------- nearest, and far away
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 5), (2, 3, 5, 4), (1, 2, 3, 4, 5)])
+@pytest.mark.parametrize("mode, name", [
+    ("nearest", "UpsampleNearest{}DBackward0"), ("nearest-exact",
+     "UpsampleNearestExact{}DBackward0"),
+])
+@pytest.mark.parametrize("settings", [
+    {"size": 7}, {"size": 2}, {"scale_factor": 1.7}, {"scale_factor": 0.5},
+    {"scale_factor": 2.3, "recompute_scale_factor": True},
+])
+def test_nearest_gives_each_gradient_back_to_where_it_was_taken(shape, mode, name, settings):
+    x = torch.arange(float(np.prod(shape))).reshape(shape).requires_grad_()
+    y = F.interpolate(x, mode=mode, **settings)
+    assert y.grad_fn.name() == name.format(len(shape) - 2)
+    weights = torch.arange(float(y.numel())).reshape(y.shape)
+    y.backward(weights)
+    expected = torch.zeros(x.numel()).index_add_(
+        0, y.detach().long().flatten(), weights.flatten()
+    )
+    assert torch.equal(x.grad.flatten(), expected)
+
+
+def test_nearest_moves_numbers_of_any_dtype():
+    for dtype in (torch.uint8, torch.bfloat16, torch.complex64):
+        x = torch.tensor([[[1, 2]]]).to(dtype)
+        y = F.interpolate(x, size=4)
+        assert y.dtype is dtype and y.flatten().tolist() == [1, 1, 2, 2]
+
+
+@pytest.mark.parametrize("size", [(3, 1.5), 2.5, "4"])
+def test_interpolate_wants_whole_sizes(size):
+    with pytest.raises((TypeError, ValueError)):
+        F.interpolate(torch.ones(1, 1, 4, 4), size=size)
+
+
+FAR = [float("inf"), -float("inf"), 1e20, -1e10]
+
+
+@pytest.mark.parametrize("far", FAR)
+@pytest.mark.parametrize("mode", ["bilinear", "nearest", "bicubic"])
+def test_places_far_outside_have_no_part_in_the_image(mode, far):
+    image = torch.ones(1, 1, 4, 4, requires_grad=True)
+    grid = torch.full((1, 1, 2, 2), 0.1)
+    grid[0, 0, 1] = far
+    F.grid_sample(image, grid, mode, "zeros", align_corners=False)[0, 0, 0, 0].backward()
+    assert image.grad.isfinite().all() and image.grad.sum() > 0.9
+    image.grad = None
+    y = F.grid_sample(image, grid, "nearest", "zeros", align_corners=False)
+    assert y[0, 0, 0, 1] == 0
+
+
+@pytest.mark.parametrize("far", FAR)
+def test_the_border_goes_on_for_ever(far):
+    image = torch.arange(16.0).reshape(1, 1, 4, 4)
+    grid = torch.full((1, 1, 1, 2), far)
+    corner = 15.0 if far > 0 else 0.0
+    for mode in ("bilinear", "nearest"):
+        y = F.grid_sample(image, grid, mode, "border", align_corners=True)
+        assert y.item() == corner
+
+
+@pytest.mark.parametrize("padding", ["border", "reflection"])
+def test_nan_stands_for_the_first_place(padding):
+    image = torch.arange(1.0, 17.0).reshape(1, 1, 4, 4).requires_grad_()
+    grid = torch.full((1, 1, 1, 2), float("nan"), requires_grad=True)
+    y = F.grid_sample(image, grid, "bilinear", padding, align_corners=True)
+    assert y.item() == 1
+    y.backward()
+    assert image.grad.sum() == 1 and image.grad[0, 0, 0, 0] == 1
+    assert (grid.grad == 0).all()

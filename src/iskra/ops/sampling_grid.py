@@ -36,12 +36,12 @@ def _reflect(place, low, high):
 
 
 def _settle(place, size, padding_mode, align_corners):
-    """Positions that lie outside, put where the padding mode says; NaN at the beginning."""
+    """Positions that lie outside, put where the padding mode says; those nowhere, at the first."""
     if padding_mode == "zeros":
         return place
     if padding_mode == "reflection":
         low, high = (0, 2 * (size - 1)) if align_corners else (-1, 2 * size - 1)
-        place = _reflect(place, low, high)
+        place = _reflect(where(place.isfinite(), place, place.new_zeros(())), low, high)
     return clamp(place, 0, size - 1).nan_to_num(0.0)
 
 
