@@ -71,6 +71,7 @@ _LAZY = (
     "testing", "utils", "version",
 )
 _LAZY_NAMES = {
+    "explain": "iskra.explanation",
     "save": "iskra.compat.serialization", "load": "iskra.compat.serialization",
     "get_num_threads": "iskra.runtime.threads", "set_num_threads": "iskra.runtime.threads",
     **dict.fromkeys((

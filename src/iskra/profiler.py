@@ -44,6 +44,8 @@ class profile(Interceptor):
     [('ones', 1), ('exp', 2)]
     """
 
+    watches = True
+
     def __init__(
         self, *, activities=None, schedule=None, on_trace_ready=None, record_shapes=False,
         profile_memory=False, with_stack=False, with_flops=False, with_modules=False,

@@ -4,12 +4,13 @@ What stands here is light; the compiler itself is loaded with the first large op
 """
 
 import importlib
+import os
 
 # Elements of the largest operand from which on machine code serves a call: there one call of a
 # kernel costs about what NumPy's calls cost.
 LARGE = 4096
 
-_PLACES = {"run": "tier", "sweep_arrays": "sweep"}
+_PLACES = {"run": "tier", "run_plain": "tier", "sweep_arrays": "sweep"}
 # Told what the kernel tier does with each call that reaches it; see `iskra.graph.replay`.
 observers = []
 UNSERVED = object()  # the kernel tier's sign that the reference tier must do the work
@@ -20,5 +21,7 @@ def __getattr__(name):
     module = _PLACES.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if "ISKRA_REPLAY" in os.environ and not any(f in globals() for f in _PLACES):
+        importlib.import_module("iskra.graph.replay").begin(os.environ["ISKRA_REPLAY"])
     found = globals()[name] = getattr(importlib.import_module(f"iskra.graph.{module}"), name)
     return found

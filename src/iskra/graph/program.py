@@ -28,8 +28,11 @@ class Step:
             memory.empty(s, d) for s, d in zip(self.shapes, self.dtypes)]
         self.call(*[values[r] for r in self.reads], *made,
                   *[scalars[s] for s in self.scalars], self.integers, self.tasks)
-        for expr, array, order in zip(self.writes, made, self.orders):
-            values[expr] = array if order is None else _viewed(array, order)
+        values.update(zip(self.writes, self.arranged(made)))
+
+    def arranged(self, made):
+        """The results with their axes in order."""
+        return [a if order is None else _viewed(a, order) for a, order in zip(made, self.orders)]
 
 
 def _viewed(array, order):
@@ -50,6 +53,7 @@ class Program:
         # What is an operand as it stands is copied.
         self.outputs = [mapped("positive", (o,), o.dtype) if o.op == "input" else o
                         for o in outputs]
+        memory.start()  # the compiler is there: so may the allocator be
         self.launches = {}
         self.partitions = {}  # which reductions are cut -> (nests, outputs)
         self.kernels = {}

@@ -12,7 +12,7 @@ import numpy as np
 from iskra import graph, ops
 from iskra.autograd import set_grad_enabled
 from iskra.core import complex128, float32, float64, get_default_dtype
-from iskra.core.local import active
+from iskra.core.interception import wants_operators
 from iskra.dispatch.execute import quietly
 from iskra.dispatch.variants import bump
 from iskra.optim.optimizer import Optimizer
@@ -185,7 +185,7 @@ def descent(grad, param, maximize, weight_decay):
 
 def rewrite_all(group, formula, members, numbers):
     """`rewrite` for several parameters: in one kernel, those whose memory allows it."""
-    if group["differentiable"] or active.intercepting:  # by operators, which a recorder sees
+    if group["differentiable"] or wants_operators():
         with set_grad_enabled(group["differentiable"]):
             for grad, tensors in members:
                 _rewrite_tracked(formula, grad, tensors, numbers)

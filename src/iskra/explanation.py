@@ -1,0 +1,258 @@
+"""``iskra.explain``: what a call of a function runs, down to the machine code."""
+
+import threading
+import types
+from textwrap import indent
+
+import numpy as np
+
+from iskra import graph
+from iskra.dispatch import Interceptor
+from iskra.dispatch.operator import bind
+from iskra.dispatch.overrides import FOREIGN, scan
+from iskra.graph.explain import Launch, SweepLaunch
+from iskra.tensor import Tensor
+
+__all__ = ["Explanation", "OperatorCall", "explain"]
+
+_PARTS = ("graph", "kernels", "ir", "llvm", "assembly")
+_SHOWN = 80  # columns of an argument that is no tensor
+
+
+def explain(f, /, *args, show="graph kernels", **kwargs):
+    """Run ``f(*args, **kwargs)`` once and tell what that ran, as an `Explanation`.
+
+    Printed, it lists the operator calls in order: dtypes and shapes, whether kernels or NumPy
+    served the call, and if NumPy, why. Under a call stand its graph and its kernels. Calls inside
+    a composite operator are indented. `show` names what is printed, separated by spaces: "graph"
+    (the expressions), "kernels" (their loops), "ir" (the loop IR), "llvm" (LLVM's IR), "assembly".
+
+    Only operators of this thread are seen; those of ``__torch_function__`` and of calls with
+    ``out=`` are seen as one. What `f` returns is kept in `result`.
+
+    Raises TypeError where `f` cannot be called, ValueError for an unknown word in `show` and where
+    `f` called no operator.
+
+    >>> import iskra as torch
+    >>> x = torch.ones(64, 128)
+    >>> found = torch.explain(torch.softmax, x, 1)
+    >>> print(found)
+    softmax(float32[64, 128], 1) -> float32[64, 128]: 1 kernel
+    ...
+    >>> kernel = found.kernels[0]
+    >>> kernel.form, "exp(" in str(found), "loop" in kernel.ir, "fadd" in kernel.llvm
+    ('rows', True, True, True)
+    >>> print(torch.explain(torch.exp, torch.ones(3)))
+    exp(float32[3]) -> float32[3]: NumPy, too small: 3 elements, kernels begin at 4096
+    """
+    if not callable(f):
+        what = "a tensor" if isinstance(f, Tensor) else f"a value of type {type(f).__name__}"
+        raise TypeError(f"explain() takes a function and its arguments, not {what}: write "
+                        "explain(f, x), not explain(f(x))")
+    parts = _parts(show)
+    watch = _Watch()
+    graph.observers.append(watch)
+    try:
+        with watch:
+            result = f(*args, **kwargs)
+    finally:
+        graph.observers.remove(watch)
+    if not watch.calls:
+        name = getattr(f, "__qualname__", type(f).__name__)
+        raise ValueError(f"explain(): {name} called no operator on tensors")
+    return Explanation(result, watch.calls, parts)
+
+
+def _parts(show):
+    parts = show.split()
+    unknown = [p for p in parts if p not in _PARTS]
+    if unknown:
+        raise ValueError(f"explain() shows {', '.join(_PARTS)}, not {unknown[0]!r}")
+    return parts
+
+
+class Explanation:
+    """What a call ran.
+
+    result: what it returned. calls: its `OperatorCall`s, in order. kernels: those of all calls, as
+    `iskra.graph.explain.KernelText`, with ``form``, ``ir``, ``llvm``, ``assembly`` and
+    ``assembly_for(triple, cpu)``.
+    """
+
+    def __init__(self, result, calls, parts):
+        self.result = result
+        self.calls = calls
+        self._parts = parts
+
+    @property
+    def kernels(self):
+        """The kernels of all calls, in the order in which they ran."""
+        return [k for call in self.calls for k in call.kernels]
+
+    def show(self, parts):
+        """The text with other parts, named as in `explain`."""
+        return "\n".join(call.text(_parts(parts)) for call in self.calls)
+
+    def __str__(self):
+        return self.show(" ".join(self._parts))
+
+    __repr__ = __str__
+
+
+class OperatorCall:
+    """One operator call, or one step of an optimizer over many arrays.
+
+    name: the operator's; signature: the call as text; served: by "kernels", "NumPy", or for what
+    computes nothing itself "a view" or "the calls inside"; reason: why kernels did not serve it;
+    launches: what the kernel tier ran, each with `graph` and `kernels`; inside: the calls of a
+    composite operator.
+    """
+
+    def __init__(self, name, signature):
+        self.name = name
+        self.signature = signature
+        self.served = "NumPy"
+        self.reason = None
+        self.launches = []
+        self.inside = []
+
+    @property
+    def kernels(self):
+        """The kernels of this call and of the calls inside."""
+        own = [k for launch in self.launches for k in launch.kernels]
+        return own + [k for call in self.inside for k in call.kernels]
+
+    def text(self, parts):
+        """The call, with these parts of its kernels."""
+        served = self.served
+        if self.launches:
+            count = sum(len(launch.kernels) for launch in self.launches)
+            served = "1 kernel" if count == 1 else f"{count} kernels"
+        lines = [f"{self.signature}: {served}" + (f", {self.reason}" if self.reason else "")]
+        lines += [indent(_launch_text(launch, parts), "  ") for launch in self.launches]
+        lines += [indent(call.text(parts), "  ") for call in self.inside]
+        return "\n".join(line for line in lines if line)
+
+    def __repr__(self):
+        return self.text(())
+
+
+def _launch_text(launch, parts):
+    lines = [str(launch.graph)] if "graph" in parts else []
+    for number, kernel in enumerate(launch.kernels, 1):
+        if "kernels" in parts:
+            first, *rest = [*str(kernel).split("\n"), *filter(None, [kernel.work])]
+            lines += [f"kernel {number}, {first}", *[f"  {line}" for line in rest]]
+        for part in ("ir", "llvm", "assembly"):
+            if part in parts:
+                lines += [f"kernel {number}, {part}:", indent(getattr(kernel, part), "  ")]
+    return "\n".join(lines)
+
+
+class _Watch(Interceptor):
+    """Sees the operator calls of its thread, and what the kernel tier does with them."""
+
+    watches = True
+
+    def __init__(self):
+        self.calls = []
+        self._open = []  # the calls that are running, the outermost first
+        self._thread = threading.get_ident()
+
+    def intercept(self, op, args, kwargs):
+        call = OperatorCall(op.name, "")
+        self._note(call)
+        self._open.append(call)
+        try:
+            call.signature = f"{op.name}({_arguments(args, kwargs)})"
+            result = self._run(op, args, kwargs)
+        finally:
+            self._open.pop()
+        call.signature += f" -> {_shown(result)}"
+        if call.inside:
+            call.served = "the calls inside"
+        elif not call.launches:
+            call.served, call.reason = _without_kernels(op, args, kwargs, call.reason)
+        return result
+
+    def _run(self, op, args, kwargs):
+        """The call itself; into a composite operator we follow, since it only calls others."""
+        flags = scan(args) | scan(kwargs.values())
+        if op.kind != "composite" or flags & FOREIGN or "out" in kwargs:
+            return op.public(*args, **kwargs)
+        with self:
+            return op.perform(op, bind(op, args, kwargs), flags)
+
+    def _note(self, call):
+        (self._open[-1].inside if self._open else self.calls).append(call)
+
+    # As an observer of the kernel tier
+
+    def launched(self, op, program, launch, arrays, scalars, into):
+        """A call runs a program's kernels."""
+        if threading.get_ident() == self._thread:
+            self._call(op.name).launches.append(Launch(launch))
+
+    def refused(self, op, reason):
+        """A call is left to NumPy."""
+        if threading.get_ident() == self._thread:
+            self._call(op.name).reason = reason
+
+    def swept(self, formula, sweep, columns):
+        """A sweep applies a formula to columns of arrays."""
+        if threading.get_ident() == self._thread:
+            kinds = ", ".join(f"{len(c)} x {c[0].dtype}" for c in columns)
+            call = OperatorCall(formula.__qualname__, f"{formula.__qualname__}({kinds})")
+            call.launches.append(SweepLaunch(sweep))
+            self._note(call)
+
+    def _call(self, name):
+        """The call that the kernel tier serves: the one that is running."""
+        if not self._open:
+            self._note(OperatorCall(name, name))
+            return self.calls[-1]
+        return self._open[-1]
+
+
+def _without_kernels(op, args, kwargs, refusal):
+    """``(what served a call that ran no kernel, why no kernel did)``."""
+    op = getattr(op, "base", op)  # of an in-place form
+    if op.kind == "view":
+        return "a view", None
+    if op.kind == "composite":
+        return "NumPy", "it calls no operator that could be seen"
+    if refusal is not None:
+        return "NumPy", refusal
+    if not op.computes:
+        return "NumPy", "not traced: its body moves data or calls a library"
+    sizes = [t._array.size for t in _tensors([*args, *kwargs.values()])]
+    largest = max(sizes, default=0)
+    if largest < graph.LARGE:
+        noun = "element" if largest == 1 else "elements"
+        return "NumPy", f"too small: {largest} {noun}, kernels begin at {graph.LARGE}"
+    return "NumPy", "the operand that decides is too small"
+
+
+def _tensors(values):
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, (list, tuple)):
+            yield from _tensors(value)
+
+
+def _arguments(args, kwargs):
+    return ", ".join([*map(_shown, args), *(f"{k}={_shown(v)}" for k, v in kwargs.items())])
+
+
+def _shown(value):
+    """A value in a call's line: dtype and shape of a tensor."""
+    if isinstance(value, Tensor):
+        return f"{value._dtype.name}[{', '.join(map(str, value._array.shape))}]"
+    if isinstance(value, (list, tuple)) and any(isinstance(v, Tensor) for v in value):
+        inner = ", ".join(map(_shown, value))
+        return f"[{inner}]" if isinstance(value, list) else f"({inner})"
+    if isinstance(value, types.FunctionType):
+        return value.__qualname__
+    text = f"array{list(value.shape)}" if isinstance(value, np.ndarray) else repr(value)
+    return text if len(text) <= _SHOWN else text[:_SHOWN - 3] + "..."
