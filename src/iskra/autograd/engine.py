@@ -10,6 +10,8 @@ from iskra.autograd.node import AccumulateGrad
 from iskra.core.local import active, local, set_grad_enabled
 from iskra.core.size import format_shape, is_expandable
 
+_NOTHING = {}
+
 
 class Pass:
     """One run of the engine.
@@ -18,19 +20,19 @@ class Pass:
     `needed` restricts the walk to nodes that lead there (None: walk everything).
     """
 
-    def __init__(self, keep_graph, wanted=None, needed=None, results=None):
+    def __init__(self, keep_graph, wanted=_NOTHING, needed=None, results=None):
         self.keep_graph = keep_graph
-        self.wanted = wanted or {}
+        self.wanted = wanted
         self.needed = needed
         self.results = results
-        self.heap = []
         self.pending = {}  # node -> gradient, or list of gradients for several outputs
         self.leaves = {}  # the same for the nodes at the graph's ends, which come last
+        self.heap = []  # the pending nodes, youngest first
         self.callbacks = []
 
-    def run(self):
-        """Process nodes until none is left."""
-        self.walk()
+    def run(self, edges, gradients):
+        """Process nodes from the roots at `edges` on, until none is left."""
+        self.walk(edges, gradients)
         for node, gradient in self.leaves.items():
             if node._extras is not None:
                 gradient = _pre_hooks(node, gradient)
@@ -41,55 +43,65 @@ class Pass:
         for callback in self.callbacks:
             callback()
 
-    def walk(self):
-        """Run the nodes between the roots and the leaves."""
-        heap, pending, wanted, needed = self.heap, self.pending, self.wanted, self.needed
-        release = not self.keep_graph
-        while heap:
-            node = heappop(heap)[1]
-            gradient = pending.pop(node)
-            extras = node._extras
-            if extras is not None:
-                gradient = _pre_hooks(node, gradient)
-            if needed is not None:
-                if node in wanted:
-                    self.capture(node, gradient)
-                if node not in needed:
-                    continue
-            results = _watched(node, gradient) if active.watching else node.apply(gradient)
-            if extras is not None:
-                results = _post_hooks(node, results, gradient)
-            if release:
-                node.release()
-            for edge, result in zip(node.input_edges, results):
-                if edge is not None and result is not None:
-                    target = edge[0]
-                    if needed is None or target in needed or target in wanted:
-                        self.deliver(target, edge[1], result, node)
+    def walk(self, edges, results):
+        """Run the nodes between the roots and the leaves.
 
-    def deliver(self, node, number, gradient, source):
-        """Add `gradient`, fitted to what the forward value was, to what waits at the node."""
-        if node.__class__ is AccumulateGrad:
-            waiting = self.leaves
-            leaf = node._leaf()
-            shape, dtype = (None, None) if leaf is None else (leaf._array.shape, leaf._dtype)
-        elif node.output_count == 1:
-            waiting = self.pending
-            shape, dtype = node.output_shape, node.output_dtype
-        else:
-            self.deliver_among(node, number, gradient, source)
-            return
-        if gradient._array.shape != shape or gradient._dtype is not dtype:
-            gradient = _fit(gradient, shape, dtype, source)
-        if node in waiting:
-            waiting[node] = waiting[node] + gradient
-            return
-        waiting[node] = gradient
-        if waiting is self.pending:
-            heappush(self.heap, (-node.sequence_nr, node))
+        What a node returns is fitted to what the forward values were, and waits where its edges
+        lead until all has arrived there.
+        """
+        heap, pending, leaves, needed = self.heap, self.pending, self.leaves, self.needed
+        node = None
+        while True:
+            for edge, result in zip(edges, results):
+                if edge is None or result is None:
+                    continue
+                target, number = edge
+                if needed is not None and target not in needed and target not in self.wanted:
+                    continue
+                if target.__class__ is AccumulateGrad:
+                    waiting = leaves
+                    leaf = target._leaf()
+                    shape = dtype = None
+                    if leaf is not None:
+                        shape, dtype = leaf._array.shape, leaf._dtype
+                elif target.output_count == 1:
+                    waiting = pending
+                    shape, dtype = target.output_shape, target.output_dtype
+                else:
+                    self.deliver_among(target, number, result, node)
+                    continue
+                if result._array.shape != shape or result._dtype is not dtype:
+                    result = _fit(result, shape, dtype, node)
+                if target in waiting:
+                    waiting[target] = waiting[target] + result
+                    continue
+                waiting[target] = result
+                if waiting is pending:
+                    heappush(heap, (-target.sequence_nr, target))
+            if not heap:
+                return
+            node = heappop(heap)[1]
+            edges, results = node.input_edges, self.step(node, pending.pop(node))
+
+    def step(self, node, gradient):
+        """What one node makes of its gradient; nothing where the walk ends at it."""
+        extras = node._extras
+        if extras is not None:
+            gradient = _pre_hooks(node, gradient)
+        if self.needed is not None:
+            if node in self.wanted:
+                self.capture(node, gradient)
+            if node not in self.needed:
+                return ()
+        results = _watched(node, gradient) if active.watching else node.apply(gradient)
+        if extras is not None:
+            results = _post_hooks(node, results, gradient)
+        if not self.keep_graph:
+            node.release()
+        return results
 
     def deliver_among(self, node, number, gradient, source):
-        """`deliver` to one of a node's several outputs."""
+        """Add `gradient` to what waits for one of a node's several outputs."""
         gradient = _fit(gradient, node.output_shape[number], node.output_dtype[number], source)
         slots = self.pending.get(node)
         if slots is None:
@@ -219,9 +231,7 @@ def execute(edges, gradients, keep_graph, create_graph, targets=None):
     before = set_grad_enabled(create_graph)
     _current.append(task)
     try:
-        for (node, number), gradient in zip(edges, gradients):
-            task.deliver(node, number, gradient, None)
-        task.run()
+        task.run(edges, gradients)
     finally:
         _current.pop()
         set_grad_enabled(before)

@@ -11,7 +11,7 @@ from sys import getrefcount
 import numpy as np
 
 from iskra.core.local import active, local
-from iskra.tensor.tensor import wrap
+from iskra.tensor.tensor import Tensor, wrap
 
 ndarray = np.ndarray
 next_sequence = itertools.count().__next__
@@ -167,12 +167,12 @@ class AccumulateGrad(Node):
         if leaf is None:
             return
         held = leaf._grad
-        if held is None:
-            leaf._grad = gradient if local.grad_enabled else _own(gradient)
-        elif local.grad_enabled:
-            leaf._grad = held + gradient
-        else:
+        if local.grad_enabled:
+            leaf._grad = gradient if held is None else held + gradient
+        elif held is not None:
             held.add_(gradient)
+        else:
+            leaf._grad = _own(gradient)
         if self.after_hooks:
             for hook in tuple(self.after_hooks.values()):
                 hook(leaf)
@@ -180,7 +180,7 @@ class AccumulateGrad(Node):
 
 # Who holds a gradient that nobody but the engine knows when `_own` counts: the engine's dict and
 # its loop's variable, the parameters of `accumulate` and `_own`, and the counting call. Its array
-# is held by the gradient, by `_own` and by the counting call.
+# is held by the gradient, by `_own` and by the counting call (and by its storage, if it has one).
 _HOLDERS = 5
 _ARRAY_HOLDERS = 3
 
@@ -190,12 +190,11 @@ def _own(gradient):
     array = gradient._array
     if (
         getrefcount(gradient) <= _HOLDERS
+        and getrefcount(array) <= _ARRAY_HOLDERS
+        and gradient.__class__ is Tensor
         and array.__class__ is ndarray
         and array.base is None
-        and getrefcount(array) <= _ARRAY_HOLDERS
-        and gradient._storage is None
         and gradient._edge is None
-        and gradient._plain
     ):
         return gradient
     if isinstance(array, ndarray) and gradient._plain and not active.intercepting:

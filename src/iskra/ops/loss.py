@@ -153,9 +153,9 @@ def mse_loss_backward(
     """The gradient of `mse_loss`."""
     difference = np.subtract(input, target)
     factor = _squares_factor(difference.size, weight, reduction, size_average, reduce)
-    if weight is None and difference.size <= _DOT:
-        factor = np.array(factor, grad.dtype)  # NumPy multiplies it sooner than a number
-    return np.multiply(difference, np.multiply(grad, factor))
+    if weight is None and grad.ndim == 0 and _is_small(difference):
+        grad, factor = np.array(grad.item() * factor, grad.dtype), None
+    return np.multiply(difference, grad if factor is None else np.multiply(grad, factor))
 
 
 @fused(SAME, autocast="float32", **PUBLIC, operands="input target weight", grad={
@@ -188,10 +188,15 @@ def mse_loss(input, target, size_average=None, reduce=None, reduction="mean", we
         return _weighted(np.multiply(difference, difference), weight, reduction)
     if reduction == "mean" and difference.dtype.kind not in "fc":
         raise RuntimeError(_no_mean("mse_loss", difference))
-    if reduction == "mean" and 0 < difference.size <= _DOT and difference.dtype.kind == "f":
+    if reduction == "mean" and _is_small(difference):
         total = np.vdot(difference, difference).item()  # a double's quotient rounds to the float's
         return np.array(total / difference.size, difference.dtype)
     return reduced(np.multiply(difference, difference), reduction)
+
+
+def _is_small(array):
+    """Whether an array of floats is so small that its calls cost more than its arithmetic."""
+    return array.__class__ is np.ndarray and 0 < array.size <= _DOT and array.dtype.kind == "f"
 
 
 def _no_mean(name, array):
