@@ -53,13 +53,15 @@ def constant(value, kind):
 def run_pointwise(op, bound):
     """Promote, compute, wrap; and note what the short path may do next time."""
     check_operands(op, bound)
+    result = graph.UNSERVED
     if is_large(bound):
         result, kind = _promoted_by_kernels(op, bound)
-        if result is not graph.UNSERVED:
-            return _wrap_all(op, result, kind)
-    arrays, kind = promote(op, bound)
-    result = wrap_array(compute(op, arrays, bound), kind)
-    note_plan(op, bound, kind, result._dtype)
+    if result is graph.UNSERVED:
+        arrays, kind = promote(op, bound)
+        result = compute(op, arrays, bound)
+    result = _wrap_all(op, result, kind)
+    if op.outputs == 1:
+        note_plan(op, bound, kind, result._dtype)
     return result
 
 
@@ -146,9 +148,15 @@ def served_in_place(op, array, operand):
     return graph.run(op, arguments, into=array) is not graph.UNSERVED
 
 
-def served(op, compute, operands):
+def served_with_number(op, compute, array, number):
+    """The same for a large operand and a number."""
+    result = graph.run(op, (array, number) + op.signature.defaults[2:])
+    return quiet_run(compute, array, number) if result is graph.UNSERVED else result
+
+
+def served(op, compute, *operands):
     """The result for large operands of one dtype with default settings, from whichever tier."""
-    result = graph.run(op, operands + op.signature.defaults[len(operands):])
+    result = graph.run_plain(op, *operands)
     return quiet_run(compute, *operands) if result is graph.UNSERVED else result
 
 
@@ -210,7 +218,7 @@ def prepare(op, bound):
 
 def note_plan(op, bound, kind, result_dtype):
     """Note for the short path what a call on plain tensors of this one dtype amounts to."""
-    if kind.is_narrow or op.outputs != 1:
+    if kind.is_narrow:
         return
     for index, default in enumerate(op.signature.defaults):
         if index not in op.operands and bound[index] is not default:

@@ -99,6 +99,7 @@ class Operator:
         self.numbers = numbers  # promotion takes Python numbers for operands after the first
         self.doc = body.__doc__
         self.launches = {}  # of the kernel tier; see iskra.graph.tier
+        self.direct = {}
         self.programs = {}
         self.fixes_numbers = False  # its programs hold for one value of each number
         self.plans = {}  # dtype -> (function, result dtype): see iskra.dispatch.door

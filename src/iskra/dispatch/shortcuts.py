@@ -20,10 +20,11 @@ from iskra.dispatch.execute import (
     quiet_run,
     return_type,
     served,
+    served_with_number,
 )
 from iskra.dispatch.operator import NONE, SAME, bind, pack
 from iskra.dispatch.overrides import FOREIGN, scan
-from iskra.dispatch.tape import PLAIN, pair_recorder, record
+from iskra.dispatch.tape import PLAIN, pair_recorder, record, record_one
 from iskra.tensor import Parameter, Tensor
 from iskra.tensor.tensor import _new as new
 
@@ -54,7 +55,7 @@ def unary(op):
                 if array.size < LARGE:
                     array = quiet_run(compute, array)
                 else:
-                    array = served(op, compute, (array,))
+                    array = served(op, compute, array)
             except Exception:
                 return call(op, (input,), settings)
             if array.__class__ is not ndarray:
@@ -64,7 +65,7 @@ def unary(op):
                 result._array = array
                 result._dtype = dtype
                 if input._requires_grad:
-                    record(op, (input,) + op.settings, result)
+                    record_one(op, input, (input, *op.settings), result)
                 return result
         return call(op, (input,), settings)
 
@@ -90,7 +91,7 @@ def unary_with_settings(op):
                 if array.size < LARGE:
                     array = quiet_run(compute, array)
                 else:
-                    array = served(op, compute, (array,))
+                    array = served(op, compute, array)
             except Exception:
                 return call(op, (input,), settings)
             if array.__class__ is not ndarray:
@@ -100,7 +101,7 @@ def unary_with_settings(op):
                 result._array = array
                 result._dtype = dtype
                 if input._requires_grad:
-                    record(op, (input,) + op.signature.defaults[1:], result)
+                    record_one(op, input, (input, *op.signature.defaults[1:]), result)
                 return result
         return call(op, (input, *rest), settings)
 
@@ -122,14 +123,14 @@ def binary(op):
                     if first.size < LARGE and second.size < LARGE:
                         array = quiet_run(compute, first, second)
                     else:
-                        array = served(op, compute, (first, second))
+                        array = served(op, compute, first, second)
                     taped = input._requires_grad or other._requires_grad
                 elif (other_cls is float or other_cls is int) and kind.is_floating_point:
                     first = input._array
                     if first.size < LARGE:
                         array = quiet_run(compute, first, constant(other, kind))
                     else:
-                        array = served(op, compute, (first, kind.numpy.type(other)))
+                        array = served_with_number(op, compute, first, kind.numpy.type(other))
                     taped = input._requires_grad
                 else:
                     return call(op, (input, other), {})

@@ -22,13 +22,17 @@ class Step:
                  "integers", "tasks")
 
     def run(self, values, scalars, into):
-        """Make the results (or take `into` for the one), compute them, put them among the values.
-        """
-        made = [into] if into is not None else [
-            memory.empty(s, d) for s, d in zip(self.shapes, self.dtypes)]
+        """Make the results (or take `into` for the one), compute and return them."""
+        if len(self.shapes) == 1:
+            made = memory.empty(self.shapes[0], self.dtypes[0]) if into is None else into
+            self.call(*[values[r] for r in self.reads], made,
+                      *[scalars[s] for s in self.scalars], self.integers, self.tasks)
+            order = self.orders[0]
+            return [made if order is None else _viewed(made, order)]
+        made = [memory.empty(s, d) for s, d in zip(self.shapes, self.dtypes)]
         self.call(*[values[r] for r in self.reads], *made,
                   *[scalars[s] for s in self.scalars], self.integers, self.tasks)
-        values.update(zip(self.writes, self.arranged(made)))
+        return self.arranged(made)
 
     def arranged(self, made):
         """The results with their axes in order."""
@@ -115,9 +119,11 @@ class Program:
     def run(self, arrays, scalars, launch, into=None):
         """The outputs' arrays."""
         steps, outputs = launch
+        if len(outputs) == len(steps) == 1 and len(steps[0].shapes) == 1:
+            return steps[0].run(arrays, scalars, into)
         values = dict(enumerate(arrays))
         for step in steps:
-            step.run(values, scalars, into)
+            values.update(zip(step.writes, step.run(values, scalars, into)))
         return [values[o] for o in outputs]
 
 

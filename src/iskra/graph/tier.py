@@ -13,6 +13,7 @@ from iskra.codegen.extent import Extent, NotTraceable
 from iskra.codegen.primitives import KINDS
 from iskra.graph import UNSERVED, observers
 from iskra.graph.program import Program
+from iskra.runtime.memory import empty
 from iskra.runtime.native import available
 
 ndarray = np.ndarray
@@ -30,20 +31,9 @@ def run(op, arguments, computes_in=None, stores_as=None, into=None):
     be one of the operands.
     """
     try:
-        key = tuple([_part(a) for a in arguments]), computes_in, stores_as
-        if into is not None:
-            key += into.shape, into.strides, into.dtype
-        if op.fixes_numbers:
-            key += tuple([a.item() for a in arguments if isinstance(a, np.generic)])
-        entry = op.launches.get(key)
+        program, launch, form = _entry(op, arguments, computes_in, stores_as, into)[1]
     except TypeError:
         return _refused(op, "a setting that has no hash")
-    if entry is None:
-        if len(op.launches) > _MOST_LAUNCHES:
-            op.launches.clear()
-        entry = op.launches[key] = _prepare(
-            op, arguments, computes_in, stores_as, into)
-    program, launch, form = entry
     if program is None:
         return _refused(op, launch)
     arrays, scalars = _operands(arguments)
@@ -52,6 +42,60 @@ def run(op, arguments, computes_in=None, stores_as=None, into=None):
     for observer in observers:
         observer.launched(op, program, launch, arrays, scalars, into)
     return form(program.run(arrays, scalars, launch, into))
+
+
+def _entry(op, arguments, computes_in=None, stores_as=None, into=None):
+    """What is known of a combination of arguments: its key, and what `_prepare` found."""
+    key = tuple([_part(a) for a in arguments]), computes_in, stores_as
+    if into is not None:
+        key += into.shape, into.strides, into.dtype
+    if op.fixes_numbers:
+        key += tuple([a.item() for a in arguments if isinstance(a, np.generic)])
+    entry = op.launches.get(key)
+    if entry is None:
+        if len(op.launches) > _MOST_LAUNCHES:
+            op.launches.clear()
+        entry = op.launches[key] = _prepare(op, arguments, computes_in, stores_as, into)
+    return key, entry
+
+
+def run_plain(op, *operands):
+    """`run` for one or two operands of one dtype and default settings: the most frequent calls."""
+    first, second = operands[0], operands[-1]
+    key = first.dtype, first.shape, first.strides, second.shape, second.strides
+    direct = op.direct.get(key)
+    if direct is None or observers:
+        arguments = operands + op.signature.defaults[len(operands):]
+        result = run(op, arguments)
+        if len(op.direct) > _MOST_LAUNCHES:
+            op.direct.clear()
+        op.direct[key] = _direct(*_entry(op, arguments)[1])
+        return result
+    return direct(*operands)
+
+
+def _direct(program, launch, form):
+    """A function of the operands that does what a launch amounts to."""
+    if program is None:
+        return lambda *operands: UNSERVED
+    steps = launch[0]
+    if len(steps) > 1 or len(steps[0].shapes) > 1 or steps[0].orders[0] or steps[0].scalars:
+        return lambda *operands: form(program.run(operands, (), launch))
+    step = steps[0]
+    call, (shape,), (dtype,) = step.call, step.shapes, step.dtypes
+    integers, tasks, reads = step.integers, step.tasks, step.reads
+
+    def on_all(*operands):
+        made = empty(shape, dtype)
+        call(*operands, made, integers, tasks)
+        return made
+
+    def on_some(*operands):
+        made = empty(shape, dtype)
+        call(*[operands[r] for r in reads], made, integers, tasks)
+        return made
+
+    return on_all if reads in ([0], [0, 1]) else on_some
 
 
 def _refused(op, reason):
