@@ -172,6 +172,18 @@ def record(op, bound, output):
         hang(op, wanted, edges, bound, output)
 
 
+def record_one(op, input, bound, output):
+    """`record` for a pointwise call of one plain tensor that (perhaps) requires a gradient."""
+    if active.without_grad and not local.grad_enabled:
+        return
+    if op.leading_targets != 1:
+        record(op, bound, output)
+        return
+    edge = input._edge or gradient_edge(input)
+    if edge is not None:
+        hang(op, 1, (edge,), bound, output)
+
+
 def hang(op, wanted, edges, bound, output):
     """Make the node of a call in which the targets in `wanted` (a bit each) want a gradient."""
     plan = op.tape_plans.get(wanted) or _plan(op, wanted)

@@ -16,7 +16,7 @@ from iskra.core.interception import wants_operators
 from iskra.dispatch.execute import quietly
 from iskra.dispatch.variants import bump
 from iskra.optim.optimizer import Optimizer
-from iskra.tensor import Tensor, wrap
+from iskra.tensor import Tensor, storage_of, wrap
 
 BLOCK = 16384  # elements: a float32 block of each operand and temporary fits in the L2 cache
 
@@ -190,12 +190,31 @@ def rewrite_all(group, formula, members, numbers):
             for grad, tensors in members:
                 _rewrite_tracked(formula, grad, tensors, numbers)
         return
+    columns = [[grad._array for grad, _ in members]]
+    for tensors in zip(*[tensors for _, tensors in members]):
+        columns.append([t._array for t in tensors])
+    if all(map(_are_alike, columns)) and graph.sweep_arrays(formula, columns, numbers):
+        for _, tensors in members:
+            for t in tensors:
+                storage_of(t).version += 1
+        return
     for grad, tensors in _swept(formula, members, numbers):
         rewrite(formula, grad, tensors, numbers)
 
 
+def _are_alike(arrays):
+    """Whether all arrays lie in memory without gaps and have one dtype."""
+    dtype = arrays[0].dtype
+    for array in arrays:
+        if array.dtype is not dtype or array.__class__ is not np.ndarray:
+            return False
+        if not array.flags.c_contiguous:
+            return False
+    return True
+
+
 def _swept(formula, members, numbers):
-    """Rewrite in one kernel what lies in memory without gaps; return the other members."""
+    """Rewrite in one kernel those members that fit together; return the others."""
     columns, done, left = None, [], []
     for member in members:
         arrays = [member[0]._array, *[t._array for t in member[1]]]
