@@ -24,7 +24,7 @@ CONV_NUMBERS = (*NUMBERS, "width", "output_rows", "groups")
 CONV_KINDS = "a" * len(CONV_POINTERS) + "ftn"
 
 PAD_POINTERS = ("image", "padded", "row_sources")
-PAD_NUMBERS = ("images", "share", "image_size", "width", "before", "padded_rows", "padded_width")
+PAD_NUMBERS = ("images", "share", "image_size", "image_width", "before", "padded_rows", "padded_width")
 PAD_KINDS = "aaatn"
 
 WEIGHT_POINTERS = ("weights", "packed")
@@ -46,22 +46,27 @@ def pad(kind, lanes, stride, name="pad"):
     f = Function(name)
     arg = Arguments(f, PAD_POINTERS, PAD_NUMBERS)
     first = f.task * arg.share
-    vector = Type(kind, lanes)
-    size = arg.padded_rows * arg.padded_width
+    size = arg.padded_rows * arg.padded_width * stride
     with f.loop(first, smaller(first + arg.share, arg.images)) as image:
         source = f.offset(arg.image, image * arg.image_size, kind)
-        target = f.offset(arg.padded, image * size * stride, kind)
-        with f.loop(0, arg.padded_rows) as row:
-            start = f.load(arg.row_sources, row, INT)
-            # A row of padding is one of which no element exists.
-            width = select(start < 0, 0, arg.width)
-            for part in range(stride):
-                out = f.offset(target, size * part + row * arg.padded_width, kind)
-                with f.loop(0, arg.padded_width, lanes) as j:
-                    column = j * stride + part - arg.before
-                    values = _strided(f, source, start, column, width, stride, vector)
-                    f.store(values, out, j, f.lanes_below(arg.padded_width - j, lanes))
+        target = f.offset(arg.padded, image * size, kind)
+        copy_padded(f, arg, source, target, Type(kind, lanes), stride)
     return f
+
+
+def copy_padded(f, arg, source, target, vector, stride):
+    """Copy one channel into its padded form; `arg` has the last arguments of `pad`."""
+    lanes = vector.lanes
+    with f.loop(0, arg.padded_rows) as row:
+        start = f.load(arg.row_sources, row, INT)
+        # A row of padding is one of which no element exists.
+        width = select(start < 0, 0, arg.image_width)
+        for part in range(stride):
+            out = f.offset(target, (arg.padded_rows * part + row) * arg.padded_width, vector.kind)
+            with f.loop(0, arg.padded_width, lanes) as j:
+                column = j * stride + part - arg.before
+                values = _strided(f, source, start, column, width, stride, vector)
+                f.store(values, out, j, f.lanes_below(arg.padded_width - j, lanes))
 
 
 def _between(f, low, high, lanes):
@@ -107,6 +112,22 @@ def pack_weights(tile, kind, name="pack_weights"):
     return f
 
 
+def separate(kind, lanes, name="separate"):
+    """The kernel that turns ``(rows, samples, columns)`` into ``(samples, rows, columns)``."""
+    f = Function(name)
+    arg = Arguments(f, ("source", "target"), ("rows", "samples", "columns"))
+    with f.loop(0, arg.rows) as row:
+        source = f.offset(arg.source, (row * arg.samples + f.task) * arg.columns, kind)
+        target = f.offset(arg.target, (f.task * arg.rows + row) * arg.columns, kind)
+        with f.loop(0, arg.columns, lanes) as j:
+            mask = f.lanes_below(arg.columns - j, lanes)
+            f.store(f.load(source, j, Type(kind, lanes), mask), target, j, mask)
+    return f
+
+
+SEPARATE_KINDS = "aatn"
+
+
 def convolution(spec, pieces, name="convolution"):
     """The kernel that computes a block of places of one sample and group, for all channels.
 
@@ -131,25 +152,47 @@ class _Convolution(Product):
 
     def panel(self, panel, column, k, count):
         """Pack the panel; where it lies, and how many elements from one k to the next."""
+        f, arg, tile = self.function, self.arg, self.tile
+        starts = [column + i * tile.lanes for i in range(tile.vectors)]
+        if not self.pieces:
+            self.pack([self.gathered(start) for start in starts], k, count)
+            return self.packed_b, f.coerce(tile.columns)
+        # Most panels lie in one row of the output, if rows are long.
+        row, first = column // arg.width, column % arg.width
+        whole = smaller(arg.width - first, arg.columns - column) >= tile.columns
+        with f.when(whole):
+            place = f.load(arg.row_places, row, INT) + first
+            self.pack([self.piece(place + i * tile.lanes) for i in range(tile.vectors)], k, count)
+        with f.when(~whole):
+            self.pack([self.joined(start) for start in starts], k, count)
+        return self.packed_b, f.coerce(tile.columns)
+
+    def pack(self, vectors, k, count):
+        """Pack `count` k's; vectors: functions that load what one of them contributes."""
         f, tile, kind = self.function, self.tile, self.spec.kinds[1]
-        read = [self.places(column + i * tile.lanes) for i in range(tile.vectors)]
         with f.loop(0, count) as i:
             base = f.offset(self.b, f.load(self.arg.inner_places, k + i, INT), kind)
             out = f.offset(self.packed_b, i * tile.columns, tile.kind)
-            for number, elements in enumerate(read):
-                f.store(elements(base).to(tile.kind), out, number * tile.lanes)
-        return self.packed_b, f.coerce(tile.columns)
+            for number, load in enumerate(vectors):
+                f.store(load(base).to(tile.kind), out, number * tile.lanes)
 
-    def places(self, first):
-        """A function that loads what one k contributes to a vector of output places."""
+    def piece(self, place, mask=None):
+        """Neighbours in one row of the output."""
+        vector = Type(self.spec.kinds[1], self.tile.lanes)
+        return lambda base: self.function.load(base, place, vector, mask)
+
+    def gathered(self, first):
+        """Places each of which may be in a row of its own."""
         f, arg, lanes = self.function, self.arg, self.tile.lanes
-        kind = self.spec.kinds[1]
-        if not self.pieces:
-            there = f.lanes_below(arg.columns - first, lanes)
-            places = f.iota(Type("i64", lanes)) + first
-            rows = f.gather(arg.row_places, places // arg.width, "i64", there)
-            elements = rows + places % arg.width
-            return lambda base: f.gather(base, elements, kind, there)
+        there = f.lanes_below(arg.columns - first, lanes)
+        places = f.iota(Type("i64", lanes)) + first
+        rows = f.gather(arg.row_places, places // arg.width, "i64", there)
+        elements = rows + places % arg.width
+        return lambda base: f.gather(base, elements, self.spec.kinds[1], there)
+
+    def joined(self, first):
+        """Places of a few rows: a piece of each."""
+        f, arg, lanes = self.function, self.arg, self.tile.lanes
         row, column = first // arg.width, first % arg.width
         pieces = []
         for i in range(self.pieces):
@@ -157,14 +200,13 @@ class _Convolution(Product):
             low = f.coerce(0) if i == 0 else arg.width * i - column
             high = smaller(arg.width * (i + 1) - column, arg.columns - first)
             place = f.load(arg.row_places, smaller(row + i, arg.output_rows - 1), INT)
-            pieces.append((place - arg.width * i + column, _between(f, low, high, lanes)))
+            mask = _between(f, low, high, lanes)
+            pieces.append((mask, self.piece(place - arg.width * i + column, mask)))
 
         def load(base):
-            vector = Type(kind, lanes)
-            place, mask = pieces[0]
-            values = f.load(base, place, vector, mask)
-            for place, mask in pieces[1:]:
-                values = select(mask, f.load(base, place, vector, mask), values)
+            values = pieces[0][1](base)
+            for mask, piece in pieces[1:]:
+                values = select(mask, piece(base), values)
             return values
 
         return load

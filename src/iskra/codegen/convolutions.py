@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from iskra.codegen import conv_kernel
+from iskra.codegen import conv_channels, conv_kernel
+from iskra.codegen.conv_channels import Channels
 from iskra.codegen.conv_kernel import WINDOWS, slack
 from iskra.codegen.gemm_call import After
 from iskra.codegen.gemm_kernel import AHEAD, DEPTH, Spec
@@ -24,6 +25,7 @@ from iskra.runtime.memory import empty
 _KINDS = {"float32": "f32", "float64": "f64", "float16": "f16", "bfloat16": "bf16"}
 _PACKED = 1 << 15       # bytes that a task of padding should write
 _SECOND_CACHE = 700 << 10       # bytes of packed weights that stay in the second-level cache
+_RESULTS = 256 << 10            # bytes of a block's results
 
 _plans = {}
 _MOST_PLANS = 1024
@@ -81,7 +83,8 @@ def convolve(x, w, stride, padding, dilation, groups, bias=None, epilogue=None):
     plan = _plans.get(key)
     if plan is None:
         geometry = geometry_of(x, w, stride, padding, dilation, groups)
-        plan = ConvPlan(geometry, kind_of(x, w), After(bias=bias is not None, function=epilogue))
+        after = After(bias=bias is not None, function=epilogue)
+        plan = plan_of(geometry, kind_of(x, w), after)
         if len(_plans) >= _MOST_PLANS:
             _plans.clear()
         _plans[key] = plan
@@ -177,6 +180,41 @@ def _ravelled(place, shape):
     return index
 
 
+def plan_of(geometry, kind, after):
+    """The kernels for a convolution, by its sizes and settings."""
+    layout = layout_of(geometry)
+    size = {"f64": 8, "f32": 4}.get(kind, 2)
+    fits = layout.channel * size <= conv_channels.ROOM
+    if geometry.groups > 1 and geometry.channels[0] == 1 and geometry.channels[1] <= 4 and fits:
+        return ChannelPlan(geometry, layout, kind, after)
+    return ConvPlan(geometry, kind, after)
+
+
+class ChannelPlan:
+    """A convolution each of whose channels has kernels of its own."""
+
+    def __init__(self, geometry, layout, kind, after):
+        self.shape = (geometry.samples, geometry.groups * geometry.channels[1], *geometry.output)
+        machine, inner = host(), math.prod(geometry.kernel)
+        pads = layout.parts > 1 or any(geometry.padding)
+        spec = Channels(machine, kind, SUMS[kind], geometry.channels[1], layout.parts, pads, after)
+        self.kernel = compiled(conv_channels.channelwise, (spec,), conv_channels.KINDS)
+        self.tables = inner_places(geometry, layout), row_places(geometry, layout), layout.sources
+        matrices = geometry.samples * geometry.groups
+        work = 2 * math.prod(geometry.output) * geometry.channels[1] * inner
+        share = max(1, TASK // 8 // max(1, work))
+        self.numbers = (matrices, share, geometry.groups, inner, len(self.tables[1]),
+                        geometry.output[-1], math.prod(geometry.input), geometry.input[-1],
+                        geometry.padding[-1], layout.rows, layout.width)
+        self.tasks = -(-matrices // share)
+
+    def run(self, x, w, bias):
+        """The convolution; contiguous operands."""
+        out = empty(self.shape, x.dtype)
+        self.kernel(x, w, out, bias, *self.tables, self.numbers, self.tasks)
+        return out
+
+
 class ConvPlan:
     """The kernels of a convolution and their arguments."""
 
@@ -223,32 +261,49 @@ class ConvPlan:
         self.packed = self.pack_tasks * size
 
     def _plan_product(self, geometry, kind, shape, after):
-        (_, rows), layout = geometry.channels, self.layout
+        (_, rows), layout, groups = geometry.channels, self.layout, geometry.groups
         inner = geometry.channels[0] * math.prod(geometry.kernel)
-        columns, width = math.prod(geometry.output), geometry.output[-1]
+        places, width = math.prod(geometry.output), geometry.output[-1]
+        self.row_places, samples = row_places(geometry, layout), geometry.samples
+        # Where a sample's places fill its panels badly, those of all samples make one product,
+        # and the results are put into order afterwards.
+        joined = samples > 1 and -(-places // shape.columns) * shape.columns > 1.08 * places
+        self.separate = None
+        if joined:
+            self.separate = compiled(conv_kernel.separate, (kind, shape.lanes),
+                                     conv_kernel.SEPARATE_KINDS)
+            self.separate_numbers = groups * rows, samples, places
+            image = groups * geometry.channels[0] * layout.channel
+            self.row_places = np.add.outer(np.arange(samples) * image, self.row_places).ravel()
+            samples, places = 1, samples * places
         tiles, height, higher = self.tiles
         spec = Spec(shape, (height + 1, height) if higher else (height,), AHEAD, WINDOWS,
                     (kind,) * 3, True, after)
         self.inner_places = inner_places(geometry, layout)
-        self.row_places = row_places(geometry, layout)
         pieces = min((shape.lanes + width - 2) // width + 1, len(self.row_places))
         arguments = spec, pieces if pieces <= 5 else 0
         self.kernel = compiled(conv_kernel.convolution, arguments, conv_kernel.CONV_KINDS)
-        matrices = geometry.samples * geometry.groups
-        self.offsets = self._offsets(geometry, rows * columns)
-        down = max(1, rows * self.depth * 4 // _SECOND_CACHE)
-        panels = -(-columns // shape.columns)
-        worth = min(64, max(1, 2 * rows * columns * inner * matrices // TASK))
-        across = max(1, min(panels, worth // (matrices * down))) if matrices < 16 else 1
+        matrices = samples * groups
+        self.offsets = self._offsets(geometry, matrices, rows * places)
+        down, across = self._blocks(shape, matrices, rows, places, inner)
         self.tasks = matrices * down * across
-        self.sums = matrices * rows * columns if SUMS[kind] != kind else 0
-        self.numbers = (rows, columns, inner, 0, 1, 0, 1, columns, columns, columns, self.depth,
-                        down, across, tiles, height, higher, matrices, 1, 0, width,
-                        len(self.row_places), geometry.groups)
+        self.sums = matrices * rows * places if SUMS[kind] != kind else 0
+        self.numbers = (rows, places, inner, 0, 1, 0, 1, places, places, places, self.depth, down,
+                        across, tiles, height, higher, matrices, 1, 0, width,
+                        len(self.row_places), groups)
 
-    def _offsets(self, geometry, result):
-        """Where weights, input and result of each sample and group begin."""
-        numbers = np.arange(geometry.samples * geometry.groups, dtype=np.int64)
+    def _blocks(self, shape, matrices, rows, places, inner):
+        """Into how many blocks the channels and the places of each product are cut."""
+        down = max(1, rows * self.depth * 4 // _SECOND_CACHE)
+        panels = -(-places // shape.columns)
+        worth = min(64, max(1, 2 * rows * places * inner * matrices // TASK))
+        # The results of a block stay in the cache between two stretches of k.
+        across = rows * places * 4 // (down * _RESULTS)
+        return down, max(1, min(panels, max(across, worth // (matrices * down))))
+
+    def _offsets(self, geometry, matrices, result):
+        """Where weights, input and result of each product begin."""
+        numbers = np.arange(matrices, dtype=np.int64)
         weights = numbers % geometry.groups * self.stretches * self.pack_numbers[-1]
         image = geometry.channels[0] * self.layout.channel
         return np.stack([weights, numbers * image, numbers * result], axis=1)
@@ -265,6 +320,9 @@ class ConvPlan:
             self.pad(x, padded, self.layout.sources, self.pad_numbers, self.pad_tasks)
             x = padded
         sums = workspace(self.sums, x.dtype) if self.sums else None
-        self.kernel(packed, x, out, sums, bias, None, self.offsets, self.inner_places,
+        result = out if self.separate is None else empty(self.shape, x.dtype)
+        self.kernel(packed, x, result, sums, bias, None, self.offsets, self.inner_places,
                     self.row_places, 1.0, self.numbers, self.tasks)
+        if self.separate is not None:
+            self.separate(result, out, self.separate_numbers, self.separate_numbers[1])
         return out

@@ -216,9 +216,13 @@ class Product:
         vector = Type(tile.kind, tile.lanes)
         zero = f.const(0.0, vector)
         sums = [[f.variable(zero, vector) for _ in range(tile.vectors)] for _ in range(height)]
-        self.inner_loop(height, sums, row, k, count, panel)
         out = f.offset(self.sums, row * self.sums_row + column, tile.kind)
         starts = [f.offset(out, self.sums_row * i, tile.kind) for i in range(height)]
+        # By the end of the loop the tile's memory is in the cache.
+        for start in starts:
+            for i in range(tile.vectors):
+                f.prefetch(start, i * tile.lanes, tile.kind)
+        self.inner_loop(height, sums, row, k, count, panel)
         with f.when(k > 0):
             for start, line in zip(starts, sums):
                 for i, (total, mask) in enumerate(zip(line, self.masks)):
