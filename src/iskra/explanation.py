@@ -102,10 +102,10 @@ class Explanation:
 class OperatorCall:
     """One operator call, or one step of an optimizer over many arrays.
 
-    name: the operator's; signature: the call as text; served: by "kernels", "NumPy", or for what
-    computes nothing itself "a view" or "the calls inside"; reason: why kernels did not serve it;
-    launches: what the kernel tier ran, each with `graph` and `kernels`; inside: the calls of a
-    composite operator.
+    name: the operator's. signature: the call as text. served: by "kernels" or "NumPy"; "a view"
+    and "the calls inside" compute nothing themselves, and "its body alone" serves a composite
+    operator that calls no other. reason: why kernels did not serve the call. launches: what the
+    kernel tier ran, each with `graph` and `kernels`. inside: the calls of a composite operator.
     """
 
     def __init__(self, name, signature):
@@ -169,9 +169,11 @@ class _Watch(Interceptor):
         finally:
             self._open.pop()
         call.signature += f" -> {_shown(result)}"
-        if call.inside:
+        if call.launches:
+            call.served = "kernels"
+        elif call.inside:
             call.served = "the calls inside"
-        elif not call.launches:
+        else:
             call.served, call.reason = _without_kernels(op, args, kwargs, call.reason)
         return result
 
@@ -203,6 +205,7 @@ class _Watch(Interceptor):
         if threading.get_ident() == self._thread:
             kinds = ", ".join(f"{len(c)} x {c[0].dtype}" for c in columns)
             call = OperatorCall(formula.__qualname__, f"{formula.__qualname__}({kinds})")
+            call.served = "kernels"
             call.launches.append(SweepLaunch(sweep))
             self._note(call)
 
@@ -220,7 +223,7 @@ def _without_kernels(op, args, kwargs, refusal):
     if op.kind == "view":
         return "a view", None
     if op.kind == "composite":
-        return "NumPy", "it calls no operator that could be seen"
+        return "its body alone", None
     if refusal is not None:
         return "NumPy", refusal
     if not op.computes:

@@ -186,7 +186,8 @@ def _program(op, arguments, symbol, computes_in, stores_as):
             found = NotTraceable(str(error))
         op.programs[key] = found
     if isinstance(found, NotTraceable):
-        raise NotTraceable(str(found))  # a raised one would keep the arguments in its traceback
+        # Anew: one that is kept would keep the arguments too, in its traceback.
+        raise NotTraceable(f"not traced: {found}")
     return found
 
 
