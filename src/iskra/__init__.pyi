@@ -30,6 +30,7 @@ from iskra import cpu as cpu
 from iskra import cuda as cuda
 from iskra import data as data
 from iskra import dispatch as dispatch
+from iskra import explanation as explanation
 from iskra import fft as fft
 from iskra import graph as graph
 from iskra import linalg as linalg
@@ -113,6 +114,7 @@ from iskra.native import detach as detach
 from iskra.native import detach_ as detach_
 from iskra.native import embedding as embedding
 from iskra.native import embedding_renorm_ as embedding_renorm_
+from iskra.explanation import explain as explain
 from iskra.native import from_file as from_file
 from iskra.amp import get_autocast_cpu_dtype as get_autocast_cpu_dtype
 from iskra.amp import get_autocast_dtype as get_autocast_dtype

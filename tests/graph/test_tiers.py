@@ -119,6 +119,41 @@ def test_reductions_over_every_axis(name, layout):
                 assert_equal(*pair, op)
 
 
+LARGE = (70, 80)  # enough elements for kernels
+functional = iskra.nn.functional
+
+
+@pytest.mark.parametrize("call, message", [
+    (lambda: iskra.ones(LARGE, dtype=iskra.int32) // iskra.zeros(LARGE, dtype=iskra.int32),
+     "ZeroDivisionError: integer division by zero"),
+    (lambda: iskra.fmod(iskra.ones(LARGE, dtype=iskra.int64), 0),
+     "ZeroDivisionError: integer division by zero"),
+    (lambda: functional.binary_cross_entropy(iskra.ones(LARGE) * 1.5, iskra.ones(LARGE)),
+     "all elements of input should be between 0 and 1"),
+    (lambda: functional.cross_entropy(iskra.ones(LARGE), iskra.full((70,), 80)),
+     "Target 80 is out of bounds"),
+    (lambda: functional.cross_entropy(iskra.ones(LARGE), iskra.full((70,), -1)),
+     "Target -1 is out of bounds"),
+    (lambda: functional.nll_loss(iskra.ones(LARGE), iskra.full((70,), 80)),
+     "Target 80 is out of bounds"),
+])
+def test_checks_of_values_raise_for_large_operands_too(call, message):
+    with pytest.raises((RuntimeError, IndexError), match=message):
+        call()
+
+
+def test_one_bad_element_is_enough_for_a_check():
+    probabilities = iskra.full(LARGE, 0.5)
+    kernels = OPERATORS["bernoulli_nll"].launches
+    kernels.clear()
+    functional.binary_cross_entropy(probabilities, probabilities)
+    assert all(entry[0] is not None for entry in kernels.values())
+    probabilities[69, 79] = float("nan")
+    for reduction in ("none", "mean", "sum"):
+        with pytest.raises(RuntimeError, match="between 0 and 1"):
+            functional.binary_cross_entropy(probabilities, probabilities, reduction=reduction)
+
+
 # Operators that must be served on float32, for these are what the kernel tier is for.
 SERVED = """add sub mul div exp log sqrt rsqrt tanh sigmoid erf sin cos pow relu gelu silu softplus
     where_of_three neg abs maximum minimum eq lt clamp softmax log_softmax layer_norm standardize

@@ -464,8 +464,15 @@ def _safe_places(indices, count):
     indices = cast(lift(indices), np.dtype(np.int64))
     indices = _where(np.less(indices, 0), np.add(indices, count), indices)
     outside = np.logical_or(np.less(indices, 0), np.greater_equal(indices, count))
-    np.any(outside).doubt()
+    np.any(_squeeze(outside)).doubt()
     return _where(outside, 0, indices)
+
+
+def _arange(stop):
+    """``numpy.arange(stop, like=x)`` of a size: the positions along an axis."""
+    if stop.__class__ is not Extent:
+        return Expr("const", (), 0, np.dtype(np.int64), (1,))
+    return Expr("index", (), 0, np.dtype(np.int64), (stop,))
 
 
 def _take(x, indices, axis=None, **settings):
@@ -497,7 +504,7 @@ _FUNCTIONS = {
     np.reshape: lambda x, shape, **_: x.reshape(shape), np.clip: _clip,
     np.transpose: lambda x, axes=None: x.transpose(*(axes or ())),
     np.moveaxis: lambda x, a, b: _move_axis(x, a, b), np.swapaxes: lambda x, a, b: _swap(x, a, b),
-    np.take_along_axis: take_along, np.take: _take,
+    np.take_along_axis: take_along, np.take: _take, np.arange: _arange,
     np.broadcast_to: lambda x, shape, **_: _broadcast(x, shape),
 }
 

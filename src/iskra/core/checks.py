@@ -17,7 +17,7 @@ def anywhere(condition):
     >>> anywhere(np.array([1, 0]) == 0), anywhere(np.array([1, 2]) == 0)
     (True, False)
     """
-    found = np.any(condition)
+    found = condition if condition.__class__ is np.bool_ else np.any(condition)
     return found.doubt() if hasattr(found, "doubt") else bool(found)
 
 

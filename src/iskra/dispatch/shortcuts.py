@@ -268,6 +268,8 @@ def general(op):
     code = body.__code__
     named = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
     reduces = op.kind in ("reduction", "fused") and "dim" in named
+    # The operand whose size decides on the tier: the first that is named.
+    main = 0 if not op.declared_operands else named.index(op.declared_operands.split()[0])
 
     def function(*args, **kwargs):
         if active.intercepting or kwargs and not _are_settings(op, kwargs):
@@ -280,7 +282,7 @@ def general(op):
             return call(op, args, kwargs)
         try:
             result = None
-            if kernels and arrays[0].__class__ is ndarray and arrays[0].size >= LARGE:
+            if kernels and arrays[main].__class__ is ndarray and arrays[main].size >= LARGE:
                 result = _from_kernels(op, arrays, kwargs)
             if result is None:
                 if computes:

@@ -13,7 +13,7 @@ _FAMILIES = (
     "indexing", "subscript", "callables",
     "scan", "sorting", "special", "polynomials",
     "normalization", "embedding", "conv", "pool", "adaptive_pool", "fold",
-    "loss", "likelihood", "classification", "distance", "ctc",
+    "loss", "likelihood", "class_indices", "classification", "distance", "ctc",
     "seeding", "sampling", "random", "dropout", "gamma",
     "matmul", "linear",
     "addmm", "contraction",

@@ -781,6 +781,26 @@ def clamp_min(input: Tensor, min: _Any, *, out: Tensor | None = ...) -> Tensor:
     """Limit elements from below."""
 def clamp_min_(input: Tensor, min: _Any) -> Tensor:
     """In-place form of `clamp_min`."""
+def class_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = ...,
+    ignore_index: _int = ...,
+    reduction: _str = ...,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`cross_entropy` with class indices; also each row's maximum and the logarithm of its s"""
+def class_entropy_backward(
+    grad: Tensor,
+    input: Tensor,
+    top: Tensor,
+    total: Tensor,
+    target: Tensor,
+    weight: Tensor | None = ...,
+    ignore_index: _int = ...,
+    reduction: _str = ...,
+    own: _bool = ...,
+) -> Tensor:
+    """The gradient of `class_entropy`: probabilities, less 1 for the targets' own, times a s"""
 def class_margins(
     input: Tensor,
     target: Tensor,
@@ -2550,12 +2570,10 @@ def linear(
     out: Tensor | None = ...,
 ) -> Tensor:
     """Return ``input @ weight.T + bias``."""
-def linear_backward(
-    grad: Tensor,
-    input: Tensor,
-    weight: Tensor | None = ...,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The gradients of the input (None without a weight), the weight and the bias of `linear"""
+def linear_backward(grad: Tensor, input: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The gradients of the operands of `linear`. One call for all costs less than half of th"""
+def linear_backward_parameters(grad: Tensor, input: Tensor) -> tuple[Tensor, Tensor]:
+    """The gradients of the weight and the bias of `linear`, given that of the result."""
 def linspace(
     start: _Any,
     end: _Any,
@@ -2924,6 +2942,13 @@ def mean(
     out: Tensor | None = ...,
 ) -> Tensor:
     """Return the mean of all elements, or along `dim`. The mean of nothing is NaN."""
+def mean_backward(
+    grad: Tensor,
+    shape: _Sequence[_int],
+    dim: _int | _Sequence[_int] | None,
+    keepdim: _bool,
+) -> Tensor:
+    """The gradient of `mean`."""
 def median(
     input: Tensor,
     dim: _int | _Sequence[_int] | None = ...,
@@ -2997,11 +3022,13 @@ def mse_loss(
 ) -> Tensor:
     """Return the squared difference of input and target; `weight` weighs the elements."""
 def mse_loss_backward(
-    grad: Tensor,
-    input: Tensor | _Number,
+    grad: Tensor | _Number,
+    input: Tensor,
     target: Tensor | _Number,
     weight: Tensor | _Number | None = ...,
     reduction: _str = ...,
+    size_average: _Any = ...,
+    reduce: _Any = ...,
 ) -> Tensor:
     """The gradient of `mse_loss`."""
 def msort(input: Tensor, *, out: Tensor | None = ...) -> Tensor:
@@ -3287,13 +3314,13 @@ def nll_loss(
     """Return the negated log-probabilities `input` of the target classes."""
 def nll_loss_backward(
     grad: Tensor,
-    shape: _Sequence[_int],
+    input: Tensor,
     target: Tensor,
     weight: Tensor | None = ...,
     ignore_index: _int = ...,
     reduction: _str = ...,
 ) -> Tensor:
-    """The gradient of `nll_loss`."""
+    """The gradient of `nll`."""
 def nonzero(input: Tensor, *, as_tuple: _bool = ..., out: Tensor | None = ...) -> _Any:
     """Return the index of every element that is not zero, one per row."""
 def nonzero_static(
@@ -4235,6 +4262,13 @@ def sum(
     out: Tensor | None = ...,
 ) -> Tensor:
     """Return the sum of all elements, or along `dim` (an int or a tuple of ints)."""
+def sum_backward(
+    grad: Tensor,
+    shape: _Sequence[_int],
+    dim: _int | _Sequence[_int] | None,
+    keepdim: _bool,
+) -> Tensor:
+    """The gradient of `sum`."""
 @_overload
 def sum_to_size(input: Tensor, size: _Sequence[_int]) -> Tensor:
     """Sum the dimensions that broadcasting had expanded, so that the result has shape `size`"""

@@ -11,6 +11,13 @@ from iskra.core import int64
 from iskra.core.size import format_shape
 from iskra.dispatch import composite, fused
 from iskra.ops.activation import logsigmoid
+from iskra.ops.class_indices import (
+    check_weight,
+    class_axis,
+    class_entropy,
+    class_samples,
+    nll,
+)
 from iskra.ops.comparison import clamp_min, where
 from iskra.ops.loss import (
     INTERNAL,
@@ -22,156 +29,10 @@ from iskra.ops.loss import (
 )
 from iskra.ops.softmax import log_softmax
 
-IGNORED = -100
+# Class indices and probabilities
 
 
-# Negative log likelihood
-
-
-def _nll_node(input):
-    return "NllLossBackward0" if input.ndim <= 2 else "NllLoss2DBackward0"
-
-
-def _check_nll(shape, target, weight):
-    """Raise as PyTorch does for operands that don't belong together."""
-    if not shape:
-        raise ValueError("Expected 1 or more dimensions (got 0)")
-    if target.dtype not in (np.int64, np.uint8):
-        raise RuntimeError(
-            f"nll_loss: expected scalar type Long but found {target.dtype} for the target; convert "
-            "it with .long()"
-        )
-    batch = shape[0] if len(shape) > 1 else None
-    if batch is not None and (not target.ndim or target.shape[0] != batch):
-        found = target.shape[0] if target.ndim else 1
-        raise ValueError(
-            f"Expected input batch_size ({batch}) to match target batch_size ({found})."
-        )
-    if batch is None and target.ndim == 1 and target.shape[0] != 1:
-        raise ValueError(
-            f"For 1D input, 1D target must have size 1, but got target size: {target.shape[0]}"
-        )
-    expected = shape[:1] + shape[2:] if batch is not None else target.shape
-    if target.shape != expected or batch is None and target.ndim > 1:
-        raise RuntimeError(
-            f"Expected target size {format_shape(expected)}, got {format_shape(target.shape)}"
-        )
-    _check_weight(shape[1] if batch is not None else shape[0], weight)
-
-
-def _check_weight(classes, weight):
-    if weight is not None and weight.shape != (classes,):
-        raise RuntimeError(
-            f"weight tensor should be defined either for all {classes} classes or no classes but "
-            f"got weight tensor of shape: {format_shape(weight.shape)}"
-        )
-
-
-def _places(shape, target, ignore_index):
-    """The checked target as ints, and which of them count (None: all)."""
-    classes = shape[1] if len(shape) > 1 else shape[0]
-    if not target.size:
-        return target, None
-    lowest, highest = np.minimum.reduce(target, None), np.maximum.reduce(target, None)
-    counts = None
-    if lowest <= ignore_index <= highest:
-        counts = np.not_equal(target, ignore_index)
-        target = np.where(counts, target, 0)
-        lowest, highest = np.minimum.reduce(target, None), np.maximum.reduce(target, None)
-    if lowest < 0 or highest >= classes:
-        bad = lowest if lowest < 0 else highest
-        raise IndexError(f"Target {bad} is out of bounds.")
-    return target, counts
-
-
-def _pick(input, target):
-    """``input[n, target[n, ...], ...]``"""
-    if input.ndim == 1:
-        return input[target]
-    if input.ndim == 2:
-        return input[np.arange(target.size), target]
-    return np.take_along_axis(input, target[:, np.newaxis], 1)[:, 0]
-
-
-def _weights(target, counts, weight, kind):
-    """The weight of each target, or None where all weigh 1."""
-    if weight is None:
-        return None if counts is None else counts.astype(kind)
-    weights = weight[target]
-    return weights if counts is None else np.where(counts, weights, kind.type(0))
-
-
-def _scaled_share(grad, weights, target, reduction):
-    """The gradient of each target's loss, negated."""
-    share = np.negative(grad)
-    if reduction == "mean":
-        share = np.divide(share, target.size if weights is None else np.sum(weights))
-    return share if weights is None else np.multiply(share, weights)
-
-
-@fused(**INTERNAL, operands="grad target weight", grad={
-    "grad": lambda g, target, weight, ignore_index, reduction: nll_loss(
-        g, target, weight, None, ignore_index, None, reduction
-    ),
-})
-def nll_loss_backward(
-    grad, shape, target, weight=None, ignore_index=IGNORED, reduction="mean"
-):
-    """The gradient of `nll_loss`."""
-    target, counts = _places(shape, target, ignore_index)
-    weights = _weights(target, counts, weight, grad.dtype)
-    share = _scaled_share(grad, weights, target, reduction)
-    result = np.zeros(shape, grad.dtype)
-    if len(shape) == 1:
-        result[target] = share
-    elif len(shape) == 2:
-        result[np.arange(target.size), target] = share
-    else:
-        share = np.broadcast_to(share, target.shape)
-        np.put_along_axis(result, target[:, np.newaxis], share[:, np.newaxis], 1)
-    return result
-
-
-def _nll_gradient(g, input_shape, target, weight, ignore_index, reduction):
-    return nll_loss_backward(
-        g, input_shape, target, weight, ignore_index, reduction_name(reduction)
-    )
-
-
-def _class_samples(make, **settings):
-    """Sample calls: scores for three classes, their targets and weights."""
-    def classes(*shape):
-        return make(shape, 0, 2.99, dtype=int64)
-
-    weight = make((3,), 0.5, 2, requires_grad=False)
-    return [
-        ((make((4, 3)), classes(4)), settings),
-        ((make((3,)), classes()), settings),
-        *(((make((4, 3)), classes(4), weight), {"reduction": r, "ignore_index": 1, **settings})
-          for r in ("none", "mean", "sum")),
-        ((make((2, 3, 2)), classes(2, 2)), settings),
-    ]
-
-
-@fused(
-    **INTERNAL, operands="input target weight", node=_nll_node, grad=_nll_gradient,
-    samples=_class_samples,
-)
-def nll(input, target, weight=None, ignore_index=IGNORED, reduction="mean"):
-    """`nll_loss` with a checked reduction."""
-    _check_nll(input.shape, target, weight)
-    target, counts = _places(input.shape, target, ignore_index)
-    losses = np.negative(_pick(input, target))
-    weights = _weights(target, counts, weight, input.dtype)
-    if weights is not None:
-        # What is ignored must not count even if it is infinite.
-        losses = np.multiply(losses if counts is None else np.where(counts, losses, 0), weights)
-    if reduction == "mean" and weights is not None:
-        return np.divide(np.add.reduce(losses, axis=None), np.add.reduce(weights, axis=None))
-    return reduced(losses, reduction)
-
-
-@composite(autocast="float32", **PUBLIC, samples=_class_samples)
+@composite(autocast="float32", **PUBLIC, samples=class_samples)
 def nll_loss(
     input, target, weight=None, size_average=None, ignore_index=-100, reduce=None, reduction="mean"
 ):
@@ -193,11 +54,8 @@ def nll_loss(
     )
 
 
-# Cross entropy
-
-
 @composite(autocast="float32", **PUBLIC, samples=lambda make: [
-    *_class_samples(make), *_class_samples(make, label_smoothing=0.1),
+    *class_samples(make), *class_samples(make, label_smoothing=0.1),
     ((make((3, 4)), make((3, 4), 0, 1)), {"label_smoothing": 0.1}),
 ])
 def cross_entropy(
@@ -225,7 +83,7 @@ def cross_entropy(
         )
     if input.ndim == 0:
         raise RuntimeError("cross_entropy: expected an input with 1 or more dimensions, got 0")
-    axis = 0 if input.ndim == 1 else 1
+    axis = class_axis(input.ndim)
     if input.shape == target.shape:
         return _soft_cross_entropy(
             input, target, weight, ignore_index, reduction, label_smoothing, axis
@@ -236,12 +94,14 @@ def cross_entropy(
             "be integers, and probabilities must have the shape of the input "
             f"({format_shape(input.shape)}), not {format_shape(target.shape)}"
         )
+    if not label_smoothing and input.numel():
+        return class_entropy(input, target, weight, ignore_index, reduction)[0]
     scores = log_softmax(input, axis)
-    if label_smoothing:
-        return _smoothed_cross_entropy(
-            scores, target, weight, ignore_index, reduction, label_smoothing, axis
-        )
-    return nll(scores, target, weight, ignore_index, reduction)
+    if not label_smoothing:
+        return nll(scores, target, weight, ignore_index, reduction)
+    return _smoothed_cross_entropy(
+        scores, target, weight, ignore_index, reduction, label_smoothing, axis
+    )
 
 
 def _along_classes(weight, ndim):
@@ -258,7 +118,7 @@ def _soft_cross_entropy(input, target, weight, ignore_index, reduction, smoothin
     if ignore_index >= 0:
         raise RuntimeError("ignore_index is not supported for floating point target")
     classes = input.shape[axis]
-    _check_weight(classes, weight)
+    check_weight(classes, weight)
     if smoothing:
         target = target * (1 - smoothing) + smoothing / classes
     losses = log_softmax(input, axis) * target
@@ -380,7 +240,7 @@ def multi_margin_loss(
     if weight is not None:
         if weight.ndim != 1:
             raise ValueError("weight must be one-dimensional")
-        _check_weight(input.shape[-1] if input.ndim else 1, weight)
+        check_weight(input.shape[-1] if input.ndim else 1, weight)
     return class_margins(input, target, weight, p, margin, reduction)
 
 

@@ -132,7 +132,7 @@ def _second_of_input(g, grad, weight, reduction, size_average, reduce):
     return g * grad * _squares_factor(g.numel(), weight, reduction, size_average, reduce)
 
 
-@fused(SAME, **INTERNAL, operands="grad input target weight", grad={
+@fused(SAME, **INTERNAL, operands="input grad target weight", grad={
     "grad": lambda g, input, target, weight, reduction, size_average, reduce: (
         g * (input - target)
         * _squares_factor(g.numel(), weight, reduction, size_average, reduce)

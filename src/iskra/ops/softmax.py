@@ -31,7 +31,8 @@ def softmax_axis(name, dim, ndim):
     return dim
 
 
-def _check_floats(name, x):
+def check_floats(name, x):
+    """Raise NotImplementedError where `x` has no floats."""
     if x.dtype.kind not in "f":
         kind = dtypes.of_numpy(x.dtype).scalar_name
         raise NotImplementedError(
@@ -92,7 +93,7 @@ def softmax(input, dim=None, _stacklevel=3, dtype=None):
             [0.1192, 0.8808]])
     """
     dim = softmax_axis("softmax", dim, input.ndim)
-    _check_floats("softmax", input)
+    check_floats("softmax", input)
     if input.size == 0:
         return np.copy(input)
     powers, total = _exponentials(input, dim)[1:]
@@ -125,7 +126,7 @@ def log_softmax(input, dim=None, _stacklevel=3, dtype=None):
     tensor([-1000.,     0.])
     """
     dim = softmax_axis("log_softmax", dim, input.ndim)
-    _check_floats("log_softmax", input)
+    check_floats("log_softmax", input)
     if input.size == 0:
         return np.copy(input)
     shifted, _, total = _exponentials(input, dim)
