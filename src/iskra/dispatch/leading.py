@@ -67,11 +67,12 @@ def leading(op):
         if taped and op.formulas and (not active.without_grad or local.grad_enabled):
             bound = bind(op, args, kwargs) if kwargs else args + op.signature.defaults[len(args):]
             count = op.leading_targets
-            if count and len(args) >= count:
-                if wanted:
-                    hang(op, wanted & (1 << count) - 1, edges[:count], bound, result)
-            else:
+            if wanted >> count or not count:
                 record(op, bound, result)
+            elif wanted:
+                edges = edges[:count]
+                edges += [None] * (len(op.targets) - len(edges))
+                hang(op, wanted, edges, bound, result)
         return result
 
     return function

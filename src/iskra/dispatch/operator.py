@@ -24,6 +24,7 @@ class Signature:
 
     __slots__ = (
         "names", "positional", "required", "defaults", "position", "variadic", "rest", "extra",
+        "demands",
     )
 
     def __init__(self, body, variadic):
@@ -47,6 +48,8 @@ class Signature:
             (MISSING,) * self.required + given + ((),) * len(rest)
             + tuple(values.get(n, MISSING) for n in named) + (MISSING,) * len(extra)
         )
+        # Whether there are keyword-only parameters without a default.
+        self.demands = any(d is MISSING for d in self.defaults[self.required:])
         self.position = {name: i for i, name in enumerate(self.names)}
         for alias, name in _ALIASES.items():
             if name in self.position:
@@ -64,9 +67,9 @@ class Operator:
     def __init__(
         self, body, kind, *, promote=NONE, ufunc=None, grad=None, operands=None, node=None,
         namespace="torch", method=None, function=True, inplace=False, out=True, aliases=(),
-        samples=None, domain=None, accepts=None, outputs=1, result=None, computes=False, moves=False,
-        variadic=None, autocast=None, storage=False, casts=False,
-        scalars=False, numbers=True, uniform=None,
+        samples=None, domain=None, accepts=None, outputs=1, result=None, computes=False,
+        moves=False, variadic=None, autocast=None, storage=False, casts=False, scalars=False,
+        numbers=True, uniform=None,
     ):
         self.name = body.__name__
         self.body = body
@@ -127,9 +130,10 @@ class Operator:
         self.formulas = formulas_of(self.grad, self)
         self.targets = tuple(dict.fromkeys(t for f in self.formulas for t in f.targets))
         self.last_operand = 1 << max(self.operands, default=0)  # as a bit
-        # How many parameters have formulas, if those are the first ones, else 0.
-        count = len(self.targets)
-        self.leading_targets = count if self.targets == tuple(range(count)) else 0
+        # How many parameters in a row have formulas, from the first one on.
+        self.leading_targets = next(
+            (i for i, t in enumerate(self.targets) if t != i), len(self.targets)
+        )
         # A node's name that depends on the arguments: what picks those that it names.
         self.pick_named = None if isinstance(self.node, str) else picker(
             [position[n] for n in parameters_of(self.node)]
@@ -307,12 +311,13 @@ def bind(op, args, kwargs):
         if index < count:
             raise TypeError(f"{op.name}() got multiple values for argument '{key}'")
         values[index] = value
-    missing = [n for n, v in zip(signature.names, values, strict=True) if v is MISSING]
-    if missing:
-        raise TypeError(
-            f'{op.name}() missing {len(missing)} required positional argument'
-            f'{"s" if len(missing) > 1 else ""}: ' + ", ".join(f'"{n}"' for n in missing)
-        )
+    if count < signature.required or signature.demands:
+        missing = [n for n, v in zip(signature.names, values, strict=True) if v is MISSING]
+        if missing:
+            raise TypeError(
+                f'{op.name}() missing {len(missing)} required positional argument'
+                f'{"s" if len(missing) > 1 else ""}: ' + ", ".join(f'"{n}"' for n in missing)
+            )
     return tuple(values)
 
 

@@ -176,7 +176,7 @@ def record_one(op, input, bound, output):
     """`record` for a pointwise call of one plain tensor that (perhaps) requires a gradient."""
     if active.without_grad and not local.grad_enabled:
         return
-    if op.leading_targets != 1:
+    if op.targets != (0,):
         record(op, bound, output)
         return
     edge = input._edge or gradient_edge(input)
