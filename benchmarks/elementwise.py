@@ -136,3 +136,27 @@ def from_bfloat16(T, n=SIDE):
 def chain(T, n=SIDE):
     x, a, b, c = (normal(T, n, n, seed=seed) for seed in range(4))
     return lambda: (x * a + b).relu() * c
+
+
+@elementwise("(x*a + b).relu() * c, one @fused", goal=0.35)
+def fused_chain(T, n=SIDE):
+    """Iskra's chain declared as one operator; PyTorch's as above."""
+    x, a, b, c = (normal(T, n, n, seed=seed) for seed in range(4))
+    if T.__name__ != "iskra":
+        return lambda: (x * a + b).relu() * c
+    step = chain_operator()
+    return lambda: step(x, a, b, c)
+
+
+@functools.cache
+def chain_operator():
+    import numpy as np
+
+    from iskra.dispatch import fused
+
+    @fused(operands="x a b c", method=False, function=False, out=False)
+    def multiply_add_relu_multiply(x, a, b, c):
+        """Return ``relu(x * a + b) * c``."""
+        return np.multiply(np.maximum(np.add(np.multiply(x, a), b), 0), c)
+
+    return multiply_add_relu_multiply

@@ -45,18 +45,30 @@ def multiply(a, b):
     return a & b if _is_bool(a) else a * b
 
 
+def _extreme(a, b, further):
+    """`further` of the two, one machine instruction that gives its second operand if either is NaN.
+
+    So NaN must be looked for in the first operand only, and not if that is a number of the program.
+    """
+    if b.op == "const" and a.op != "const":
+        a, b = b, a
+    if not _is_float(a) or a.op == "const" and a.attr == a.attr:
+        return further(a, b)
+    return select(a.ne(a), a, further(a, b))
+
+
 def maximum(a, b):
     """The larger; NaN if either is NaN."""
     if _is_bool(a):
         return a | b
-    return ir.maximum(a, b) if _is_float(a) else select(a > b, a, b)
+    return _extreme(a, b, lambda x, y: select(x > y, x, y))
 
 
 def minimum(a, b):
     """The smaller; NaN if either is NaN."""
     if _is_bool(a):
         return a & b
-    return ir.minimum(a, b) if _is_float(a) else select(a < b, a, b)
+    return _extreme(a, b, lambda x, y: select(x < y, x, y))
 
 
 def fmax(a, b):
