@@ -24,12 +24,15 @@ CONV_NUMBERS = (*NUMBERS, "width", "output_rows", "groups")
 CONV_KINDS = "a" * len(CONV_POINTERS) + "ftn"
 
 PAD_POINTERS = ("image", "padded", "row_sources")
-PAD_NUMBERS = ("images", "share", "image_size", "image_width", "before", "padded_rows", "padded_width")
+PAD_NUMBERS = ("images", "share", "image_size", "image_width", "before", "padded_rows",
+               "padded_width")
 PAD_KINDS = "aaatn"
 
-WEIGHT_POINTERS = ("weights", "packed")
-WEIGHT_NUMBERS = ("rows", "inner", "depth", "tiles", "height", "higher", "size")
-WEIGHT_KINDS = "aatn"
+# inner_places: where k's weights start, for each k, if they do not lie side by side.
+WEIGHT_POINTERS = ("weights", "packed", "inner_places")
+WEIGHT_NUMBERS = ("rows", "inner", "row_step", "group_size", "depth", "tiles", "height", "higher",
+                  "size")
+WEIGHT_KINDS = "aaatn"
 
 
 def slack(tile):
@@ -91,25 +94,45 @@ def _strided(f, source, start, column, width, stride, vector):
     return parts[0].shuffle(range(0, 2 * lanes, 2), parts[1])
 
 
-def pack_weights(tile, kind, name="pack_weights"):
+def pack_weights(tile, kind, scattered, name="pack_weights"):
     """The kernel that packs the weights: a task packs one stretch of k of one group.
 
     The tiles of stretch s of group g begin at element ``(g * stretches + s) * size``.
+    scattered: whether a table tells where the weights for each k start.
     """
     f = Function(name)
     arg = Arguments(f, WEIGHT_POINTERS, WEIGHT_NUMBERS)
     stretches = (arg.inner + arg.depth - 1) // arg.depth
     group, k = f.task // stretches, f.task % stretches * arg.depth
     count = smaller(arg.depth, arg.inner - k)
-    source = f.offset(arg.weights, group * arg.rows * arg.inner + k, kind)
+    source = f.offset(arg.weights, group * arg.group_size, kind)
     target = f.offset(arg.packed, f.task * arg.size, tile.kind)
     with f.loop(0, arg.tiles) as number:
         row = number * arg.height + smaller(number, arg.higher)
         height = arg.height + (number < arg.higher).to("i64")
-        strip = Strip(f.offset(target, row * count, tile.kind), height, tile.rows, height)
-        turn(f, tile, strip, f.offset(source, row * arg.inner, kind), arg.inner, count,
-             (kind, tile.kind))
+        out = f.offset(target, row * count, tile.kind)
+        start = f.offset(source, row * arg.row_step, kind)
+        if scattered:
+            places = f.offset(arg.inner_places, k, "i64")
+            _gather_strip(f, tile, (start, out, height), arg.row_step, places, count, kind)
+        else:
+            strip = Strip(out, height, tile.rows, height)
+            turn(f, tile, strip, f.offset(start, k, kind), arg.row_step, count, (kind, tile.kind))
     return f
+
+
+def _gather_strip(f, tile, strip, step, places, count, kind):
+    """Pack weights one by one; as elsewhere, the next k overwrites what was too much."""
+    source, out, height = strip
+    lanes = tile.lanes
+    parts = [(first, (f.iota(Type("i64", lanes)) + first) * step,
+              f.lanes_below(height - first, lanes)) for first in range(0, tile.rows, lanes)]
+    with f.loop(0, count) as k:
+        place = f.load(places, k, INT)
+        end = f.offset(out, k * height, tile.kind)
+        for first, rows, mask in parts:
+            values = f.gather(source, rows + place, kind, mask)
+            f.store(values.to(tile.kind), end, first)
 
 
 def separate(kind, lanes, name="separate"):

@@ -145,7 +145,13 @@ class Product:
             if self.spec.batched:
                 self.sums = f.offset(arg.sums, self.matrix * arg.rows * arg.sums_row,
                                      self.tile.kind)
+        self.walk()
+
+    def walk(self):
+        """Go along k, a stretch at a time."""
+        f, arg = self.function, self.arg
         with f.loop(0, arg.inner, arg.depth) as k:
+            self.begun = k > 0
             self.stretch(k, smaller(arg.depth, arg.inner - k))
 
     def start(self, pointer, number, kind):
@@ -223,7 +229,7 @@ class Product:
             for i in range(tile.vectors):
                 f.prefetch(start, i * tile.lanes, tile.kind)
         self.inner_loop(height, sums, row, k, count, panel)
-        with f.when(k > 0):
+        with f.when(self.begun):
             for start, line in zip(starts, sums):
                 for i, (total, mask) in enumerate(zip(line, self.masks)):
                     total.set(total.get() + f.load(start, i * tile.lanes, vector, mask))

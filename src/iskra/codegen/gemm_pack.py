@@ -89,10 +89,20 @@ def turn(f, tile, strip, source, step, count, kinds):
     As `copy`, but padding repeats the last row, and whole vectors of k's are written: behind the
     strip there must be room for `lanes` k's and a vector more.
     """
-    lanes = tile.lanes
     last = f.coerce(strip.there) - 1
     rows = [f.offset(source, smaller(f.coerce(i), last) * step, kinds[0])
-            for i in range(-(-strip.most // lanes) * lanes)]
+            for i in range(padded_rows(tile, strip))]
+    turn_rows(f, tile, strip, rows, count, kinds)
+
+
+def padded_rows(tile, strip):
+    """How many rows `turn_rows` wants: whole vectors of them."""
+    return -(-strip.most // tile.lanes) * tile.lanes
+
+
+def turn_rows(f, tile, strip, rows, count, kinds):
+    """As `turn`, from a pointer to each row."""
+    lanes = tile.lanes
 
     def square(k, mask=None):
         groups = [
