@@ -145,3 +145,21 @@ def test_values_and_dtypes(compute, dtypes, values):
 def test_refusals(compute, error, message):
     with pytest.raises(error, match=message):
         compute()
+
+
+@pytest.mark.parametrize("operands", [(2, torch.ones(1)), (torch.ones(1), 2), ("a", torch.ones(1))])
+def test_ldexp_takes_tensors_only(operands):
+    with pytest.raises(TypeError, match="must be Tensor"):
+        torch.ldexp(*operands)
+
+
+def test_complex_logarithms_of_sums_have_gradients_in_range():
+    x = torch.tensor([1 + 1j, 2j, -3, 900], dtype=torch.complex128, requires_grad=True)
+    y = torch.logcumsumexp(x, 0)
+    assert y[-1].real == 900
+    y.sum().backward()
+    assert x.grad.real.isfinite().all() and abs(x.grad[-1] - 1) < 1e-9
+    a, b = x.detach().requires_grad_(), torch.ones(4, dtype=torch.complex128, requires_grad=True)
+    torch.logaddexp(a, b).real.sum().backward()
+    shares = a.grad + b.grad
+    np.testing.assert_allclose(shares.numpy(), np.ones(4), rtol=1e-9)

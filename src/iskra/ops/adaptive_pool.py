@@ -213,10 +213,10 @@ def fractional_maxima(input, samples, kernel, sizes):
     for n, c in np.ndindex(*input.shape[:2]):
         bounds = []
         for axis in range(rank):
-            # The random numbers are given for the last dimension first.
+            # In two dimensions the first random number is that of the last, in three the first's.
+            number = samples[n, c, axis if rank == 3 else rank - 1 - axis]
             starts = _interval_starts(
-                float(samples[n, c, rank - 1 - axis]), input.shape[2 + axis], sizes[axis],
-                kernel[axis],
+                float(number), input.shape[2 + axis], sizes[axis], kernel[axis]
             )
             bounds.append((starts, starts + kernel[axis]))
         parts.append(_max_of_cells(input[n:n + 1, c:c + 1], bounds))

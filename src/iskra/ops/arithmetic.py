@@ -567,10 +567,15 @@ def logaddexp2(input, other):
 
 @composite(inplace=True, out=True)
 def ldexp(input, other):
-    """Return ``input * 2 ** other``.
+    """Return ``input * 2 ** other``. Raises TypeError unless both are tensors.
 
     >>> import iskra as torch
     >>> torch.ldexp(torch.tensor([1.0, 2.0]), torch.tensor([3, 4]))
     tensor([ 8., 32.])
     """
+    for name, operand in (("input", input), ("other", other)):
+        if not isinstance(operand, Tensor):
+            raise TypeError(
+                f"ldexp(): argument '{name}' must be Tensor, not {type(operand).__name__}"
+            )
     return mul(input, pow(2.0, other))

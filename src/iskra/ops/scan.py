@@ -154,7 +154,7 @@ def _logcumsumexp_gradient(g, input, result, dim):
     if not input.dim():
         return g
     if g.is_complex():
-        return (reversed_sum(g * (-result).exp().conj(), dim)) * input.exp().conj()
+        return _log_part(g.log(), input.conj(), result.conj(), dim)
     magnitude = g.abs().log()
     nothing = g.new_full((), finfo(g.dtype).min)
     positive = where(g > 0, magnitude, nothing)
