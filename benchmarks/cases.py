@@ -35,9 +35,9 @@ def case(cases, name, **fields):
 
 
 def normal(T, *shape, seed=0, requires_grad=False):
-    """A float32 tensor of normal values, the same in every framework."""
+    """A float32 tensor of normal values, the same in every framework, in memory of its own."""
     values = numpy.random.default_rng(seed).standard_normal(shape, dtype=numpy.float32)
-    return T.from_numpy(values).requires_grad_(requires_grad)
+    return T.from_numpy(values).clone().requires_grad_(requires_grad)
 
 
 def arrays(result):

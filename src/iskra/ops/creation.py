@@ -26,6 +26,7 @@ from iskra.tensor.factory import (
     finish,
     is_meta,
     ordered_strides,
+    recycled,
 )
 from iskra.tensor.meta import MetaArray
 from iskra.tensor.storage import strided_view
@@ -392,7 +393,7 @@ def _like(name, input, make, dtype, device, requires_grad, memory_format):
             source = _strided(source.shape, strides, kind)
     elif 0 in source.strides:
         return allocate(name, source.shape, kind, device, requires_grad, _MAKERS[make])
-    return finish(make(source, kind.numpy, subok=False), kind, device, requires_grad)
+    return finish(recycled(make, source, kind.numpy, subok=False), kind, device, requires_grad)
 
 
 _MAKERS = {np.empty_like: np.empty, np.zeros_like: np.zeros, np.ones_like: np.ones}

@@ -1,11 +1,14 @@
 """What every function that makes tensors shares: dtype, device, numbers, the finished tensor."""
 
+import contextvars
+
 import numpy as np
 
 from iskra.core import dtypes, get_default_device
 from iskra.core.device import device as device_type
 from iskra.core.local import local
 from iskra.core.size import contiguous_strides, format_shape
+from iskra.runtime.recycling import recycle_in
 from iskra.tensor.meta import MetaArray, without_data
 from iskra.tensor.tensor import Tensor, _new
 
@@ -58,10 +61,28 @@ def finish(array, kind, device=None, requires_grad=False):
     return tensor
 
 
+# NumPy takes the memory of what it makes in this context from our allocator: aligned, recycled.
+_context = contextvars.copy_context()
+recycle_in(_context)
+
+
+def recycled(make, *arguments, **settings):
+    """``make(...)``, a function of NumPy's that makes an array, in memory of our allocator's."""
+    try:
+        return _context.run(make, *arguments, **settings)
+    except RuntimeError as error:
+        if not str(error).startswith("cannot enter context"):
+            raise
+    return make(*arguments, **settings)  # another thread is inside
+
+
 def allocate(name, size, kind, device, requires_grad, make=np.empty):
     """A tensor of shape `size` made by ``make(size, numpy dtype)``."""
     try:
-        array = MetaArray(tuple(size), kind.numpy) if is_meta(device) else make(size, kind.numpy)
+        if is_meta(device):
+            array = MetaArray(tuple(size), kind.numpy)
+        else:
+            array = recycled(make, size, kind.numpy)
     except (TypeError, ValueError) as error:
         raise _size_error(name, size, error) from None
     tensor = _new(Tensor)
