@@ -119,6 +119,27 @@ def test_reductions_over_every_axis(name, layout):
                 assert_equal(*pair, op)
 
 
+# Calls of operators without samples of their own, whose results are not all differentiable.
+OTHERS = {
+    "batch_norm_training": lambda make: [
+        ((make((3, 2, 4)), make((1, 2, 1)), make((1, 2, 1))), {}),
+        ((make((5, 3)),), {}),
+        ((make((2, 3, 4, 5)), make((1, 3, 1, 1)), make((1, 3, 1, 1)), 0.1), {}),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize("layout", ["contiguous", "transposed", "gaps"])
+def test_calls_without_samples_agree(name, layout):
+    op = OPERATORS[name]
+    for dtype in (iskra.float64, iskra.float32, iskra.bfloat16):
+        for call in OTHERS[name](Make(dtype, layout=layout)):
+            pair = both(op, *call)
+            assert pair is not None
+            assert_equal(*pair, op)
+
+
 LARGE = (70, 80)  # enough elements for kernels
 functional = iskra.nn.functional
 

@@ -174,6 +174,20 @@ def _compute_plain(op, arrays):
     return quiet_run(op.body, *arrays) if op.computes else op.body(*arrays)
 
 
+def on_arrays(function, *arguments):
+    """The result of an operator on arrays, inside another one's body: by kernels where they serve.
+
+    For the part of a body that can be traced, where what comes before cannot.
+    """
+    op = function.operator
+    operand = arguments[op.operands[0]]
+    if operand.__class__ is ndarray and operand.size >= graph.LARGE:
+        result = graph.run(op, arguments + op.signature.defaults[len(arguments):])
+        if result is not graph.UNSERVED:
+            return result
+    return op.body(*arguments)
+
+
 def _plain_arrays(op, bound):
     """The body's arguments, if the call is an ordinary one; None if it needs a closer look."""
     if op.promote is not NONE:

@@ -12,7 +12,7 @@ _FAMILIES = (
     "axes", "slicing", "joining", "rearranging", "view_writes", "grids",
     "indexing", "subscript", "callables",
     "scan", "sorting", "special", "polynomials",
-    "normalization", "embedding", "conv", "pool", "adaptive_pool", "fold",
+    "normalization", "rms", "embedding", "conv", "pool", "adaptive_pool", "fold",
     "loss", "likelihood", "class_indices", "classification", "distance", "ctc",
     "seeding", "sampling", "random", "dropout", "gamma",
     "matmul", "linear",

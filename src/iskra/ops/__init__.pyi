@@ -195,6 +195,14 @@ def adjoint_times(a: Tensor, b: Tensor) -> Tensor:
     """``a.mH @ b`` for two or more dimensions each."""
 def affine_grid(theta: Tensor, size: _Sequence[_int], align_corners: _Any = ...) -> Tensor:
     """The grid of an affine map: `theta` is ``(N, 2, 3)`` for size ``(N, C, H, W)``, or 5-D."""
+def affine_standard(
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    dims: _int | _Sequence[_int],
+    eps: _Any,
+) -> Tensor:
+    """Elements standardised along `dims`, times a weight and plus a bias that broadcast."""
 def airy_ai(input: Tensor, *, out: Tensor | None = ...) -> Tensor:
     """Return the Airy function Ai."""
 def alias(input: Tensor) -> Tensor:
@@ -2276,7 +2284,7 @@ def lcm(input: Tensor, other: Tensor | _Number, *, out: Tensor | None = ...) -> 
 def lcm_(input: Tensor, other: Tensor | _Number) -> Tensor:
     """In-place form of `lcm`."""
 def ldexp(input: Tensor, other: _Any, *, out: Tensor | None = ...) -> Tensor:
-    """Return ``input * 2 ** other``."""
+    """Return ``input * 2 ** other``. Raises TypeError unless both are tensors."""
 def ldexp_(input: Tensor, other: _Any) -> Tensor:
     """In-place form of `ldexp`."""
 def le(input: Tensor, other: Tensor | _Number, *, out: Tensor | None = ...) -> Tensor:
@@ -3790,8 +3798,19 @@ def resolve_conj(input: Tensor) -> Tensor:
     """Return the tensor itself: conjugation is never put off."""
 def resolve_neg(input: Tensor) -> Tensor:
     """Return the tensor itself: negation is never put off."""
+def rms_backward(
+    grad: Tensor,
+    input: Tensor,
+    weight: Tensor,
+    dims: _int | _Sequence[_int],
+    eps: _Any,
+    wanted: _Any,
+) -> tuple[Tensor, Tensor]:
+    """The gradients of `rms_scaled` for the input and the weight."""
 def rms_norm(input: Tensor, normalized_shape: _Any, weight: _Any = ..., eps: _Any = ...) -> Tensor:
     """Divide by the root of the mean square over the last dimensions, then scale by `weight`"""
+def rms_scaled(input: Tensor, weight: Tensor, dims: _int | _Sequence[_int], eps: _Any) -> Tensor:
+    """Elements over the root of their mean square along `dims`, times a weight that broadcas"""
 def roll(
     input: Tensor,
     shifts: _Any,

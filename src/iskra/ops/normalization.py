@@ -1,4 +1,4 @@
-"""Normalisation: batch, layer, group, instance, RMS and local response.
+"""Normalisation: batch, layer, group, instance and local response.
 
 Source: https://docs.pytorch.org/docs/stable/nn.functional.html#normalization-functions
 """
@@ -8,9 +8,9 @@ import math
 import numpy as np
 
 from iskra.autograd import no_grad
-from iskra.core.dtypes import finfo
 from iskra.core.size import as_count, format_shape
 from iskra.dispatch import composite, fused
+from iskra.dispatch.execute import on_arrays
 from iskra.ops.joining import cat
 
 INTERNAL = dict(method=False, function=False, out=False)
@@ -89,8 +89,12 @@ def _norm_curvature(g, needs, grad, input, weight, dims, eps):
 
 
 @fused(
-    **INTERNAL, operands="grad input weight", outputs=3,
+    **INTERNAL, operands="input grad weight", outputs=3, accepts="float",
     grad={("grad", "input", "weight"): _norm_curvature},
+    samples=lambda make: [
+        ((make((3, 4)), make((3, 4)), make((4,)), (1,)), {}),
+        ((make((3, 2, 4)), make((3, 2, 4)), make((2, 1)), (0, 2)), {}),
+    ],
 )
 def norm_backward(grad, input, weight=None, dims=(), eps=1e-5, wanted=(True, True, True)):
     """The gradients of ``standardize(input) * weight + bias`` for the input, weight and bias.
@@ -114,12 +118,12 @@ def norm_backward(grad, input, weight=None, dims=(), eps=1e-5, wanted=(True, Tru
     shape = None if weight is None else weight.shape
     return (
         to_input,
-        _summed_to(product, shape) if wanted[1] else None,
-        _summed_to(grad, shape) if wanted[2] and shape is not None else None,
+        summed_to(product, shape) if wanted[1] else None,
+        summed_to(grad, shape) if wanted[2] and shape is not None else None,
     )
 
 
-def _summed_to(array, shape):
+def summed_to(array, shape):
     """`array` summed over the dimensions in which `shape` has 1, or has none."""
     new = array.ndim - len(shape)
     axes = tuple(range(new)) + tuple(i for i, n in enumerate(shape, new) if n == 1)
@@ -143,11 +147,26 @@ def _affine(standard, weight, bias):
     return standard
 
 
-def _last_dims(rank, normalized_shape):
+@fused(
+    **INTERNAL, operands="input weight bias", accepts="float",
+    grad={("input", "weight", "bias"): _norm_gradient},
+    samples=lambda make: [
+        ((make((3, 2, 4)), make((3, 1, 1)), make((3, 1, 1)), (1, 2), 1e-5), {}),
+        ((make((3, 4)), None, None, (0,), 1e-5), {}),
+    ],
+)
+def affine_standard(input, weight, bias, dims, eps):
+    """Elements standardised along `dims`, times a weight and plus a bias that broadcast."""
+    return _affine(_standard(input, dims, eps)[0], weight, bias)
+
+
+def last_dims(rank, normalized_shape):
+    """The last dimensions, as many as `normalized_shape` has."""
     return tuple(range(rank - len(normalized_shape), rank))
 
 
-def _check_normalized_shape(name, shape, normalized_shape, weight, bias):
+def check_normalized_shape(name, shape, normalized_shape, weight, bias):
+    """Raise RuntimeError where the last dimensions of `shape` or the parameters are others."""
     given = tuple(normalized_shape)
     for label, value in (("weight", weight), ("bias", bias)):
         if value is not None and value.shape != given:
@@ -173,7 +192,7 @@ def _check_normalized_shape(name, shape, normalized_shape, weight, bias):
     node="NativeLayerNormBackward0",
     grad={("input", "weight", "bias"): lambda g, needs, input, normalized_shape, weight, bias_shape,
           eps: _norm_gradient(
-              g, needs, input, weight, bias_shape, _last_dims(input.ndim, normalized_shape), eps
+              g, needs, input, weight, bias_shape, last_dims(input.ndim, normalized_shape), eps
           )},
     samples=lambda make: [
         ((make((3, 4)), (4,)), {}), ((make((2, 3, 4)), (3, 4), make((3, 4)), make((3, 4))), {}),
@@ -190,34 +209,9 @@ def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-05):
     tensor([[-1.0000,  1.0000],
             [-1.0000,  1.0000]])
     """
-    _check_normalized_shape("layer_norm", input.shape, normalized_shape, weight, bias)
-    axes = _last_dims(input.ndim, normalized_shape)
+    check_normalized_shape("layer_norm", input.shape, normalized_shape, weight, bias)
+    axes = last_dims(input.ndim, normalized_shape)
     return _affine(_standard(input, axes, eps)[0], weight, bias)
-
-
-@composite(
-    **BOTH,
-    samples=lambda make: [
-        ((make((3, 4)), (4,)), {}), ((make((2, 3, 4)), (3, 4), make((3, 4))), {}),
-    ],
-)
-def rms_norm(input, normalized_shape, weight=None, eps=None):
-    """Divide by the root of the mean square over the last dimensions, then scale by `weight`.
-
-    Without `eps` that of the dtype is used in which it is computed: float32 for narrow ones.
-    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.rms_norm.html
-
-    >>> import iskra as torch
-    >>> torch.nn.functional.rms_norm(torch.tensor([[3.0, 4.0]]), (2,))
-    tensor([[0.8485, 1.1314]])
-    """
-    _check_normalized_shape("rms_norm", input.shape, normalized_shape, weight, None)
-    wide = input.float() if input._dtype.is_narrow else input  # squares leave float16's range
-    eps = finfo(wide.dtype).eps if eps is None else eps
-    dims = _last_dims(input.ndim, normalized_shape)
-    result = wide * ((wide * wide).mean(dims, keepdim=True) + eps).rsqrt()
-    result = result if weight is None else result * weight
-    return result if wide is input else result.to(input.dtype)
 
 
 def _by_channel(values, rank):
@@ -249,8 +243,8 @@ def batch_norm_training(input, weight=None, bias=None, eps=1e-5):
     """
     axes = _all_but_channels(input.ndim)
     standard, mean, variance, _ = _standard(input, axes, eps)
-    count = input.size // input.shape[1] if input.size else 1
-    variance *= count / max(count - 1, 1)
+    count = as_count(math.prod(input.shape[d] for d in axes), input.dtype)
+    variance *= count / np.maximum(count - input.dtype.type(1), 1)
     return _affine(standard, weight, bias), mean.reshape(-1), variance.reshape(-1)
 
 
@@ -451,7 +445,7 @@ def group_norm(input, num_groups, weight=None, bias=None, eps=1e-05):
                 f"{format_shape(input.shape)}"
             )
     rows, weight, bias, axes = _grouped(input, weight, bias, num_groups)
-    return _affine(_standard(rows, axes, eps)[0], weight, bias).reshape(input.shape)
+    return on_arrays(affine_standard, rows, weight, bias, axes, eps).reshape(input.shape)
 
 
 @composite(**FUNCTIONAL)
