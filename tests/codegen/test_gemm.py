@@ -1,15 +1,14 @@
 """Matrix products in machine code: against float64, on every kind of machine, under guard."""
 
-import ctypes
 import itertools
-import mmap
 import re
 
 import ml_dtypes
 import numpy as np
 import pytest
+from codegen.guard import guarded, interpreted_kernels
 
-from iskra.codegen import gemm_kernel, gemm_plan, interpret, ir, lower, products
+from iskra.codegen import gemm_kernel, gemm_plan, ir, lower, products
 from iskra.codegen.gemm_call import After
 from iskra.codegen.gemm_kernel import AHEAD, TURNED, Spec
 from iskra.codegen.gemm_tiles import AVX2, AVX512, BASELINE, NEON, heights, tile
@@ -270,22 +269,8 @@ def test_the_bits_do_not_depend_on_the_number_of_threads(rng, first, second):
 
 @pytest.fixture
 def interpreted(monkeypatch):
-    """Products run in the IR's interpreter, which checks every access and looks for races."""
-    specs = []
-
-    def compiled(build, arguments, kinds):
-        function = build(*arguments)
-        specs.append(arguments)
-
-        def call(*values):
-            *values, tasks = values
-            slots = [s for v in values for s in (v if isinstance(v, tuple) else (v,))]
-            interpret.run(function, slots, tasks, order="shuffled", races=True)
-        return call
-
-    monkeypatch.setattr(gemm_plan, "compiled", compiled)
     monkeypatch.setattr(products, "_calls", {})
-    return specs
+    return interpreted_kernels(monkeypatch, gemm_plan)
 
 
 @pytest.mark.parametrize("machine", MACHINES, ids=lambda m: m.name)
@@ -309,20 +294,6 @@ def test_no_access_out_of_bounds_with_everything(rng, interpreted):
         a, b, bias, residual = (x.astype(np.float64) for x in (a, b, bias, residual))
         expected = np.matmul(a, b) / 2 + bias + residual
         np.testing.assert_allclose(result.astype("d"), expected, rtol=0.02, atol=0.02)
-
-
-def guarded(x, at_end):
-    """A copy of `x` that ends (or begins) where memory that cannot be accessed begins (ends)."""
-    page, protect = mmap.PAGESIZE, ctypes.CDLL(None).mprotect
-    inside = -(-x.nbytes // page) * page
-    memory = mmap.mmap(-1, inside + 2 * page)
-    start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-    for address in (start, start + page + inside):
-        assert protect(ctypes.c_void_p(address), ctypes.c_size_t(page), 0) == 0     # PROT_NONE
-    offset = page + (inside - x.nbytes if at_end else 0)
-    copy = np.frombuffer(memory, x.dtype, x.size, offset).reshape(x.shape)
-    copy[...] = x
-    return copy
 
 
 @pytest.mark.parametrize("at_end", [False, True])

@@ -1,0 +1,305 @@
+"""Convolutions in machine code: against float64, on every kind of machine, under guard."""
+
+import itertools
+import zlib
+
+import ml_dtypes
+import numpy as np
+import pytest
+from codegen.guard import guarded, interpreted_kernels
+
+from iskra.codegen import conv_plan, convolutions, ir
+from iskra.codegen.conv_geometry import Geometry, Layout, backward_parts
+from iskra.codegen.gemm_tiles import AVX2, AVX512, BASELINE, NEON
+from iskra.runtime import threads
+
+MACHINES = [AVX512, AVX2, NEON, BASELINE]
+
+# samples, channels in, input, channels out, kernel, stride, padding, dilation, groups
+CASES = [
+    (2, 3, (9,), 5, (3,), (1,), (1,), (1,), 1),
+    (2, 2, (1000,), 4, (5,), (1,), (3,), (1,), 1),
+    (1, 5, (90,), 3, (4,), (3,), (2,), (2,), 1),
+    (2, 3, (9, 8), 5, (3, 3), (1, 1), (1, 1), (1, 1), 1),
+    (2, 4, (20, 33), 40, (3, 3), (1, 1), (1, 1), (2, 1), 1),
+    (2, 4, (20, 33), 17, (3, 2), (2, 2), (1, 0), (1, 1), 1),
+    (3, 4, (13, 17), 7, (3, 2), (3, 3), (2, 2), (2, 1), 1),
+    (1, 50, (14, 14), 30, (3, 3), (1, 1), (1, 1), (1, 1), 1),
+    (5, 6, (7, 7), 20, (3, 3), (1, 1), (1, 1), (1, 1), 1),
+    (2, 5, (30, 3), 9, (3, 3), (1, 1), (1, 1), (1, 1), 1),
+    (2, 3, (12, 1), 4, (3, 1), (1, 1), (1, 0), (1, 1), 1),
+    (3, 40, (7, 7), 17, (1, 1), (1, 1), (0, 0), (1, 1), 1),
+    (2, 6, (9, 9), 4, (1, 1), (2, 2), (0, 0), (1, 1), 1),
+    (2, 6, (9, 9), 4, (2, 2), (3, 3), (0, 0), (1, 1), 2),
+    (2, 6, (8, 19), 6, (3, 3), (1, 1), (1, 1), (1, 1), 6),
+    (2, 6, (8, 19), 12, (3, 3), (2, 2), (1, 1), (1, 1), 6),
+    (2, 6, (8, 9), 6, (2, 3), (1, 1), (2, 2), (1, 2), 6),
+    (1, 3, (100, 100), 3, (3, 3), (1, 1), (1, 1), (1, 1), 3),
+    (2, 8, (6, 7), 12, (3, 3), (1, 1), (1, 1), (1, 1), 4),
+    (2, 3, (5, 7, 6), 4, (3, 2, 3), (1, 1, 1), (1, 1, 1), (1, 1, 1), 1),
+    (1, 4, (6, 5, 7), 4, (2, 3, 2), (2, 1, 2), (0, 2, 1), (1, 2, 1), 2),
+    (1, 1, (1, 1), 1, (1, 1), (1, 1), (0, 0), (1, 1), 1),
+    (1, 2, (3, 3), 2, (5, 5), (1, 1), (2, 2), (1, 1), 1),
+    (1, 2, (4, 4), 2, (3, 3), (1, 1), (4, 4), (1, 1), 1),
+]
+
+
+@pytest.fixture
+def on(monkeypatch):
+    """Lets convolutions be computed as on another machine: its tiles, in this machine's code."""
+    def choose(machine):
+        monkeypatch.setattr(conv_plan, "host", lambda: machine)
+        monkeypatch.setattr(convolutions, "_plans", {})
+    return choose
+
+
+def operands(case, dtype=np.float32):
+    """x, w and a gradient of the result, of normal values."""
+    samples, channels, size, out, kernel, stride, padding, dilation, groups = case
+    rng = np.random.default_rng(zlib.crc32(repr(case).encode()))
+    geometry = Geometry(samples, groups, (channels // groups, out // groups), size, kernel, stride,
+                        padding, dilation)
+    shapes = ((samples, channels, *size), (out, channels // groups, *kernel),
+              (samples, out, *geometry.output))
+    return [rng.standard_normal(shape).astype(dtype) for shape in shapes]
+
+
+def taps(case):
+    """Each place in the kernel, with the slices of the padded input that it meets."""
+    *_, kernel, stride, padding, dilation, _ = case
+    size = case[2]
+    geometry = Geometry(1, 1, (1, 1), size, kernel, stride, padding, dilation)
+    for place in itertools.product(*map(range, kernel)):
+        yield place, tuple(slice(k * d, k * d + (n - 1) * s + 1, s) for k, d, n, s in zip(
+            place, dilation, geometry.output, stride))
+
+
+def padded(x, case):
+    return np.pad(x.astype(np.float64), [(0, 0), (0, 0), *((p, p) for p in case[6])])
+
+
+def grouped(x, groups, axis):
+    return x.reshape(*x.shape[:axis], groups, -1, *x.shape[axis + 1:]).astype(np.float64)
+
+
+def reference(x, w, case):
+    """The convolution, tap by tap in float64."""
+    groups, total = case[8], 0
+    x, w = grouped(padded(x, case), groups, 1), grouped(w, groups, 0)
+    for place, window in taps(case):
+        total = total + np.einsum("ngc...,goc->ngo...", x[:, :, :, *window], w[:, :, :, *place])
+    return total.reshape(total.shape[0], -1, *total.shape[3:])
+
+
+def reference_input(grad, w, case):
+    groups, size, padding = case[8], case[2], case[6]
+    grad, w = grouped(grad, groups, 1), grouped(w, groups, 0)
+    result = np.zeros((grad.shape[0], groups, w.shape[2], *(
+        n + 2 * p for n, p in zip(size, padding))))
+    for place, window in taps(case):
+        result[:, :, :, *window] += np.einsum("ngo...,goc->ngc...", grad, w[:, :, :, *place])
+    inside = tuple(slice(p, p + n) for n, p in zip(size, padding))
+    result = result[:, :, :, *inside]
+    return result.reshape(result.shape[0], -1, *size)
+
+
+def reference_weight(grad, x, case):
+    groups = case[8]
+    grad, x = grouped(grad, groups, 1), grouped(padded(x, case), groups, 1)
+    result = np.empty((groups, grad.shape[2], x.shape[2], *case[4]))
+    for place, window in taps(case):
+        seen = x[:, :, :, *window].reshape(*x.shape[:3], -1)
+        result[:, :, :, *place] = np.einsum("ngol,ngcl->goc", grad.reshape(*grad.shape[:3], -1),
+                                            seen)
+    return result.reshape(-1, *result.shape[2:])
+
+
+# What is computed, from (x, w, grad), by the kernels and in float64; which operands' NaNs reach the
+# same results.
+WAYS = {
+    "forward": (lambda x, w, g, case: convolutions.convolve(x, w, *case[5:]),
+                lambda x, w, g, case: reference(x, w, case), (0, 1)),
+    "input": (lambda x, w, g, case: convolutions.convolve_input(g, w, case[2], *case[5:]),
+              # A weight of NaN meets the gradient's padding too, and 0 times NaN is NaN.
+              lambda x, w, g, case: reference_input(g, w, case), (2,)),
+    "weight": (lambda x, w, g, case: convolutions.convolve_weight(g, x, case[4], *case[5:]),
+               lambda x, w, g, case: reference_weight(g, x, case), (2, 0)),
+}
+
+
+def check(way, case, dtype=np.float32, change=lambda array: array):
+    """Each sum of n products is within n rounding errors of each product."""
+    compute, expect, _ = WAYS[way]
+    arrays = operands(case, dtype)
+    result = compute(*map(change, arrays), case)
+    expected = expect(*arrays, case)
+    magnitude = expect(*map(np.abs, arrays), case)
+    ones = expect(*(np.ones_like(a) for a in arrays), case)
+    unit = np.finfo(np.float64 if dtype == np.float64 else np.float32).eps / 2
+    bound = (ones + 1) * unit * magnitude * (2 if dtype == np.float64 else 1.001)
+    if np.dtype(dtype).itemsize == 2:
+        bound = bound + float(ml_dtypes.finfo(dtype).eps) / 2 * (np.abs(expected) + bound)
+    assert result.shape == expected.shape
+    assert result.dtype == dtype
+    assert (np.abs(result.astype(np.float64) - expected) <= bound).all()
+
+
+def named(case):
+    return "-".join(str(part).replace(" ", "") for part in case)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("case", CASES, ids=named)
+def test_against_float64(case, way):
+    check(way, case)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("dtype", [np.float64, np.float16, ml_dtypes.bfloat16],
+                         ids=["f64", "f16", "bf16"])
+def test_other_dtypes(dtype, way):
+    for case in (CASES[4], CASES[5], CASES[8], CASES[14], CASES[18]):
+        check(way, case, dtype)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("machine", MACHINES[1:], ids=lambda m: m.name)
+def test_other_machines(on, machine, way):
+    on(machine)
+    for case in (CASES[4], CASES[5], CASES[8], CASES[9], CASES[14], CASES[19]):
+        check(way, case)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("case", [
+    (3, 40, (28, 28), 70, (3, 3), (1, 1), (1, 1), (1, 1), 1),
+    (2, 3, (64, 64), 64, (7, 7), (2, 2), (3, 3), (1, 1), 1),
+    (2, 300, (10, 10), 20, (3, 3), (1, 1), (1, 1), (1, 1), 1),
+    (1, 2, (3000,), 33, (9,), (1,), (4,), (1,), 1),
+], ids=named)
+def test_several_stretches_and_tasks(case, way):
+    check(way, case)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_strided_operands(way):
+    def spread(array):
+        space = np.full((*array.shape[:-1], 2 * array.shape[-1] + 1), np.nan, array.dtype)
+        space[..., 1::2] = array
+        return space[..., 1::2]
+
+    for case in (CASES[4], CASES[14]):
+        check(way, case, change=spread)
+
+
+@pytest.mark.parametrize("case", [CASES[4], CASES[8], CASES[11], CASES[14], CASES[18]], ids=named)
+def test_bias_and_activation(case):
+    x, w, _ = operands(case)
+    bias = np.linspace(-1, 1, case[3], dtype=np.float32)
+
+    def relu(value):
+        return ir.maximum(value, 0.0)
+
+    result = convolutions.convolve(x, w, *case[5:], bias=bias, epilogue=relu)
+    by_channel = bias.reshape(-1, *(1,) * len(case[2]))
+    expected = np.maximum(reference(x, w, case) + by_channel, 0)
+    np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_nan_and_infinity_reach_what_they_meet(way, value):
+    compute, expect, used = WAYS[way]
+    for case in (CASES[4], CASES[5], CASES[14]):
+        for number in used:
+            arrays = operands(case)
+            arrays[number].flat[arrays[number].size // 2] = value
+            with np.errstate(invalid="ignore"):
+                expected = expect(*arrays, case)
+            np.testing.assert_allclose(compute(*arrays, case), expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_the_bits_do_not_depend_on_the_number_of_threads(way):
+    before = threads.get_num_threads()
+    try:
+        for case in (CASES[4], CASES[8], CASES[14],
+                     (8, 16, (20, 20), 30, (3, 3), (1, 1), (1, 1), (1, 1), 1)):
+            results = []
+            for count in (1, 2, 3, 7):
+                threads.set_num_threads(count)
+                results.append(WAYS[way][0](*operands(case), case).tobytes())
+            assert len(set(results)) == 1
+    finally:
+        threads.set_num_threads(before)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("machine", [AVX512, NEON], ids=lambda m: m.name)
+def test_no_access_out_of_bounds_and_no_races(on, monkeypatch, machine, way):
+    on(machine)
+    kernels = interpreted_kernels(monkeypatch, conv_plan)
+    monkeypatch.setattr(conv_plan, "TASK", 3000)        # many tasks, for the races
+    for case in ((2, 3, (5, 6), 4, (3, 3), (1, 1), (1, 1), (1, 1), 1),
+                 (2, 2, (7, 18), 3, (3, 2), (2, 2), (1, 0), (1, 1), 1),
+                 (3, 2, (4, 3), 2, (2, 2), (1, 1), (0, 0), (1, 1), 2)):
+        check(way, case)
+    assert kernels
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("at_end", [False, True])
+@pytest.mark.parametrize("machine", [AVX512, AVX2], ids=lambda m: m.name)
+def test_the_memory_around_the_operands_is_not_touched(on, machine, at_end, way):
+    on(machine)
+    for number in (0, 3, 4, 5, 8, 11, 14, 15):
+        check(way, CASES[number], change=lambda array: guarded(array, at_end))
+
+
+def test_wrong_operands():
+    x, w, one = np.ones((1, 4, 5, 5), np.float32), np.ones((2, 4, 3, 3), np.float32), (1, 1)
+    with pytest.raises(ValueError, match="in 2 groups"):
+        convolutions.convolve(x, w, one, (0, 0), one, 2)
+    with pytest.raises(ValueError, match="cannot be convolved"):
+        convolutions.convolve(x, w, (1,), (0, 0), one, 1)
+    with pytest.raises(ValueError, match=r"has the shape \[1, 2, -1, 3\]"):
+        convolutions.convolve(x, w, one, (0, 0), (3, 1), 1)
+    with pytest.raises(ValueError, match="bias should be"):
+        convolutions.convolve(x, w, one, one, one, 1, bias=np.ones(3, np.float32))
+    with pytest.raises(TypeError, match="float32 and float64"):
+        convolutions.convolve(x, w.astype(np.float64), one, one, one, 1)
+    with pytest.raises(ValueError, match=r"not \[1, 2, 4, 4\]"):
+        convolutions.convolve_input(np.ones((1, 2, 4, 4), np.float32), w, (5, 5), one, one, one, 1)
+
+
+# The pieces
+
+def test_a_padded_copy_of_two_dimensions():
+    layout = Layout((2, 3), (1, 2), (4, 6), 2)
+    assert layout.sources().tolist() == [-1, 0, 3, -1]
+    assert (layout.rows, layout.width, layout.size) == (4, 3, 24)
+    assert layout.place((1, 3)) == (1 * 4 + 1) * 3 + 1
+    assert not layout.trivial
+
+
+def test_the_parts_of_an_input_cover_it():
+    for size, kernel, stride, padding, dilation in itertools.product(
+            range(1, 9), (1, 2, 3), (1, 2, 3), (0, 1, 2), (1, 2)):
+        geometry = Geometry(1, 1, (1, 1), (size,), (kernel,), (stride,), (padding,), (dilation,))
+        (output,) = geometry.output
+        if output < 1:
+            continue
+        met = []
+        parts, layout = backward_parts(geometry)
+        for part in parts:
+            for i in range(part.output[0]):
+                place = part.start[0] + i * stride
+                assert place < size
+                for (k,), (tap,) in zip(part.kernel, part.taps):
+                    assert 0 <= i + tap < layout.shape[0]
+                    meets = i + tap - layout.before[0]
+                    if 0 <= meets < output:
+                        met.append((place, k, meets))
+        expected = [(l * stride + k * dilation - padding, k, l) for l in range(output)
+                    for k in range(kernel) if 0 <= l * stride + k * dilation - padding < size]
+        assert sorted(met) == sorted(expected)
