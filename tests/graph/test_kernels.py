@@ -51,16 +51,15 @@ def values(*shape, dtype=iskra.float32):
     generator = np.random.default_rng(3)
     array = generator.normal(size=shape) * 3
     if not dtype.is_floating_point:
-        return iskra.tensor(np.floor(array * 20)).to(dtype)
+        return iskra.tensor(np.floor(array * 20), dtype=dtype)
     flat = array.reshape(-1)
     if flat.size > 4 * len(SPECIAL):
         flat[generator.choice(flat.size, len(SPECIAL), replace=False)] = SPECIAL
-    return iskra.tensor(array).to(dtype)
+    return iskra.tensor(array, dtype=dtype)
 
 
 def finite(*shape, dtype=iskra.float32):
-    array = np.random.default_rng(4).normal(size=shape)
-    return iskra.tensor(array).to(dtype)
+    return iskra.tensor(np.random.default_rng(4).normal(size=shape), dtype=dtype)
 
 
 def gaps(*shape):
@@ -74,8 +73,14 @@ CASES = {
     "exp": lambda: [values(n).exp() for n in (1, 15, 16, 17, 131, 8191, 8193)],
     "exp, 0-d": lambda: values().exp(),
     "exp of gaps": lambda: gaps(7, 19).exp(),
-    "exp backwards": lambda: finite(40).flip(0).exp(),
-    "add transposed": lambda: finite(19, 33) + finite(33, 19).t(),
+    "add transposed": lambda: [finite(m, n) + finite(n, m).t() for m, n in ((19, 33), (5, 16))],
+    "add transposed to large": lambda: finite(131, 70) * finite(70, 131).t(),
+    "add two transposed": lambda: iskra.where(
+        finite(40, 33) > 0, finite(33, 40).t(), finite(33, 40, dtype=double).t()),
+    "add transposed half": lambda: finite(37, 50, dtype=half) + finite(50, 37, dtype=half).t(),
+    "add transposed in three": lambda: finite(3, 33, 20) + finite(20, 33, 3).permute(2, 1, 0),
+    "copy transposed": lambda: finite(37, 70).t().contiguous(),
+    "loss with transposed": lambda: F.mse_loss(finite(40, 33), finite(33, 40).t()),
     "add row and column": lambda: finite(17, 1) * finite(5) + finite(17, 5),
     "add in the middle": lambda: finite(3, 1, 9) + finite(5, 1),
     "add expanded": lambda: finite(1, 9).expand(4, 9) + finite(9),
@@ -99,7 +104,7 @@ CASES = {
     "long sum": lambda: finite(65539).sum(),
     "long mean of doubles": lambda: finite(65539, dtype=double).mean(),
     "long sum of two": lambda: finite(2, 40003).sum(1),
-    "long sum of columns": lambda: finite(33001, 2).sum(0),
+    "long sum of columns": lambda: finite(9371, 7).sum(0),
     "long argmax": lambda: finite(65539).argmax(),
     "long argmin of rows": lambda: finite(2, 35003).argmin(1),
     "any, all": lambda: (values(60, dtype=iskra.bool).any(), values(6, 60).bool().all(1)),
