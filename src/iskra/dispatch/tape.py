@@ -34,8 +34,8 @@ class OperatorNode(Node):
     def apply(self, g):
         """The gradient along each edge, as the operator's formulas have it."""
         plan = self.plan
-        if plan.direct is not None and active.without_grad and not local.grad_enabled:
-            results = self.apply_directly(g)
+        if plan.direct is not None and active.without_grad and not active.intercepting:
+            results = None if local.grad_enabled else self.apply_directly(g)
             if results is not None:
                 return results
         results = [None] * len(self.input_edges)
@@ -55,7 +55,7 @@ class OperatorNode(Node):
         plan, kind, saved = self.plan, g._dtype, self.saved
         body = plan.bodies.get(kind) or plan.body_for(kind)
         array = g._array
-        if body is None or saved is FREED or array.size >= LARGE or active.intercepting:
+        if body is None or saved is FREED or array.size >= LARGE:
             return None
         dtype = array.dtype
         arrays = [array, *saved]

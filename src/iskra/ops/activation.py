@@ -47,7 +47,7 @@ def gated(condition, g):
 def relu_backward(grad, output):
     """The gradient of `relu`, told by its result."""
     zero = ZERO[grad.dtype]
-    return np.where(np.greater(output, zero), grad, zero)
+    return np.where(np.less_equal(output, zero), zero, grad)  # NaN lets the gradient through
 
 
 @pointwise(

@@ -84,6 +84,8 @@ _GRADIENTS = dict(method=False, function=False, out=False, computes=True)
 }, **_GRADIENTS)
 def linear_backward_parameters(grad, input):
     """The gradients of the weight and the bias of `linear`, given that of the result."""
+    if grad.ndim == 2 == input.ndim and grad.dtype.kind == "f":
+        return product(grad.T, input), sum_rows(grad)
     vector = grad.ndim < input.ndim  # the weight is one
     rows = grad.reshape(grad.size, 1) if vector else grad if grad.ndim == 2 else _rows(grad)
     taken = input if input.ndim == 2 else _rows(input)

@@ -152,10 +152,11 @@ def mse_loss_backward(
 ):
     """The gradient of `mse_loss`."""
     difference = np.subtract(input, target)
+    if weight is size_average is reduce is None and grad.ndim == 0 and _is_small(difference):
+        factor = 2.0 / difference.size if reduction == "mean" else 2.0
+        return np.multiply(difference, np.array(grad.item() * factor, grad.dtype))
     factor = _squares_factor(difference.size, weight, reduction, size_average, reduce)
-    if weight is None and grad.ndim == 0 and _is_small(difference):
-        grad, factor = np.array(grad.item() * factor, grad.dtype), None
-    return np.multiply(difference, grad if factor is None else np.multiply(grad, factor))
+    return np.multiply(difference, np.multiply(grad, factor))
 
 
 @fused(SAME, autocast="float32", **PUBLIC, operands="input target weight", grad={

@@ -7,26 +7,31 @@ SMALL = 2048
 _ones = {}  # (length, dtype) -> vector
 
 
-def _is_small(array):
-    return array.__class__ is np.ndarray and 0 < array.size <= SMALL and array.dtype.kind == "f"
-
-
-def _vector(length, dtype):
-    ones = _ones.get((length, dtype))
-    if ones is None:
-        ones = _ones[length, dtype] = np.ones(length, dtype)
-    return ones
-
-
 def total(array):
     """The sum of all elements of a float array, without dimensions."""
-    if _is_small(array) and array.itemsize > 2:
-        return np.vdot(array, _vector(array.size, array.dtype))
+    if array.__class__ is np.ndarray and array.size <= SMALL:
+        ones = _ones.get((array.size, array.dtype))
+        if ones is None:
+            ones = _new_ones(array.size, array.dtype)
+        if ones is not None:
+            return np.vdot(array, ones)
     return np.add.reduce(array, axis=None)
 
 
 def sum_rows(matrix):
     """The sum of a matrix's rows."""
-    if _is_small(matrix) and matrix.itemsize > 2:
-        return np.dot(_vector(matrix.shape[0], matrix.dtype), matrix)
+    if matrix.__class__ is np.ndarray and matrix.size <= SMALL:
+        ones = _ones.get((matrix.shape[0], matrix.dtype))
+        if ones is None:
+            ones = _new_ones(matrix.shape[0], matrix.dtype)
+        if ones is not None:
+            return np.dot(ones, matrix)
     return np.add.reduce(matrix, axis=0)
+
+
+def _new_ones(length, dtype):
+    """A vector of ones to multiply with; None where NumPy's reductions do better."""
+    if not length or dtype.char not in "fd":
+        return None
+    ones = _ones[length, dtype] = np.ones(length, dtype)
+    return ones
