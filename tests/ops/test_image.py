@@ -309,3 +309,31 @@ def test_nan_stands_for_the_first_place(padding):
     y.backward()
     assert image.grad.sum() == 1 and image.grad[0, 0, 0, 0] == 1
     assert (grid.grad == 0).all()
+
+
+# ---------------------------------------------------------------- bytes
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("settings", [
+    {"size": (7, 23)}, {"size": (13, 8)}, {"size": (40, 41)}, {"scale_factor": 1.7},
+    {"scale_factor": 0.6}, {"size": (7, 8), "align_corners": True},
+    {"size": (5, 6), "antialias": True}, {"size": (30, 9), "antialias": True},
+])
+def test_images_of_bytes_are_resized_as_pytorch_does(mode, settings):
+    reference = pytest.importorskip("torch")
+    image = np.random.default_rng(0).integers(0, 256, (2, 3, 13, 17)).astype(np.uint8)
+    ours = F.interpolate(torch.tensor(image), mode=mode, **settings)
+    theirs = reference.nn.functional.interpolate(reference.tensor(image), mode=mode, **settings)
+    assert ours.dtype is torch.uint8
+    np.testing.assert_array_equal(ours.numpy(), theirs.numpy())
+
+
+def test_bytes_are_rounded_and_kept_in_range():
+    image = torch.tensor([[[[0, 255]]]], dtype=torch.uint8)
+    assert F.interpolate(image, size=(1, 4), mode="bilinear").flatten().tolist() == [0, 64, 191,
+     255]
+    sharp = F.interpolate(image, size=(1, 4), mode="bicubic").flatten()
+    assert sharp[0] == 0 and sharp[-1] == 255
+    with pytest.raises(NotImplementedError, match="Byte"):
+        F.interpolate(image[0], size=4, mode="linear")

@@ -8,6 +8,7 @@ import math
 
 import numpy as np
 
+from iskra.core.dtypes import uint8
 from iskra.core.size import format_shape
 from iskra.dispatch import composite, operator
 from iskra.ops.adaptive_pool import (
@@ -121,6 +122,30 @@ def resample_back(grad, shape, factors, mode, align_corners, antialias):
         shape[2:], grad.shape[2:], factors, mode, align_corners, antialias, grad.dtype
     )
     return apply_matrices(grad, [m.T for m in matrices])
+
+
+def _fixed_point(matrix):
+    """The weights as whole numbers of 1/2**bits, as many bits as int16 has room for; the bits."""
+    bits = 0
+    while bits < 22 and int(0.5 + matrix.max() * (1 << (bits + 1))) < 1 << 15:
+        bits += 1
+    scaled = matrix * (1 << bits)
+    return np.trunc(scaled + np.copysign(0.5, scaled)).astype(np.int64), bits
+
+
+@operator(method=False, function=False, out=False)
+def resample_bytes(input, sizes, factors, mode, align_corners, antialias):
+    """`resample` of uint8 images: in fixed point, rounded to bytes after each dimension."""
+    matrices = _matrices(
+        input.shape[2:], sizes, factors, mode, align_corners, antialias, np.float64
+    )
+    for axis in reversed(range(2, input.ndim)):  # the last dimension first
+        if input.shape[axis] == sizes[axis - 2]:
+            continue
+        weights, bits = _fixed_point(matrices[axis - 2])
+        sums = np.moveaxis(np.moveaxis(input, axis, -1) @ weights.T, -1, axis)
+        input = np.clip((sums + (1 << bits >> 1)) >> bits, 0, 255).astype(np.uint8)
+    return np.copy(input)
 
 
 def _nearest_places(size, output, factor, exact):
@@ -248,7 +273,10 @@ def interpolate(
         return nearest(input, sizes, factors, mode == "nearest-exact")
     if mode == "area":
         return _AREA[len(sizes)](input, sizes)
-    return resample(input, sizes, factors, mode, bool(align_corners), antialias)
+    kernel = resample
+    if input.dtype is uint8 and mode in ("bilinear", "bicubic"):
+        kernel = resample_bytes
+    return kernel(input, sizes, factors, mode, bool(align_corners), antialias)
 
 
 @composite(**FUNCTIONAL)
