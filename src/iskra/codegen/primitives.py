@@ -13,6 +13,7 @@ from iskra.codegen.ir import select
 from iskra.codegen.mathematics import FUNCTIONS
 
 _SQRT_HALF = math.sqrt(0.5)
+_LOG2_E = 1 / math.log(2)
 
 # NumPy's dtype names -> kinds of the IR.
 KINDS = {
@@ -173,6 +174,13 @@ def _unless_zero(x, y, logarithm):
     return select(x.eq(0) & y.eq(y), _number(x, 0), product)
 
 
+def logaddexp2(x, y):
+    """log2(2**x + 2**y)."""
+    larger = select(x > y, x, y)
+    rest = FUNCTIONS["log1p"](FUNCTIONS["exp2"](-abs(x - y)))
+    return select(x.eq(y), x + 1, larger + rest * _LOG2_E)  # equal infinities too
+
+
 def ndtr(x):
     """The area under the standard normal density."""
     wide = x.to("f64")  # the tail's relative error is that of the argument, many times over
@@ -207,7 +215,8 @@ PRIMITIVES = {
     "bitwise_and": lambda a, b: a & b, "bitwise_or": lambda a, b: a | b,
     "bitwise_xor": lambda a, b: a ^ b, "invert": lambda x: ~x,
     "left_shift": lambda a, b: a << b, "right_shift": lambda a, b: a >> b,
-    "entr": entr, "xlogy": xlogy, "xlog1py": xlog1py, "ndtr": ndtr, "where": select,
+    "entr": entr, "xlogy": xlogy, "xlog1py": xlog1py, "ndtr": ndtr, "logaddexp2": logaddexp2,
+    "where": select,
 }
 # Of integers; what floats have under these names stands in `iskra.codegen.mathematics`.
 _OF_INTEGERS = {"floor_divide": floor_divide, "remainder": remainder, "fmod": lambda a, b: a % b}
@@ -244,7 +253,7 @@ for _name in _MATHEMATICS:
         PRIMITIVES[_name] = _by_kind(_name, *_found)
 
 # Primitives that cost many instructions: worth keeping rather than computing again.
-EXPENSIVE = frozenset((*_MATHEMATICS, "entr", "xlogy", "xlog1py", "ndtr"))
+EXPENSIVE = frozenset((*_MATHEMATICS, "entr", "xlogy", "xlog1py", "ndtr", "logaddexp2"))
 
 
 def identity(name, dtype):

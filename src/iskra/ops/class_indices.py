@@ -119,7 +119,7 @@ def _shares(grad, target, weight, ignore_index, reduction, rank):
     return np.expand_dims(share, 1) if share.ndim and rank > 1 else share
 
 
-def _own(target, input):
+def own_class(target, input):
     """Which of the scores are the targets' own."""
     rank, axis = input.ndim, class_axis(input.ndim)
     classes = np.arange(input.shape[axis], like=target)
@@ -169,7 +169,7 @@ def nll_loss_backward(
 ):
     """The gradient of `nll`."""
     share = _shares(grad, target, weight, ignore_index, reduction, input.ndim)
-    return np.where(_own(target, input), np.negative(share), grad.dtype.type(0))
+    return np.where(own_class(target, input), np.negative(share), grad.dtype.type(0))
 
 
 def _nll_gradient(g, input, target, weight, ignore_index, reduction):
@@ -228,7 +228,7 @@ def class_entropy_backward(
     share = _shares(grad, target, weight, ignore_index, reduction, input.ndim)
     likely = np.exp(np.subtract(np.subtract(input, top), total))
     if own:
-        likely = np.subtract(likely, _own(target, input))
+        likely = np.subtract(likely, own_class(target, input))
     return np.multiply(likely, share)
 
 

@@ -8,6 +8,7 @@ Source: https://docs.pytorch.org/docs/stable/nn.functional.html#loss-functions
 import numpy as np
 
 from iskra.core import int64
+from iskra.core.checks import anywhere
 from iskra.core.size import format_shape
 from iskra.dispatch import composite, fused
 from iskra.ops.activation import logsigmoid
@@ -17,6 +18,7 @@ from iskra.ops.class_indices import (
     class_entropy,
     class_samples,
     nll,
+    own_class,
 )
 from iskra.ops.comparison import clamp_min, where
 from iskra.ops.loss import (
@@ -206,14 +208,14 @@ def _multi_margin_gradient(g, input, target, p, margin, weight, reduction):
 def class_margins(input, target, weight=None, p=1, margin=1.0, reduction="mean"):
     """`multi_margin_loss` with a checked reduction."""
     rows, targets = _as_rows("multi_margin_loss", input, target, False)
-    if targets.size and not (0 <= targets.min() and targets.max() < rows.shape[1]):
+    if anywhere(np.logical_or(targets < 0, targets >= rows.shape[1])):
         raise RuntimeError("target out of range")
     places = targets[:, np.newaxis]
     inside = np.maximum(margin - np.take_along_axis(rows, places, 1) + rows, 0)
     losses = inside if p == 1 else np.multiply(inside, inside)
     if weight is not None:
-        losses = np.multiply(losses, weight[places])
-    np.put_along_axis(losses, places, 0, 1)
+        losses = np.multiply(losses, np.take(weight, places))
+    losses = np.where(own_class(targets, rows), losses.dtype.type(0), losses)
     losses = np.sum(losses, axis=1) / rows.shape[1]
     return reduced(losses.reshape(()) if input.ndim < 2 else losses, reduction)
 

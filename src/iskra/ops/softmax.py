@@ -10,6 +10,7 @@ import numpy as np
 from iskra.core import dtypes
 from iskra.core.size import wrap_dim
 from iskra.dispatch import composite, fused
+from iskra.dispatch.execute import on_arrays
 from iskra.ops.arithmetic import neg
 from iskra.ops.joining import cat
 from iskra.ops.mathematics import exp, sigmoid
@@ -184,16 +185,27 @@ def _glu_product(g, input, dim):
     return g_first * gate + g_second * first * gate * (1 - gate)
 
 
+@fused(**_internal, operands="first second")
+def gated_half(first, second):
+    """`glu` of the two halves."""
+    return np.multiply(first, _sigmoid(second))
+
+
+@fused(**_internal, operands="grad first second", outputs=2)
+def gated_half_backward(grad, first, second):
+    """The gradients of `glu` for the two halves."""
+    gate = _sigmoid(second)
+    inner = np.multiply(grad, gate)
+    return inner, np.multiply(np.multiply(inner, first), np.subtract(1, gate))
+
+
 @fused(**_internal, operands="grad input", grad={
     "grad": _glu_product, "input": _glu_curvature,
 })
 def glu_backward(grad, input, dim):
     """The gradient of `glu`."""
     axis, first, second = _glu_halves("glu", input, dim)
-    gate = _sigmoid(second)
-    inner = np.multiply(grad, gate)
-    outer = np.multiply(np.multiply(inner, first), np.subtract(1, gate))
-    return np.concatenate((inner, outer), axis=axis)
+    return np.concatenate(on_arrays(gated_half_backward, grad, first, second), axis=axis)
 
 
 @fused(
@@ -211,8 +223,7 @@ def glu(input, dim=-1):
     >>> torch.nn.functional.glu(torch.tensor([1.0, 2.0, 0.0, 0.0]))
     tensor([0.5000, 1.0000])
     """
-    first, second = _glu_halves("glu", input, dim)[1:]
-    return np.multiply(first, _sigmoid(second))
+    return on_arrays(gated_half, *_glu_halves("glu", input, dim)[1:])
 
 
 @composite(namespace=F, method=False, out=True, samples=lambda make: [
