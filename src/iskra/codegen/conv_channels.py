@@ -4,14 +4,18 @@ from typing import NamedTuple
 
 from iskra.codegen.conv_kernel import copy_padded
 from iskra.codegen.gemm_call import After, Arguments
+from iskra.codegen.gemm_thin import lane_sums
 from iskra.codegen.gemm_tiles import Machine
 from iskra.codegen.ir import INT, Function, Type, smaller
 
-# The arguments: weights are (groups, rows, inner), the image of a group is padded in the kernel.
-POINTERS = ("image", "weights", "out", "bias", "inner_places", "row_places", "row_sources")
-NUMBERS = ("matrices", "share", "groups", "inner", "output_rows", "width", "image_size",
-           "image_width", "before", "padded_rows", "padded_width")
-KINDS = "aaaaaaatn"
+# The arguments. weight_places: where the weight for each k lies among the weights of a channel of
+# the output, `weights_size` of them; inner_places, row_places, row_sources: as for `convolution`
+# and `pad`. Of the gradient, `weights` are the result and `out` the gradient that is given.
+POINTERS = ("image", "weights", "out", "bias", "weight_places", "inner_places", "row_places",
+            "row_sources")
+NUMBERS = ("matrices", "share", "groups", "inner", "weights_size", "output_rows", "width",
+           "image_size", "image_width", "before", "padded_rows", "padded_width")
+KINDS = "aaaaaaaatn"
 
 ROOM = 1 << 15          # the most bytes of a padded channel; more than a few rows' worth
 ROWS = 4                # rows of the output that are computed together
@@ -32,6 +36,24 @@ class Channels(NamedTuple):
     pads: bool
     after: After
 
+    @property
+    def lanes(self):
+        """Elements in a vector."""
+        return self.machine.lanes(self.sums)
+
+
+def _room(f, spec):
+    return f.scratch(Type(spec.kind, spec.lanes), ROOM // spec.machine.bytes + 1)
+
+
+def _image(f, arg, spec, matrix, room):
+    """One channel of the input, padded in `room` if that is needed."""
+    image = f.offset(arg.image, matrix * arg.image_size, spec.kind)
+    if not spec.pads:
+        return image
+    copy_padded(f, arg, image, room, Type(spec.kind, spec.lanes), spec.parts)
+    return room
+
 
 def channelwise(spec, name="channelwise"):
     """The kernel that convolves a share of all channels of all samples."""
@@ -45,15 +67,12 @@ class _Channelwise:
         self.spec = spec
         self.function = f = Function(name)
         self.arg = arg = Arguments(f, POINTERS, NUMBERS)
-        self.lanes = spec.machine.lanes(spec.sums)
-        room = f.scratch(Type(spec.kind, self.lanes), ROOM // spec.machine.bytes + 1)
+        self.lanes = spec.lanes
+        room = _room(f, spec)
         first = f.task * arg.share
         with f.loop(first, smaller(first + arg.share, arg.matrices)) as matrix:
             self.matrix, self.group = matrix, matrix % arg.groups
-            image = f.offset(arg.image, matrix * arg.image_size, spec.kind)
-            if spec.pads:
-                copy_padded(f, arg, image, room, Type(spec.kind, self.lanes), spec.parts)
-                image = room
+            image = _image(f, arg, spec, matrix, room)
             for row in range(spec.rows):
                 self.channel(image, row)
 
@@ -61,7 +80,7 @@ class _Channelwise:
         """One channel of the output."""
         f, arg, spec = self.function, self.arg, self.spec
         channel = self.group * spec.rows + number
-        weights = f.offset(arg.weights, channel * arg.inner, spec.kind)
+        weights = f.offset(arg.weights, channel * arg.weights_size, spec.kind)
         size = arg.output_rows * arg.width
         out = f.offset(arg.out, (self.matrix * spec.rows + number) * size, spec.kind)
         with f.loop(0, arg.output_rows, ROWS) as row:
@@ -81,7 +100,8 @@ class _Channelwise:
         totals = [f.variable(f.const(0.0, vector), vector) for _ in starts]
         with f.loop(0, arg.inner) as k:
             place = f.load(arg.inner_places, k, INT)
-            weight = f.load(weights, k, Type(spec.kind)).to(spec.sums).splat(self.lanes)
+            weight = f.load(weights, f.load(arg.weight_places, k, INT), Type(spec.kind))
+            weight = weight.to(spec.sums).splat(self.lanes)
             for start, total in zip(starts, totals):
                 values = f.load(start, place, vector.of(spec.kind), mask).to(spec.sums)
                 total.set(spec.machine.add_product(weight, values, total.get()))
@@ -94,3 +114,71 @@ class _Channelwise:
             return f.load(arg.bias, channel, Type(spec.kind)).to(spec.sums).splat(self.lanes)
 
         return spec.after.apply(value, None, bias, None)
+
+
+TAPS = 12               # places in the kernel whose sums are in registers together
+
+
+def channelwise_gradient(spec, inner, name="channelwise_gradient"):
+    """The kernel that computes the gradient for the weights of a share of the channels.
+
+    inner: how many places the kernel has. A task goes through all samples of a channel.
+    """
+    return _ChannelwiseGradient(spec, inner, name).function
+
+
+class _ChannelwiseGradient:
+    """The gradient's kernel while it is being written."""
+
+    def __init__(self, spec, inner, name):
+        self.spec, self.inner = spec, inner
+        self.function = f = Function(name)
+        self.arg = arg = Arguments(f, POINTERS, NUMBERS)
+        self.vector = Type(spec.sums, spec.lanes)
+        room = _room(f, spec)
+        # The sums of each weight, lane by lane, between samples.
+        self.totals = f.scratch(self.vector, spec.rows * inner)
+        first = f.task * arg.share
+        with f.loop(first, smaller(first + arg.share, arg.groups)) as group:
+            for i in range(spec.rows * inner):
+                f.store(f.const(0.0, self.vector), self.totals, i * spec.lanes)
+            with f.loop(group, arg.matrices, arg.groups) as matrix:
+                image = _image(f, arg, spec, matrix, room)
+                for row in range(spec.rows):
+                    for tap in range(0, inner, TAPS):
+                        self.add(image, matrix, row, range(tap, min(tap + TAPS, inner)))
+            self.store(group)
+
+    def add(self, image, matrix, row, taps):
+        """Add what one sample contributes to a few weights of one channel of the output."""
+        f, arg, spec, vector = self.function, self.arg, self.spec, self.vector
+        starts = [(row * self.inner + tap) * spec.lanes for tap in taps]
+        totals = [f.variable(f.load(self.totals, start, vector), vector) for start in starts]
+        images = [f.offset(image, f.load(arg.inner_places, tap, INT), spec.kind) for tap in taps]
+        size = arg.output_rows * arg.width
+        grad = f.offset(arg.out, (matrix * spec.rows + row) * size, spec.kind)
+        with f.loop(0, arg.output_rows) as line:
+            place = f.load(arg.row_places, line, INT)
+            with f.loop(0, arg.width, spec.lanes) as j:
+                mask = f.lanes_below(arg.width - j, spec.lanes)
+
+                def load(pointer, place, mask=mask):
+                    return f.load(pointer, place, vector.of(spec.kind), mask).to(spec.sums)
+
+                values = load(grad, line * arg.width + j)
+                for start, total in zip(images, totals):
+                    met = load(start, place + j)
+                    total.set(spec.machine.add_product(values, met, total.get()))
+        for start, total in zip(starts, totals):
+            f.store(total.get(), self.totals, start)
+
+    def store(self, group):
+        """Add up the lanes and write the weights of a group, which lie side by side."""
+        f, arg, spec = self.function, self.arg, self.spec
+        count = spec.rows * self.inner
+        for first in range(0, count, spec.lanes):
+            there = min(spec.lanes, count - first)
+            sums = lane_sums([f.load(self.totals, (first + i) * spec.lanes, self.vector)
+                              for i in range(there)])
+            f.store(sums.to(spec.kind), arg.weights, group * count + first,
+                    f.lanes_below(there, spec.lanes))

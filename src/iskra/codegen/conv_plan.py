@@ -161,62 +161,79 @@ class WindowsPlan:
             self.separate(result, out, self.separate_numbers, self.separate_numbers[1])
 
 
+class ChannelTables:
+    """The tables and numbers of convolutions whose channels have kernels of their own."""
+
+    def __init__(self, windows, kernel, weights_size):
+        layout, taps = windows.layout, windows.taps
+        self.tables = (np.array(kernel, np.int64), conv_geometry.inner_places(layout, 1, taps),
+                       conv_geometry.row_places(layout, windows.output, windows.stride),
+                       layout.sources())
+        matrices = windows.samples * windows.groups
+        work = 2 * math.prod(windows.output) * windows.rows * len(taps)
+        self.share = max(1, TASK // 8 // work)
+        self.tasks = -(-matrices // self.share)
+        self.numbers = (matrices, self.share, windows.groups, len(taps), weights_size,
+                        len(self.tables[2]), windows.output[-1], math.prod(layout.input),
+                        layout.input[-1], layout.before[-1], layout.rows, layout.width)
+
+    @staticmethod
+    def serve(windows, kind):
+        """Whether such convolutions are served: by channels, and a channel fits on the stack."""
+        size = {"f64": 8, "f32": 4}.get(kind, 2)
+        return (windows.groups > 1 and windows.channels == 1 and windows.rows <= 4
+                and windows.layout.size * size <= conv_channels.ROOM)
+
+
+def _channels(windows, kind, after):
+    layout = windows.layout
+    return Channels(host(), kind, SUMS[kind], windows.rows, layout.parts, not layout.trivial, after)
+
+
+class ChannelPlan:
+    """A convolution each of whose channels has kernels of its own; kernel: where the weights for
+    each tap lie among the `weights_size` weights of a channel."""
+
+    def __init__(self, windows, kernel, weights_size, kind, after):
+        self.kernel = compiled(conv_channels.channelwise, (_channels(windows, kind, after),),
+                               conv_channels.KINDS)
+        self.tables = ChannelTables(windows, kernel, weights_size)
+
+    def run(self, w, x, out, bias=None):
+        """Write the convolution into `out`; contiguous operands."""
+        plan = self.tables
+        self.kernel(x, w, out, bias, *plan.tables, plan.numbers, plan.tasks)
+
+
+def _forward_windows(geometry):
+    (channels, rows), groups = geometry.channels, geometry.groups
+    return Windows(geometry.samples, groups, rows, channels,
+                   conv_geometry.forward_layout(geometry), conv_geometry.forward_taps(geometry),
+                   geometry.output, geometry.stride)
+
+
 class ForwardPlan:
     """A convolution."""
 
     def __init__(self, geometry, kind, after):
-        (channels, rows), groups = geometry.channels, geometry.groups
+        rows, groups = geometry.channels[1], geometry.groups
         self.shape = (geometry.samples, groups * rows, *geometry.output)
-        geometry = geometry.flattened()
-        layout = conv_geometry.forward_layout(geometry)
-        self.padding = Padding(layout, geometry.samples * groups * channels, kind)
-        windows = Windows(geometry.samples, groups, rows, channels, layout,
-                          conv_geometry.forward_taps(geometry), geometry.output, geometry.stride)
-        self.product = WindowsPlan(windows, Weights(windows.inner, rows * windows.inner), kind,
-                                   after)
+        self.padding = None
+        windows = _forward_windows(geometry.flattened())
+        if ChannelTables.serve(windows, kind):
+            taps = len(windows.taps)
+            self.product = ChannelPlan(windows, range(taps), taps, kind, after)
+            return
+        images = geometry.samples * groups * geometry.channels[0]
+        self.padding = Padding(windows.layout, images, kind)
+        weights = Weights(windows.inner, rows * windows.inner)
+        self.product = WindowsPlan(windows, weights, kind, after)
 
     def run(self, x, w, bias):
         """The convolution; contiguous operands."""
         out = empty(self.shape, x.dtype)
-        self.product.run(w, self.padding.run(x), out, bias)
+        self.product.run(w, x if self.padding is None else self.padding.run(x), out, bias)
         return out
-
-
-class ChannelPlan:
-    """A convolution each of whose channels has kernels of its own."""
-
-    def __init__(self, geometry, kind, after):
-        self.shape = (geometry.samples, geometry.groups * geometry.channels[1], *geometry.output)
-        layout = conv_geometry.forward_layout(geometry)
-        spec = Channels(host(), kind, SUMS[kind], geometry.channels[1], layout.parts,
-                        not layout.trivial, after)
-        self.kernel = compiled(conv_channels.channelwise, (spec,), conv_channels.KINDS)
-        taps = conv_geometry.forward_taps(geometry)
-        self.tables = (conv_geometry.inner_places(layout, 1, taps),
-                       conv_geometry.row_places(layout, geometry.output, geometry.stride),
-                       layout.sources())
-        matrices = geometry.samples * geometry.groups
-        work = 2 * math.prod(geometry.output) * geometry.channels[1] * len(taps)
-        share = max(1, TASK // 8 // work)
-        self.numbers = (matrices, share, geometry.groups, len(taps), len(self.tables[1]),
-                        geometry.output[-1], math.prod(geometry.input), geometry.input[-1],
-                        layout.before[-1], layout.rows, layout.width)
-        self.tasks = -(-matrices // share)
-
-    def run(self, x, w, bias):
-        """The convolution; contiguous operands."""
-        out = empty(self.shape, x.dtype)
-        self.kernel(x, w, out, bias, *self.tables, self.numbers, self.tasks)
-        return out
-
-
-def forward_plan(geometry, kind, after):
-    """The kernels of a convolution."""
-    size = {"f64": 8, "f32": 4}.get(kind, 2)
-    fits = conv_geometry.forward_layout(geometry).size * size <= conv_channels.ROOM
-    if geometry.groups > 1 and geometry.channels[0] == 1 and geometry.channels[1] <= 4 and fits:
-        return ChannelPlan(geometry, kind, after)
-    return ForwardPlan(geometry, kind, after)
 
 
 class InputGradientPlan:
@@ -228,20 +245,31 @@ class InputGradientPlan:
         self.shape = (geometry.samples, groups * rows, *geometry.input)
         self.strides = geometry.stride
         parts, layout = conv_geometry.backward_parts(geometry)
-        self.padding = Padding(layout, geometry.samples * groups * channels, kind)
+        self.padding = None
         self.parts = []
         for part in parts:
             windows = Windows(geometry.samples, groups, rows, channels, layout, part.taps,
                               part.output, (1,) * len(part.output))
-            plan = WindowsPlan(windows, _turned_weights(geometry, part), kind, After()) if (
-                part.taps) else None
-            self.parts.append((part, plan))
+            self.parts.append((part, self._plan(geometry, part, windows, kind)))
+        if any(isinstance(plan, WindowsPlan) for _, plan in self.parts):
+            self.padding = Padding(layout, geometry.samples * groups * channels, kind)
+
+    @staticmethod
+    def _plan(geometry, part, windows, kind):
+        if not part.taps:
+            return None
+        kernel = [int(np.ravel_multi_index(k, geometry.kernel)) for k in part.kernel]
+        if ChannelTables.serve(windows, kind) and windows.rows == 1:
+            return ChannelPlan(windows, kernel, math.prod(geometry.kernel), kind, After())
+        return WindowsPlan(windows, _turned_weights(geometry, kernel), kind, After())
 
     def run(self, grad, w):
         """The gradient; contiguous operands."""
-        padded, out = self.padding.run(grad), empty(self.shape, grad.dtype)
+        out = empty(self.shape, grad.dtype)
+        if self.padding is not None:
+            grad = self.padding.run(grad)
         if len(self.parts) == 1:
-            self.parts[0][1].run(w, padded, out)
+            self.parts[0][1].run(w, grad, out)
             return out
         for part, plan in self.parts:
             place = tuple(slice(i, None, s) for i, s in zip(part.start, self.strides))
@@ -250,18 +278,46 @@ class InputGradientPlan:
                 target[...] = 0
             else:
                 piece = empty(target.shape, grad.dtype)
-                plan.run(w, padded, piece)
+                plan.run(w, grad, piece)
                 target[...] = piece
         return out
 
 
-def _turned_weights(geometry, part):
+def _turned_weights(geometry, kernel):
     """The weights with input and output channels exchanged, of some places in the kernel."""
     (rows, channels), size = geometry.channels, math.prod(geometry.kernel)
-    kernel = [int(np.ravel_multi_index(k, geometry.kernel)) for k in part.kernel]
     starts = np.arange(channels, dtype=np.int64)[:, None] * (rows * size)
     places = (starts + np.array(kernel, np.int64)).reshape(-1)
     return Weights(size, rows * channels * size, places)
+
+
+class ChannelGradientPlan:
+    """The gradient for the weights of a convolution whose channels have kernels of their own."""
+
+    def __init__(self, geometry, windows, kind):
+        self.shape = (geometry.groups * geometry.channels[1], 1, *geometry.kernel)
+        taps = len(windows.taps)
+        arguments = _channels(windows, kind, After()), taps
+        self.kernel = compiled(conv_channels.channelwise_gradient, arguments, conv_channels.KINDS)
+        plan = ChannelTables(windows, range(taps), taps)
+        self.tables = plan.tables
+        share = max(1, plan.share // geometry.samples)
+        self.numbers = plan.numbers[0], share, *plan.numbers[2:]
+        self.tasks = -(-geometry.groups // share)
+
+    def run(self, grad, x):
+        """The gradient; contiguous operands."""
+        out = empty(self.shape, grad.dtype)
+        self.kernel(x, out, grad, None, *self.tables, self.numbers, self.tasks)
+        return out
+
+
+def weight_gradient_plan(geometry, kind):
+    """The kernels of the gradient of a convolution for its weights."""
+    windows = _forward_windows(geometry)
+    if ChannelTables.serve(windows, kind) and windows.rows * len(windows.taps) <= 100:
+        return ChannelGradientPlan(geometry, windows, kind)
+    return WeightGradientPlan(geometry, kind)
 
 
 class WeightGradientPlan:

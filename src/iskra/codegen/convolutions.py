@@ -10,7 +10,7 @@ array([[[[8., 8.],
 import numpy as np
 
 from iskra.codegen.conv_geometry import Geometry
-from iskra.codegen.conv_plan import InputGradientPlan, WeightGradientPlan, forward_plan
+from iskra.codegen.conv_plan import ForwardPlan, InputGradientPlan, weight_gradient_plan
 from iskra.codegen.gemm_call import After
 
 _KINDS = {"float32": "f32", "float64": "f64", "float16": "f16", "bfloat16": "bf16"}
@@ -38,7 +38,7 @@ def convolve(x, w, stride, padding, dilation, groups, bias=None, epilogue=None):
     if plan is None:
         geometry = _geometry(x.shape, w.shape, stride, padding, dilation, groups)
         after = After(bias=bias is not None, function=epilogue)
-        plan = _remember(key, forward_plan(geometry, _kind(x, w), after))
+        plan = _remember(key, ForwardPlan(geometry, _kind(x, w), after))
     return plan.run(*map(_contiguous, (x, w, bias)))
 
 
@@ -63,7 +63,7 @@ def convolve_weight(grad, x, kernel, stride, padding, dilation, groups):
     if plan is None:
         shape = (grad.shape[1], x.shape[1] // groups, *kernel)
         geometry = _geometry(x.shape, shape, stride, padding, dilation, groups, grad.shape)
-        plan = _remember(key, WeightGradientPlan(geometry, _kind(grad, x)))
+        plan = _remember(key, weight_gradient_plan(geometry, _kind(grad, x)))
     return plan.run(_contiguous(grad), _contiguous(x))
 
 
