@@ -125,9 +125,16 @@ class Kernel:
         return self.value(placed.args[0]).to(kind_of(placed.dtype))
 
     def _map(self, placed):
-        operands = [self.value(a) for a in placed.args]
-        lanes = max(v.type.lanes for v in operands)
-        return PRIMITIVES[placed.attr](*(v.splat(lanes) for v in operands))
+        across = self.is_vector(placed)
+        return PRIMITIVES[placed.attr](
+            *(self.spread(a) if across else self.value(a) for a in placed.args))
+
+    def spread(self, placed):
+        """The value here as a vector, also where it is one for all lanes."""
+        for known in reversed(self.memo):
+            if (placed, "spread") in known:
+                return known[placed, "spread"]
+        return self.value(placed).splat(LANES)
 
     def _index(self, placed):
         return self.place_along(self.group_of[placed.attr])
@@ -254,7 +261,7 @@ class Kernel:
                 self.copy = copy
                 self.value(placed)
         else:
-            self.value(placed)
+            self.memo[-1][placed, "spread"] = self.value(placed).splat(LANES)
 
     def each_column(self):
         """The numbers of the unit's vectors, with base and mask set to each."""
@@ -481,6 +488,7 @@ class Kernel:
         """Run `body` over the reduced groups, the vector group innermost, in blocks."""
         f = self.function
         self.hoist(roots)
+        self._point_outputs()
         with self._reduced_loops(roots, [g for g in self.reduced if g != self.vector]):
             low, high = self._bounds(self.vector)
             with f.loop(low, high, BLOCK) as start:
