@@ -33,7 +33,8 @@ class Pass:
     def run(self, edges, gradients):
         """Process nodes from the roots at `edges` on, until none is left."""
         self.walk(edges, gradients)
-        for node, gradient in self.leaves.items():
+        for node in self.leaves:
+            gradient = self.leaves[node]
             if node._extras is not None:
                 gradient = _pre_hooks(node, gradient)
             if self.needed is None:
