@@ -59,17 +59,17 @@ def pad(kind, lanes, stride, name="pad"):
 
 def copy_padded(f, arg, source, target, vector, stride):
     """Copy one channel into its padded form; `arg` has the last arguments of `pad`."""
-    lanes = vector.lanes
-    with f.loop(0, arg.padded_rows) as row:
-        start = f.load(arg.row_sources, row, INT)
-        # A row of padding is one of which no element exists.
-        width = select(start < 0, 0, arg.image_width)
+    lanes, width = vector.lanes, arg.padded_width
+    # Columns outside, rows inside: the masks are the same for all rows.
+    with f.loop(0, width, lanes) as j:
+        there = f.lanes_below(width - j, lanes)
         for part in range(stride):
-            out = f.offset(target, (arg.padded_rows * part + row) * arg.padded_width, vector.kind)
-            with f.loop(0, arg.padded_width, lanes) as j:
-                column = j * stride + part - arg.before
-                values = _strided(f, source, start, column, width, stride, vector)
-                f.store(values, out, j, f.lanes_below(arg.padded_width - j, lanes))
+            column = j * stride + part - arg.before
+            load = _strided(f, source, column, arg.image_width, stride, vector)
+            out = f.offset(target, arg.padded_rows * width * part + j, vector.kind)
+            with f.loop(0, arg.padded_rows) as row:
+                start = f.load(arg.row_sources, row, INT)
+                f.store(load(start, (start >= 0).splat(lanes)), out, row * width, there)
 
 
 def _between(f, low, high, lanes):
@@ -77,21 +77,25 @@ def _between(f, low, high, lanes):
     return f.lanes_below(high, lanes) & ~f.lanes_below(low, lanes)
 
 
-def _strided(f, source, start, column, width, stride, vector):
-    """Every stride-th element of a row from `column` on; 0 for those outside of the row."""
+def _strided(f, source, column, width, stride, vector):
+    """A function that loads every stride-th element of a row from `column` on.
+
+    It takes the row's start and a mask of all lanes or none; elements that are not are 0.
+    """
     lanes = vector.lanes
     if stride > 2:
         columns = f.iota(Type("i64", lanes)) * stride + column
         inside = (columns >= 0) & (columns < width)
-        return f.gather(source, columns + start, vector.kind, inside)
-    parts = [
-        f.load(source, start + column + i * lanes, vector,
-               _between(f, -column - i * lanes, width - column - i * lanes, lanes))
-        for i in range(stride)
-    ]
-    if stride == 1:
-        return parts[0]
-    return parts[0].shuffle(range(0, 2 * lanes, 2), parts[1])
+        return lambda start, there: f.gather(source, columns + start, vector.kind, inside & there)
+    starts = [column + i * lanes for i in range(stride)]
+    masks = [_between(f, -start, width - start, lanes) for start in starts]
+
+    def load(row, there):
+        parts = [f.load(source, row + start, vector, mask & there)
+                 for start, mask in zip(starts, masks)]
+        return parts[0] if stride == 1 else parts[0].shuffle(range(0, 2 * lanes, 2), parts[1])
+
+    return load
 
 
 def pack_weights(tile, kind, scattered, name="pack_weights"):
