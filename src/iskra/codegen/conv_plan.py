@@ -18,6 +18,8 @@ _PADDED = 1 << 15               # bytes that a task of padding should write
 _SECOND_CACHE = 700 << 10       # bytes of packed weights that stay in the second-level cache
 _RESULTS = 256 << 10            # bytes of a block's results that do
 
+_PARTIAL = 4 << 20              # bytes of sums over chunks of the samples
+
 
 class Padding:
     """Makes the padded copy of `images` channels, where the input itself does not serve."""
@@ -331,14 +333,16 @@ class WeightGradientPlan:
         taps = conv_geometry.forward_taps(geometry)
         self.padding = Padding(layout, geometry.samples * groups * channels, kind)
         self.columns = conv_geometry.inner_places(layout, channels, taps)
-        self.segments, together = _segments(geometry, layout)
         places, columns, sums = math.prod(geometry.output), len(self.columns), SUMS[kind]
         shape = tile(host(), sums, rows)
         shape = shape._replace(vectors=min(shape.vectors, -(-columns // shape.lanes)))
         tiles, height, higher = heights(rows, shape.rows)
-        down = -(-tiles // most_tiles(sums))
+        # More rows of a block share a panel's packing, in shorter stretches of k.
+        down = -(-tiles // (2 * most_tiles(sums)))
+        depth = min(DEPTH, DEPTH * most_tiles(sums) // -(-tiles // down))
+        self.segments, together = _segments(geometry, layout, depth)
         across, chunks = self._blocks(geometry, down, -(-columns // shape.columns),
-                                      rows * columns * places)
+                                      rows * columns, places)
         spec = Spec(shape, (height + 1, height) if higher else (height,), TURNED,
                     conv_gradient.SEGMENTS, (kind, kind, sums), True, After())
         self.kernel = compiled(conv_gradient.weight_gradient, (spec,),
@@ -348,7 +352,7 @@ class WeightGradientPlan:
         group = numbers % groups
         self.offsets = np.stack([group * rows * places, group * channels * layout.size,
                                  numbers * rows * columns], axis=1)
-        self.numbers = (rows, columns, places, places, 1, 0, 0, columns, columns, 0, DEPTH, down,
+        self.numbers = (rows, columns, places, places, 1, 0, 0, columns, columns, 0, depth, down,
                         across, tiles, height, higher, matrices, 1, 0, groups, geometry.samples,
                         chunks, groups * rows * places, groups * channels * layout.size,
                         len(self.segments[0]), together)
@@ -356,12 +360,14 @@ class WeightGradientPlan:
         self.chunks = chunks
 
     @staticmethod
-    def _blocks(geometry, down, panels, work):
-        """Blocks across, and chunks of samples where there would be too few tasks."""
-        worth = min(32, max(1, 2 * work * geometry.samples * geometry.groups // TASK))
-        across = max(1, min(panels // 2, -(-worth // (down * geometry.groups))))
-        chunks = min(geometry.samples, -(-min(worth, 16) // (down * across * geometry.groups)))
-        return across, max(1, chunks)
+    def _blocks(geometry, down, panels, weights, places):
+        """Blocks across, and chunks of samples: these cost no packing, but memory."""
+        work = 2 * weights * places * geometry.samples * geometry.groups
+        worth = min(16, max(1, work // TASK))
+        room = _PARTIAL // (4 * weights * geometry.groups)
+        chunks = max(1, min(geometry.samples, worth, room))
+        wanted = -(-worth // (down * geometry.groups * chunks))
+        return max(1, min(panels // 4, wanted)), chunks
 
     def run(self, grad, x):
         """The gradient; contiguous operands."""
@@ -373,14 +379,14 @@ class WeightGradientPlan:
         return sums.reshape(self.shape).astype(grad.dtype, copy=False)
 
 
-def _segments(geometry, layout):
+def _segments(geometry, layout, depth):
     """Rows of the output or pieces of them: (where they lie, where they start), and how many of
     them make a stretch of k."""
     width = geometry.output[-1]
-    pieces = -(-width // DEPTH)
+    pieces = -(-width // depth)
     cuts = np.arange(pieces + 1) * width // pieces
     rows = conv_geometry.row_places(layout, geometry.output, geometry.stride)
     places = np.add.outer(rows, cuts[:-1]).reshape(-1)
     starts = np.add.outer(np.arange(len(rows)) * width, cuts[:-1]).reshape(-1)
     starts = np.append(starts, len(rows) * width).astype(np.int64)
-    return (np.ascontiguousarray(places, np.int64), starts), max(1, DEPTH // -(-width // pieces))
+    return (np.ascontiguousarray(places, np.int64), starts), max(1, depth // -(-width // pieces))
