@@ -5,12 +5,14 @@ Source: https://docs.pytorch.org/docs/stable/torch.html#other-operations
 
 import numpy as np
 
+from iskra import codegen
 from iskra.core.dtypes import finfo
 from iskra.core.size import wrap_dim, wrap_dims
 from iskra.dispatch import composite, reduction
 from iskra.ops.arithmetic import complex_logaddexp, conj_of
 from iskra.ops.comparison import where
 from iskra.ops.joining import cat
+from iskra.ops.large import is_large
 from iskra.ops.slicing import as_int, narrow
 from iskra.tensor import Tensor
 
@@ -32,7 +34,14 @@ def _wide(input, dtype):
 def _accumulated(ufunc, input, dim, dtype):
     if input.ndim == 0:
         return np.array(input, _wide(input, dtype))
-    return ufunc.accumulate(input, axis=dim, dtype=_wide(input, dtype))
+    wide = np.dtype(_wide(input, dtype))
+    found = _by_kernels(ufunc, input, dim, wide)
+    return ufunc.accumulate(input, axis=dim, dtype=wide) if found is None else found[0]
+
+
+def _by_kernels(ufunc, input, dim, dtype):
+    """A list of running results, from machine code; None where NumPy must find them."""
+    return codegen.scans.scan(ufunc.__name__, input, dim, dtype) if is_large(input) else None
 
 
 @reduction(inplace=True, grad=lambda g, dim: reversed_sum(g, dim), samples=_SAMPLES)
@@ -83,6 +92,9 @@ def _running(ufunc, input, dim):
     """Running extrema and where the latest of equal ones stands; NaN wins."""
     if input.ndim == 0:
         return np.copy(input), np.zeros((), np.int64)
+    found = _by_kernels(ufunc, input, dim, input.dtype)
+    if found is not None:
+        return tuple(found)
     values = ufunc.accumulate(input, axis=dim)
     places = np.arange(input.shape[dim]).reshape([-1] + [1] * (input.ndim - 1 - dim))
     new = np.equal(input, values) | (input != input)
@@ -143,7 +155,8 @@ def logcumsumexp(input, dim):
         for place in range(1, len(rows)):
             rows[place] = complex_logaddexp(rows[place - 1], rows[place])
         return result
-    return np.logaddexp.accumulate(input, axis=dim)
+    found = _by_kernels(np.logaddexp, input, dim, input.dtype)
+    return np.logaddexp.accumulate(input, axis=dim) if found is None else found[0]
 
 
 def _logcumsumexp_gradient(g, input, result, dim):
