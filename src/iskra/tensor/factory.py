@@ -64,12 +64,13 @@ def finish(array, kind, device=None, requires_grad=False):
 # NumPy takes the memory of what it makes in this context from our allocator: aligned, recycled.
 _context = contextvars.copy_context()
 recycle_in(_context)
+_run = _context.run
 
 
 def recycled(make, *arguments, **settings):
     """``make(...)``, a function of NumPy's that makes an array, in memory of our allocator's."""
     try:
-        return _context.run(make, *arguments, **settings)
+        return _run(make, *arguments, **settings)
     except RuntimeError as error:
         if not str(error).startswith("cannot enter context"):
             raise
@@ -82,7 +83,9 @@ def allocate(name, size, kind, device, requires_grad, make=np.empty):
         if is_meta(device):
             array = MetaArray(tuple(size), kind.numpy)
         else:
-            array = recycled(make, size, kind.numpy)
+            array = _run(make, size, kind.numpy)
+    except RuntimeError:  # another thread is inside the context
+        array = make(size, kind.numpy)
     except (TypeError, ValueError) as error:
         raise _size_error(name, size, error) from None
     tensor = _new(Tensor)
