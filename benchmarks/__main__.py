@@ -17,6 +17,7 @@ GROUPS = {
     "reductions": 0.8,
     "rows": 0.7,
     "products": 1.0,
+    "convolutions": 1.0,
     "optimizers": None,
     "startup": None,
 }
