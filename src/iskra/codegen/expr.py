@@ -318,11 +318,16 @@ def _call(ufunc, inputs, settings):
     loop = _loop_dtypes(ufunc, operands, dtype)
     if any(_is_outside(x, kind) for x, kind in zip(operands, loop)):
         raise NotTraceable(f"a number that is outside of {loop[0]}")
+    weak = all(x.weak in (int, float) for x in operands)  # numbers give numbers
     operands = [cast(x, kind) for x, kind in zip(operands, loop)]
     if all(x.op == "const" and not x.shape for x in operands):
         value = ufunc(*(x.dtype.type(x.attr) for x in operands))
-        return Expr.const(value.item(), loop[-1])
-    return mapped(name, operands, loop[-1])
+        result = Expr.const(value.item(), loop[-1])
+    else:
+        result = mapped(name, operands, loop[-1])
+    if weak:
+        result.weak = {"f": float, "i": int}.get(result.dtype.kind, False)
+    return result
 
 
 def _is_outside(x, dtype):
@@ -499,7 +504,8 @@ _FUNCTIONS = {
     np.amin: _by_ufunc(np.minimum), np.any: _by_ufunc(np.logical_or),
     np.all: _by_ufunc(np.logical_and), np.argmax: _argument("argmax"),
     np.argmin: _argument("argmin"), np.expand_dims: _expand_dims, np.squeeze: _squeeze,
-    np.copy: lambda x, order="K", **_: _copied(x, order), np.zeros_like: _filled(0), np.ones_like: _filled(1),
+    np.copy: lambda x, order="K", **_: _copied(x, order), np.zeros_like: _filled(0),
+    np.ones_like: _filled(1),
     np.shape: lambda x: x.shape, np.ndim: lambda x: x.ndim, np.size: lambda x: x.size,
     np.reshape: lambda x, shape, **_: x.reshape(shape), np.clip: _clip,
     np.transpose: lambda x, axes=None: x.transpose(*(axes or ())),

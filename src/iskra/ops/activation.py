@@ -112,6 +112,7 @@ def relu6(input, inplace=False):
 @pointwise(
     SAME, **_internal, operands="grad input",
     grad=lambda g, input, negative_slope: leaky_relu_backward(g, input, negative_slope),
+    samples=lambda make: [((make((3, 4)), make((3, 4)), 0.1), {})],
 )
 def leaky_relu_backward(grad, input, negative_slope):
     """The gradient of `leaky_relu`."""
@@ -189,6 +190,7 @@ def prelu(input, weight):
 @pointwise(
     SAME, operands="input", namespace=f"torch {F}", method=False, accepts="int float",
     grad=lambda g, input, threshold: gated(input > threshold, g),
+    samples=lambda make: [((make((3, 4)), 0.5, 3), {})],
 )
 def threshold(input, threshold, value, inplace=False):
     """Return x where ``x > threshold``, else `value`.
@@ -318,7 +320,7 @@ def _elu(x, alpha, scale, input_scale):
     "input": lambda g, grad, input, alpha, scale, input_scale: gated(
         input <= 0, g * grad * (alpha * scale * input_scale**2) * exp(input * input_scale)
     ),
-})
+}, samples=lambda make: [((make((3, 4)), make((3, 4)), 1.5, 1.1, 0.7), {})])
 def elu_backward(grad, input, alpha, scale, input_scale):
     """The gradient of `elu`, `selu` and `celu`."""
     slope = np.exp(np.multiply(np.minimum(input, 0), input_scale))
@@ -422,7 +424,7 @@ def _gelu_curvature(x, approximate):
 @pointwise(SAME, **_internal, operands="grad input", grad={
     "grad": lambda g, input, approximate: gelu_backward(g, input, approximate),
     "input": lambda g, grad, input, approximate: g * grad * _gelu_curvature(input, approximate),
-})
+}, samples=lambda make: [((make((3, 4)), make((3, 4)), form), {}) for form in ("none", "tanh")])
 def gelu_backward(grad, input, approximate):
     """The gradient of `gelu`."""
     return np.multiply(grad, _gelu_slope(input, approximate))

@@ -146,7 +146,10 @@ def _second_of_input(g, grad, weight, reduction, size_average, reduce):
             2 * g * grad * (input - target), weight, _present(reduction, size_average, reduce)
         )
     ),
-})
+}, samples=lambda make: [
+    ((make(()), make((3, 4)), make((3, 4))), {}),
+    ((make((3, 4)), make((3, 4)), make((3, 4)), make((3, 4), 0.5, 2), "none"), {}),
+])
 def mse_loss_backward(
     grad, input, target, weight=None, reduction="mean", size_average=None, reduce=None
 ):

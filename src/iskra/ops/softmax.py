@@ -57,7 +57,7 @@ def _exponentials(x, axis):
         g * (grad - (grad * output).sum(dim, keepdim=True))
         - grad * (g * output).sum(dim, keepdim=True)
     ),
-})
+}, samples=lambda make: [((make((3, 4)), make((3, 4)), dim), {}) for dim in (0, 1)])
 def softmax_backward(grad, output, dim):
     """The gradient of `softmax`, told by its result."""
     product = np.multiply(grad, output)
@@ -105,7 +105,7 @@ def softmax(input, dim=None, _stacklevel=3, dtype=None):
 @fused(**_internal, operands="grad output", grad={
     "grad": lambda g, output, dim: g - (g * exp(output)).sum(dim, keepdim=True),
     "output": lambda g, grad, output, dim: -g * exp(output) * grad.sum(dim, keepdim=True),
-})
+}, samples=lambda make: [((make((3, 4)), make((3, 4)), dim), {}) for dim in (0, 1)])
 def log_softmax_backward(grad, output, dim):
     """The gradient of `log_softmax`, told by its result."""
     total = np.add.reduce(grad, axis=dim if output.ndim else None, keepdims=True)
