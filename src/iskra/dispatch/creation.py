@@ -50,7 +50,8 @@ def _write_out(op, bound, out):
 
 def _public(op, body):
     """The function that users call, with the body's name, signature and docs."""
-    variadic = op.signature.variadic
+    code = body.__code__  # where sizes may also be given one by one: where they begin
+    variadic = None if op.variadic is None else code.co_varnames.index(op.variadic)
     takes_out = op.out
 
     def function(*args, **kwargs):

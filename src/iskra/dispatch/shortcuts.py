@@ -383,13 +383,12 @@ def viewing(op):
 def composed(op):
     """The function of a composite: its body takes tensors."""
     body = op.body
-    names = op.setting_names
 
     def function(*args, **kwargs):
         if active.intercepting or scan(args) & FOREIGN:
             return call(op, args, kwargs)
         for name, value in kwargs.items():
-            if name not in names or value.__class__ not in PASSED:
+            if name not in op.setting_names or value.__class__ not in PASSED:
                 return call(op, args, kwargs)
         return body(*args, **kwargs)
 
