@@ -171,6 +171,36 @@ def from_quotient(q):
     return 3 * (1 + q) / (1 - q)
 
 
+def lgamma_between_zeros(x):
+    """log(gamma(x + 2)) without its zeros at x = 0 and -1."""
+    if abs(x) < mpf(10) ** -20:
+        return mp.digamma(2)
+    if abs(x + 1) < mpf(10) ** -20:
+        return -mp.digamma(1)
+    return mp.loggamma(x + 2).real / x / (x + 1)
+
+
+def stirling_rest(s):
+    """What Stirling's formula lacks at x = 1 / s^(1/2), times x."""
+    x = 1 / mp.sqrt(s)
+    formula = (x - 0.5) * (mp.log(x) - 1) + (mp.log(2 * mp.pi) - 1) / 2
+    return (mp.loggamma(x).real - formula) * x
+
+
+def digamma_rest(s):
+    """What the asymptotic formula of digamma lacks at x = 1 / s^(1/2), times -x^2."""
+    x = 1 / mp.sqrt(s)
+    return (mp.log(x) - 1 / (2 * x) - mp.digamma(x)) * x * x
+
+
+def erfinv_ratio(w):
+    """erfinv(x) / x for x = (1 - exp(-w))^(1/2)."""
+    if abs(w) < mpf(10) ** -20:
+        return mp.sqrt(mp.pi) / 2
+    x = mp.sqrt(-mp.expm1(-w))
+    return mp.erfinv(x) / x
+
+
 def log_fit(name, formula, unit, degrees):
     return Fit(name, formula, lambda x: shifted_log(x) * unit,
                lambda x: x**2 / (mp.log1p(x) * unit), LOG_LOW, LOG_HIGH, degrees)
@@ -196,9 +226,9 @@ FITS = [
         of_square(lambda x: x**3 / mp.tanh(x)), TINY, mpf("0.81"), {"f32": 5, "f64": 13}),
     Fit("ERF", "erf(x) / x - 1 by x^2, |x| <= 1", of_square(lambda x: mp.erf(x) / x - 1),
         of_square(lambda x: x / mp.erf(x)), TINY, 1, {"f32": 6, "f64": 13}),
-    Fit("ERF_TAIL", "log2(erfc(x)), 1 <= x", lambda x: mp.log(mp.erfc(x), 2),
-        lambda x: mp.erfc(x) / mp.erf(x) * LN2, 1, {"f32": 4, "f64": 6},
-        {"f32": 6, "f64": 20}),
+    Fit("ERF_TAIL", "log2(erfc(x)) / x, x >= 1", lambda x: mp.log(mp.erfc(x), 2) / x,
+        lambda x: x * mp.erfc(x) / mp.erf(x) * LN2, 1, {"f32": 4, "f64": 6},
+        {"f32": 5, "f64": 20}),
     Fit("ERFC", "exp(x^2) erfc(x) (x + 3) by (x - 3) / (x + 3), x >= 0",
         lambda q: scaled_erfc(from_quotient(q)) * (from_quotient(q) + 3),
         lambda q: 1 / (scaled_erfc(from_quotient(q)) * (from_quotient(q) + 3)), -1,
@@ -215,9 +245,38 @@ FITS = [
         of_square(lambda x: (mp.cos(x) - 1 + x**2 / 2) / x**4),
         of_square(lambda x: x**4 / mp.cos(x)), mpf("1e-12"), QUARTER_SQUARED,
         {"f32": 2, "f64": 5}),
-    Fit("NORMAL_TAIL", "log2(the chance that a standard normal variable is above x), 0 <= x",
+    Fit("SINH", "(sinh(x) - x) / x^3 by x^2, |x| <= 1",
+        of_square(lambda x: (mp.sinh(x) - x) / x**3),
+        of_square(lambda x: x**3 / mp.sinh(x)), mpf("1e-12"), mpf("1.001"),
+        {"f32": 3, "f64": 7}),
+    Fit("ATAN", "(atan(x) - x) / x^3 by x^2, |x| <= 0.55",
+        of_square(lambda x: (mp.atan(x) - x) / x**3),
+        of_square(lambda x: x**3 / mp.atan(x)), mpf("1e-12"), mpf("0.303"),
+        {"f32": 5, "f64": 13}),
+    Fit("ASIN", "(asin(x) - x) / x^3 by x^2, |x| <= 1/2",
+        of_square(lambda x: (mp.asin(x) - x) / x**3),
+        of_square(lambda x: x**3 / mp.asin(x)), mpf("1e-12"), mpf("0.25"),
+        {"f32": 5, "f64": 12}),
+    Fit("LGAMMA", "log(gamma(x + 2)) / x / (x + 1), |x| <= 1", lgamma_between_zeros,
+        lambda x: 1 / lgamma_between_zeros(x), -1, 1, {"f32": 16, "f64": 30}),
+    Fit("STIRLING", "(log(gamma(x)) - (x - 1/2) (log(x) - 1) - (log(2 pi) - 1) / 2) x by "
+        "1 / x^2, x >= 3", stirling_rest, lambda s: mp.sqrt(s), mpf("1e-6"), mpf(1) / 9,
+        {"f32": 3, "f64": 11}),
+    Fit("DIGAMMA", "(log(x) - 1 / (2x) - digamma(x)) x^2 by 1 / x^2, x >= 6 or 10",
+        digamma_rest, lambda s: s, mpf("1e-8"),
+        {"f32": mpf(1) / 36, "f64": mpf(1) / 100}, {"f32": 3, "f64": 8}),
+    Fit("ERFINV", "erfinv(x) / x by w, w = -log(1 - x^2) <= 25/4",
+        erfinv_ratio, lambda w: 1 / erfinv_ratio(w), 0, mpf("6.26"),
+        {"f32": 9, "f64": 22}),
+    Fit("ERFINV_FAR", "erfinv(x) / x by w^(1/2) - 13/4, 25/4 <= w <= 16",
+        lambda u: erfinv_ratio((u + 3.25) ** 2), lambda u: 1 / erfinv_ratio((u + 3.25) ** 2),
+        -mpf("0.751"), mpf("0.751"), {"f32": 7, "f64": 18}),
+    Fit("ERFINV_FARTHER", "erfinv(x) / x by w^(1/2) - 5, 16 <= w",
+        lambda u: erfinv_ratio((u + 5) ** 2), lambda u: 1 / erfinv_ratio((u + 5) ** 2),
+        -mpf("1.001"), mpf("1.05"), {"f64": 16}),
+    Fit("NORMAL_TAIL", "log2(P), P the chance that a standard normal variable is above x",
         lambda x: mp.log(normal_tail(x), 2), lambda x: mp.sqrt(normal_tail(x)), 0,
-        {"f32": mpf("13.25"), "f64": 39}, {"f32": 10}),
+        mpf("13.25"), {"f32": 10}),
 ]
 
 

@@ -1,14 +1,12 @@
 """Activation functions: what one exponential and at most one division make."""
 
 from iskra.codegen import coefficients
-from iskra.codegen.exponentials import exp_of_negative
+from iskra.codegen.exponentials import exp2_of_negative, exp_of_negative
 from iskra.codegen.floats import (
     at_least,
     at_most,
     format_of,
     polynomial,
-    power_of_two,
-    round_to_integer,
     wide_polynomial,
 )
 from iskra.codegen.ir import fma, select
@@ -59,7 +57,7 @@ def mish(x):
     return x * above / fma(beside, 2.0, above)
 
 
-# From here on a standard normal variable's tail is below the normal numbers.
+# Where a standard normal variable's tail goes below the normal numbers.
 NORMAL_TAIL_ZERO = 13.25
 ROOT_HALF = 0.7071067811865476
 
@@ -76,12 +74,10 @@ def gelu(x):
 
 
 def _tail_by_power(t):
-    """The chance, as 2^(a polynomial); 0 below the normal numbers."""
-    kind, form = t.type.kind, format_of(t)
+    """The chance, as 2^(a polynomial); 0 where that is below the normal numbers."""
+    kind, bias = t.type.kind, format_of(t).bias
     power = wide_polynomial(at_most(t, NORMAL_TAIL_ZERO), coefficients.NORMAL_TAIL[kind])
-    power = at_least(power, -float(form.bias))
-    n, bits = round_to_integer(power, 1.0, form.bias)
-    return polynomial(power - n, coefficients.EXP2[kind]) * power_of_two(bits, kind)
+    return exp2_of_negative(at_least(power, -float(bias)))
 
 
 def _tail_by_erfc(t):

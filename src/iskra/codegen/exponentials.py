@@ -48,8 +48,9 @@ def scaled(x, bits):
 
 def exp(x):
     """e to the power of x."""
+    form = format_of(x)
     low, high = RANGE[x.type.kind]
-    r, bits = reduced(at_most(at_least(x, low), high), 2 * format_of(x).bias)
+    r, bits = reduced(at_most(at_least(x, low), high), 2 * form.bias)
     return scaled(polynomial(r, coefficients.EXP[x.type.kind]), bits)
 
 
@@ -62,11 +63,10 @@ def exp2(x):
 
 
 def exp2_of_negative(x):
-    """2^x for x <= 1 and no less than RANGE2: also where the result is subnormal."""
-    kind, form = x.type.kind, format_of(x)
-    n, bits = round_to_integer(x, 1.0, form.bias + form.bias // 2)
-    result = polynomial(x - n, coefficients.EXP2[kind]) * power_of_two(bits, kind)
-    return result * 2.0 ** -(form.bias // 2)
+    """2^x for x from -bias to 0; 0 where x rounds to -bias."""
+    kind = x.type.kind
+    n, bits = round_to_integer(x, 1.0, format_of(x).bias)
+    return polynomial(x - n, coefficients.EXP2[kind]) * power_of_two(bits, kind)
 
 
 def exp_of_negative(x):
@@ -88,7 +88,8 @@ def expm1(x):
     # Half of it, since 2^n alone may be too large.
     half = power_of_two(bits, kind)
     result = fma(q, half, half - 0.5)
-    return copysign(result + result, x)
+    # (Half of a subnormal number need not be one.)
+    return copysign(select(abs(x) < 2.0**-100, x, result + result), x)
 
 
 TANH_SMALL = 0.9
@@ -107,3 +108,28 @@ def tanh(x):
     e = polynomial(r, coefficients.EXP[kind]) * power_of_two(bits, kind)
     return copysign(select(t < TANH_SMALL, small, 1.0 - 2.0 / (e + 1.0)), x)
 
+
+
+SINH_SMALL = 1.0
+
+
+def _half_exp(t):
+    """exp(t) / 2 for t >= 0, which is finite for somewhat larger t than exp(t)."""
+    kind = t.type.kind
+    r, bits = reduced(at_most(t, RANGE[kind][1] + 0.75), 2 * format_of(t).bias - 1)
+    return scaled(polynomial(r, coefficients.EXP[kind]), bits)
+
+
+def sinh(x):
+    """The hyperbolic sine: a polynomial near zero."""
+    t = abs(x)
+    s = t * t
+    small = fma(t * s, polynomial(s, coefficients.SINH[x.type.kind]), t)
+    half = _half_exp(t)
+    return copysign(select(t < SINH_SMALL, small, half - 0.25 / half), x)
+
+
+def cosh(x):
+    """The hyperbolic cosine."""
+    half = _half_exp(abs(x))
+    return half + 0.25 / half

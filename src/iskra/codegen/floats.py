@@ -105,7 +105,7 @@ def round_to_integer(x, scale, extra=0):
     x * scale must be below 2^(mantissa - 1) in size.
     """
     magic = format_of(x).magic + extra
-    shifted = fma(x, scale, magic) if scale != 1.0 else x + magic
+    shifted = x + magic if scale == 1.0 else fma(x, scale, magic)
     return shifted - magic, bits_of(shifted)
 
 

@@ -4,6 +4,7 @@ log(x) = i ln 2 + log(m), with m between 2/3 and 4/3; log(1 + r) = r + r^2 w(r),
 """
 
 from iskra.codegen import coefficients
+from iskra.codegen.exponentials import exp_of_negative
 from iskra.codegen.floats import (
     INF,
     NAN,
@@ -13,7 +14,7 @@ from iskra.codegen.floats import (
     from_bits,
     polynomial,
 )
-from iskra.codegen.ir import copysign, fma, select
+from iskra.codegen.ir import copysign, fma, select, sqrt
 
 # For each base b: 1 / ln b in two parts, and log_b 2 in two parts. The first part of that is short,
 # so that its product with an exponent is exact.
@@ -111,3 +112,43 @@ def bare_log1p(x):
     less = fma(from_bits(form.power(2) - shift, x.type.kind), 0.25, -1.0)
     r = part + less
     return _combined(r, shift.to(x.type.kind), LOG, coefficients.LOG, part - (r - less))
+
+
+LN2 = 0.6931471805599453
+
+
+def _log_of_twice(t, near):
+    """log1p(near), but log(2t) where t is so large that its square might overflow."""
+    large = t > 2.0 ** (format_of(t).bias // 3)
+    log = bare_log1p(select(large, t, near))
+    return select(t < INF, select(large, log + LN2, log), t)
+
+
+def asinh(x):
+    """The inverse of `sinh`."""
+    t = abs(x)
+    s = t * t
+    near = t + s / (1.0 + sqrt(s + 1.0))
+    return copysign(_log_of_twice(t, near), x)
+
+
+def acosh(x):
+    """The inverse of `cosh`, for x >= 1."""
+    above = x - 1.0
+    near = above + sqrt(above * (above + 2.0))
+    return select(x >= 1.0, _log_of_twice(x, near), constant(x, NAN))
+
+
+def atanh(x):
+    """The inverse of `tanh`, for x from -1 to 1."""
+    t = abs(x)
+    return copysign(log1p((t + t) / (1.0 - t)) * 0.5, x)
+
+
+def logaddexp(x, y):
+    """log(exp(x) + exp(y))."""
+    apart = abs(x - y)
+    larger = select((x > y) | x.ne(x), x, y)  # NaN, if x is
+    result = larger + bare_log1p(exp_of_negative(-apart))
+    # Infinities are not apart from themselves.
+    return select(x.eq(y), x + LN2, result)

@@ -12,16 +12,30 @@ Type(kind='f32', lanes=16)
 """
 
 from iskra.codegen.activations import gelu, gelu_tanh, mish, sigmoid, silu, softplus
-from iskra.codegen.exponentials import exp, exp2, expm1, tanh
-from iskra.codegen.logarithms import log, log1p, log2, log10
-from iskra.codegen.powers import pow, rsqrt
-from iskra.codegen.special_functions import erf, erfc
-from iskra.codegen.trigonometry import cos, sin, tan
+from iskra.codegen.exponentials import cosh, exp, exp2, expm1, sinh, tanh
+from iskra.codegen.gamma import digamma, lgamma
+from iskra.codegen.inverse_trigonometry import acos, asin, atan, atan2
+from iskra.codegen.logarithms import (
+    acosh,
+    asinh,
+    atanh,
+    log,
+    log1p,
+    log2,
+    log10,
+    logaddexp,
+)
+from iskra.codegen.powers import cbrt, hypot, pow, rsqrt
+from iskra.codegen.remainders import floor_divide, fmod, nextafter, remainder, sign
+from iskra.codegen.special_functions import erf, erfc, erfinv
+from iskra.codegen.trigonometry import cos, sin, sinc, tan
 
 FUNCTIONS = {
     function.__name__: function
     for function in (
-        cos, erf, erfc, exp, exp2, expm1, gelu, gelu_tanh, log, log10, log1p, log2, mish, pow,
-        rsqrt, sigmoid, silu, sin, softplus, tan, tanh,
+        acos, acosh, asin, asinh, atan, atan2, atanh, cbrt, cos, cosh, digamma, erf, erfc, erfinv,
+        exp, exp2, expm1, floor_divide, fmod, gelu, gelu_tanh, hypot, lgamma, log, log10, log1p,
+        log2, logaddexp, mish, nextafter, pow, remainder, rsqrt, sigmoid, sign, silu, sin, sinc,
+        sinh, softplus, tan, tanh,
     )
 }

@@ -19,7 +19,7 @@ from iskra.codegen.floats import (
     polynomial,
     round_to_integer,
 )
-from iskra.codegen.ir import floor, fma, select, sqrt
+from iskra.codegen.ir import copysign, floor, fma, select, sqrt
 
 # The bits of the square root of 1/2.
 ROOT_HALF = {"f32": 0x3F3504F3, "f64": 0x3FE6A09E667F3BCD}
@@ -126,3 +126,47 @@ def _signed_power(x, y, result):
 def rsqrt(x):
     """1 / sqrt(x), from a correct root and a correct quotient."""
     return 1.0 / sqrt(x)
+
+
+# Of the bits of a number, a third, and this much more, are about those of its cube root.
+CBRT_START = {"f32": 0x2A5119F2, "f64": 0x2A9F7893782DA1CE}
+
+
+def cbrt(x):
+    """The cube root."""
+    kind, form = x.type.kind, format_of(x)
+    t, one = abs(x), constant(x, 1.0)
+    # Away from subnormal numbers and from overflow, by a power of 8.
+    lift = form.mantissa // 3 + 1
+    low, high = t < form.least, t > 2.0 ** (form.bias - 4)
+    a = t * select(low, constant(x, 8.0**lift), select(high, constant(x, 0.125**lift), one))
+    root = from_bits(bits_of(a) // 3 + CBRT_START[kind], kind)
+    # Halley's iteration triples the number of good digits.
+    for _ in range(2 if kind == "f32" else 3):
+        cube = root * root * root
+        root = root * ((cube + (a + a)) / ((cube + cube) + a))
+    # Newton's, with the remainder as exact as it can be.
+    square, square_rest = product(root, root)
+    remainder = fma(-square_rest, root, fma(-square, root, a))
+    root = fma(remainder, THIRD[kind][0] / square, root)
+    root = root * select(low, constant(x, 0.5**lift), select(high, constant(x, 2.0**lift), one))
+    # 0, infinity and NaN are their own roots.
+    return copysign(select((t > 0.0) & (t < INF), root, t), x)
+
+
+def hypot(x, y):
+    """sqrt(x^2 + y^2) without overflow; infinite if either is, even beside NaN."""
+    form = format_of(x)
+    a, b = abs(x), abs(y)
+    large = select(a > b, a, b)
+    limit = 2.0 ** (form.bias // 2)
+    one = constant(x, 1.0)
+    # Towards the middle, by a power of two.
+    down, up = large > limit, large < 1.0 / limit
+    step = 2.0 ** (form.bias // 2 + form.mantissa)
+    grow, shrink = constant(x, step), constant(x, 1.0 / step)
+    factor = select(down, shrink, select(up, grow, one))
+    back = select(down, grow, select(up, shrink, one))
+    a, b = a * factor, b * factor
+    result = sqrt(fma(a, a, b * b)) * back
+    return select(abs(x).eq(INF) | abs(y).eq(INF), constant(x, INF), result)

@@ -6,7 +6,7 @@ matter. So a window of the digits is multiplied, in integers, and what is above 
 """
 
 from iskra.codegen.floats import bits_of, format_of
-from iskra.codegen.ir import fma
+from iskra.codegen.ir import fma, larger
 
 TWO_OVER_PI = 0.6366197723675814
 # 32 zeros and then the digits of 2 / pi, in words of 32 bits.
@@ -27,7 +27,8 @@ def large_argument(t):
     bits = bits_of(t)
     m = (bits & ((1 << form.mantissa) - 1)) | (1 << form.mantissa)
     # Digits up to weight 2^(2 - e) make multiples of 4.
-    start = (bits >> form.mantissa) - (form.bias + form.mantissa + 2 - 32)
+    # (Lanes with smaller arguments are computed in vain, but must not read before the digits.)
+    start = larger((bits >> form.mantissa) - (form.bias + form.mantissa + 2 - 32), 0)
     reduce = _reduce_32 if t.type.kind == "f32" else _reduce_64
     r, rest, n = reduce(m, start)
     # Infinity minus itself is NaN, and nothing else is changed.

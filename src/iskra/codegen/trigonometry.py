@@ -14,7 +14,7 @@ from iskra.codegen.floats import (
     polynomial,
     round_to_integer,
 )
-from iskra.codegen.ir import fma, select
+from iskra.codegen.ir import floor, fma, select
 from iskra.codegen.reduction import TWO_OVER_PI, large_argument
 
 # pi / 2 in three parts, each as good as the kind allows.
@@ -87,3 +87,28 @@ def tan(x):
     odd = (n & 1).ne(0)
     value = select(odd, cosine, sine) / select(odd, sine, cosine)
     return _signed(value, (n << format_of(x).bits - 1) ^ bits_of(x))
+
+
+PI = 3.141592653589793
+# What the nearest number lacks.
+PI_REST = {"f32": -8.742277657347586e-08, "f64": 1.2246467991473532e-16}
+
+
+def sinc(x):
+    """sin(pi x) / (pi x), and 1 at 0; the product with pi is rounded, as in PyTorch."""
+    angle = x * PI
+    return select(x.eq(0.0), 1.0, sin(angle) / angle)
+
+
+def sin_and_cos_pi(x):
+    """sin(pi x) and cos(pi x) for finite x >= 0, good to a few units also about their zeros."""
+    turn = x - 2.0 * floor(x * 0.5)
+    n, bits = round_to_integer(turn, 2.0)
+    angle = fma(n, -0.5, turn)
+    r = angle * PI
+    rest = fma(angle, PI, -r) + angle * PI_REST[x.type.kind]
+    sine, cosine = _sine(r, rest), _cosine(r, rest)
+    odd = (bits & 1).ne(0)
+    high = format_of(x).bits - 2
+    return (_signed(select(odd, cosine, sine), bits << high),
+            _signed(select(odd, sine, cosine), (bits + 1) << high))
