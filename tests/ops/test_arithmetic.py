@@ -163,3 +163,23 @@ def test_complex_logarithms_of_sums_have_gradients_in_range():
     torch.logaddexp(a, b).real.sum().backward()
     shares = a.grad + b.grad
     np.testing.assert_allclose(shares.numpy(), np.ones(4), rtol=1e-9)
+
+
+def test_nan_lies_on_no_side_of_zero():
+    x = torch.tensor([-2.0, -0.0, NAN, INF], requires_grad=True)
+    assert torch.sign(x).tolist() == torch.sgn(x).tolist() == [-1, 0, 0, 1]
+    x.abs().sum().backward()
+    assert x.grad.tolist() == [-1, 0, 0, 1]
+    assert torch.sign(torch.tensor([0, 3], dtype=torch.uint8)).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("pair, dtype, values", [
+    ((1, 0), torch.int64, [1, 0]), ((1.5, 0), torch.float32, [1.5, 0]),
+    ((True, 2), torch.int64, [1, 2]), ((1, 2j), torch.complex64, [1, 2j]),
+    ((True, False), torch.bool, [True, False]),
+])
+def test_where_chooses_between_numbers(pair, dtype, values):
+    chosen = torch.where(torch.tensor([True, False]), *pair)
+    assert chosen.dtype is dtype and chosen.tolist() == values
+    with pytest.raises(TypeError, match="tensors or numbers"):
+        torch.where(torch.tensor([True]), None, 1)

@@ -8,6 +8,7 @@ import numpy as np
 from iskra.core import bool_, uint8
 from iskra.dispatch import OPERATORS, SAME, composite, pointwise
 from iskra.tensor import Tensor
+from iskra.tensor.facts import result_type
 
 
 @pointwise(SAME, ufunc=np.equal)
@@ -372,6 +373,9 @@ def where(condition, input=None, other=None):
         )
     if condition._dtype is uint8:
         condition = condition != 0
+    if not (isinstance(input, Tensor) or isinstance(other, Tensor)):
+        kind = result_type(input, other)  # raises for what are no numbers
+        input, other = (condition.new_tensor(x, dtype=kind) for x in (input, other))
     return _choose(condition, input, other)
 
 

@@ -82,7 +82,7 @@ def cat(tensors, dim=0):
     """Return the tensors joined along an existing dimension.
 
     All other sizes must be equal (tensors of shape ``(0,)`` are skipped); dtypes are promoted.
-    Raises RuntimeError where shapes do not fit and for an empty list.
+    Raises RuntimeError where shapes do not fit, ValueError for an empty list.
     Source: https://docs.pytorch.org/docs/stable/generated/torch.cat.html
 
     >>> import iskra as torch
@@ -90,7 +90,7 @@ def cat(tensors, dim=0):
     tensor([1, 2, 3])
     """
     if not tensors:
-        raise RuntimeError("torch.cat(): expected a non-empty list of Tensors")
+        raise ValueError("torch.cat(): expected a non-empty list of Tensors")
     try:  # NumPy checks faster, and counts dimensions as we do
         if tensors[0].shape != (0,) and tensors[0].ndim:
             return np.concatenate(common_type(tensors), dim)

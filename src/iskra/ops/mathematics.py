@@ -7,9 +7,10 @@ import math
 
 import numpy as np
 
-from iskra.dispatch import FLOAT, SAME, operator, pointwise
+from iskra.dispatch import FLOAT, SAME, calling, operator, pointwise
 from iskra.ops.arithmetic import conj_of
 from iskra.ops.comparison import where
+from iskra.ops.slopes import sigmoid_backward, tanh_backward
 
 
 @pointwise(FLOAT, ufunc=np.exp, grad=lambda g, result: g * conj_of(result))
@@ -206,7 +207,7 @@ def tan(input):
     return np.tan(input)
 
 
-@pointwise(FLOAT, ufunc=np.tanh, grad=lambda g, result: g * conj_of(1 - result * result))
+@pointwise(FLOAT, ufunc=np.tanh, grad=calling(tanh_backward, "g result"))
 def tanh(input):
     """Return the hyperbolic tangent.
 
@@ -301,10 +302,7 @@ def atanh(input):
     return np.arctanh(input)
 
 
-@pointwise(
-    FLOAT, namespace="torch nn.functional",
-    grad=lambda g, result: g * conj_of((1 - result) * result),
-)
+@pointwise(FLOAT, namespace="torch nn.functional", grad=calling(sigmoid_backward, "g result"))
 def sigmoid(input):
     """Return ``1 / (1 + exp(-input))``.
 
@@ -328,13 +326,18 @@ def abs(input):
 
 @pointwise(SAME, accepts="bool int float", grad=lambda g: g * 0)
 def sign(input):
-    """Return -1, 0 or 1; NaN stays NaN.
+    """Return -1, 0 or 1; 0 for NaN, as PyTorch has it.
 
     >>> import iskra as torch
     >>> torch.sign(torch.tensor([-1.5, 0.0, 2.0]))
     tensor([-1.,  0.,  1.])
     """
-    return np.copy(input) if input.dtype == bool else np.sign(input)
+    return np.copy(input) if input.dtype == bool else _side(input)
+
+
+def _side(x):
+    """On which side of zero real numbers lie; NaN lies on none."""
+    return np.subtract(np.greater(x, 0).astype(x.dtype), np.less(x, 0).astype(x.dtype))
 
 
 @pointwise(SAME, accepts="int float", grad=lambda g: g * 0)
@@ -418,7 +421,7 @@ def sgn(input):
     """
     if input.dtype == bool:
         return np.copy(input)
-    return np.sign(input)
+    return np.sign(input) if input.dtype.kind == "c" else _side(input)
 
 
 def _sgn_gradient(g, input, result):
