@@ -1793,6 +1793,10 @@ def gammainc(input: Tensor, other: Tensor | _Number, *, out: Tensor | None = ...
     """Return the regularised lower incomplete gamma function."""
 def gammaincc(input: Tensor, other: Tensor | _Number, *, out: Tensor | None = ...) -> Tensor:
     """Return the regularised upper incomplete gamma function."""
+def gated_half(first: Tensor, second: Tensor) -> Tensor:
+    """`glu` of the two halves."""
+def gated_half_backward(grad: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """The gradients of `glu` for the two halves."""
 def gather(
     input: Tensor,
     dim: _int | _Sequence[_int] | None,
@@ -1912,8 +1916,12 @@ def hardshrink(input: Tensor, lambd: _float = ..., *, out: Tensor | None = ...) 
     """Return x where ``|x| > lambd``, else 0."""
 def hardsigmoid(input: Tensor, inplace: _bool = ..., *, out: Tensor | None = ...) -> Tensor:
     """Return ``(x + 3) / 6`` limited to between 0 and 1."""
+def hardsigmoid_backward(grad: Tensor, input: Tensor | _Number) -> Tensor:
+    """The gradient of `hardsigmoid`."""
 def hardswish(input: Tensor, inplace: _bool = ..., *, out: Tensor | None = ...) -> Tensor:
     """Return ``x * hardsigmoid(x)``."""
+def hardswish_backward(grad: Tensor, input: Tensor | _Number) -> Tensor:
+    """The gradient of `hardswish`."""
 def hardtanh(
     input: Tensor,
     min_val: _float = ...,
@@ -1930,6 +1938,13 @@ def hardtanh_(
     inplace: _bool = ...,
 ) -> Tensor:
     """In-place form of `hardtanh`."""
+def hardtanh_backward(
+    grad: Tensor,
+    input: Tensor | _Number,
+    min_val: _Any,
+    max_val: _Any,
+) -> Tensor:
+    """The gradient of `hardtanh` and `relu6`."""
 def hash_tensor(
     input: Tensor,
     dim: _int | _Sequence[_int] | None = ...,
@@ -2646,6 +2661,8 @@ def log_normal_(
     generator: _Generator | None = ...,
 ) -> Tensor:
     """Fill with numbers whose logarithms are normal, with the given mean and deviation."""
+def log_sigmoid_backward(grad: Tensor, input: Tensor | _Number) -> Tensor:
+    """The gradient of `logsigmoid`."""
 def log_softmax(
     input: Tensor,
     dim: _int | _Sequence[_int] | None = ...,
@@ -2998,6 +3015,8 @@ def minimum(input: Tensor, other: Tensor | _Number, *, out: Tensor | None = ...)
     """Return the smaller of each pair of elements; NaN wins."""
 def mish(input: Tensor, inplace: _bool = ..., *, out: Tensor | None = ...) -> Tensor:
     """Return ``x * tanh(softplus(x))``."""
+def mish_backward(grad: Tensor, input: Tensor | _Number) -> Tensor:
+    """The gradient of `mish`."""
 def mm(input: Tensor, mat2: Tensor, *, out: Tensor | None = ...) -> Tensor:
     """Return the product of two matrices, ``(n, k)`` and ``(k, m)``."""
 def mode(
@@ -3766,6 +3785,15 @@ def resample_back(
     antialias: _Any,
 ) -> Tensor:
     """The gradient of `resample` for an input of this shape."""
+def resample_bytes(
+    input: Tensor,
+    sizes: _Any,
+    factors: _Any,
+    mode: _Any,
+    align_corners: _Any,
+    antialias: _Any,
+) -> Tensor:
+    """`resample` of uint8 images: in fixed point, rounded to bytes after each dimension."""
 @_overload
 def reshape(input: Tensor, shape: _Sequence[_int]) -> Tensor:
     """Return the elements under another shape: a view where strides allow it, else a copy."""
@@ -4021,12 +4049,16 @@ def shifted_chebyshev_polynomial_w(
     """Return the shifted Chebyshev polynomial of the fourth kind of degree `n`."""
 def short(input: Tensor, memory_format: _memory_format | None = ...) -> Tensor:
     """Return the tensor in dtype int16; itself if it has that dtype."""
+def shrink_backward(grad: Tensor, input: Tensor | _Number, lambd: _Any) -> Tensor:
+    """The gradient of `hardshrink` and `softshrink`."""
 def sigmoid(input: Tensor, *, out: Tensor | None = ...) -> Tensor:
     """Return ``1 / (1 + exp(-input))``."""
 def sigmoid_(input: Tensor) -> Tensor:
     """In-place form of `sigmoid`."""
+def sigmoid_backward(grad: Tensor, output: Tensor | _Number) -> Tensor:
+    """The gradient of `sigmoid`."""
 def sign(input: Tensor, *, out: Tensor | None = ...) -> Tensor:
-    """Return -1, 0 or 1; NaN stays NaN."""
+    """Return -1, 0 or 1; 0 for NaN, as PyTorch has it."""
 def sign_(input: Tensor) -> Tensor:
     """In-place form of `sign`."""
 def signbit(input: Tensor, *, out: Tensor | None = ...) -> Tensor:
@@ -4132,6 +4164,13 @@ def softplus(
     out: Tensor | None = ...,
 ) -> Tensor:
     """Return ``log(1 + exp(beta * x)) / beta``; x itself where ``beta * x > threshold``."""
+def softplus_backward(
+    grad: Tensor,
+    input: Tensor | _Number,
+    beta: _Number,
+    threshold: _Any,
+) -> Tensor:
+    """The gradient of `softplus`."""
 def softshrink(input: Tensor, lambd: _float = ..., *, out: Tensor | None = ...) -> Tensor:
     """Move elements towards zero by `lambd`, those closer than that onto it."""
 def softsign(input: Tensor) -> Tensor:
@@ -4338,6 +4377,8 @@ def tanh(input: Tensor, *, out: Tensor | None = ...) -> Tensor:
     """Return the hyperbolic tangent."""
 def tanh_(input: Tensor) -> Tensor:
     """In-place form of `tanh`."""
+def tanh_backward(grad: Tensor, output: Tensor | _Number) -> Tensor:
+    """The gradient of `tanh`."""
 def tanhshrink(input: Tensor) -> Tensor:
     """Return ``x - tanh(x)``."""
 def tensor(
@@ -4377,6 +4418,8 @@ def threshold(
     """Return x where ``x > threshold``, else `value`."""
 def threshold_(input: Tensor, threshold: _Any, value: _Number, inplace: _bool = ...) -> Tensor:
     """In-place form of `threshold`."""
+def threshold_backward(grad: Tensor, input: Tensor | _Number, threshold: _Any) -> Tensor:
+    """The gradient of `threshold`."""
 @_overload
 def tile(input: Tensor, dims: _int | _Sequence[_int]) -> Tensor:
     """Return the tensor repeated along its last dimensions (NumPy's form of `repeat`)."""

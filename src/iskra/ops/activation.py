@@ -13,6 +13,16 @@ from iskra.dispatch import SAME, calling, composite, pointwise
 from iskra.ops.arithmetic import conj_of
 from iskra.ops.comparison import where
 from iskra.ops.mathematics import abs, exp, sigmoid, tanh
+from iskra.ops.slopes import (
+    hardsigmoid_backward,
+    hardswish_backward,
+    hardtanh_backward,
+    log_sigmoid_backward,
+    mish_backward,
+    shrink_backward,
+    softplus_backward,
+    threshold_backward,
+)
 
 F = "nn.functional"
 _internal = dict(method=False, function=False, inplace=False, out=False)
@@ -67,12 +77,9 @@ def relu(input, inplace=False):
     return np.maximum(input, ZERO[input.dtype])
 
 
-def _hardtanh_gradient(g, input, min_val, max_val):
-    return gated((input > min_val) & (input < max_val), g)
-
-
 @pointwise(
-    SAME, operands="input", namespace=F, accepts="int float", grad=_hardtanh_gradient
+    SAME, operands="input", namespace=F, accepts="int float",
+    grad=calling(hardtanh_backward, "g input min_val max_val"),
 )
 def hardtanh(input, min_val=-1.0, max_val=1.0, inplace=False):
     """Limit elements to between `min_val` and `max_val`.
@@ -95,7 +102,7 @@ def hardtanh(input, min_val=-1.0, max_val=1.0, inplace=False):
 
 @pointwise(
     SAME, operands="input", inplace=False, namespace=F, accepts="int float",
-    node="HardtanhBackward0", grad=lambda g, input: _hardtanh_gradient(g, input, 0, 6),
+    node="HardtanhBackward0", grad=lambda g, input: hardtanh_backward(g, input, 0, 6),
 )
 def relu6(input, inplace=False):
     """Limit elements to between 0 and 6.
@@ -121,7 +128,7 @@ def leaky_relu_backward(grad, input, negative_slope):
 
 @pointwise(
     SAME, operands="input", namespace=F, accepts="float",
-    grad=lambda g, input, negative_slope: leaky_relu_backward(g, input, negative_slope),
+    grad=calling(leaky_relu_backward, "g input negative_slope"),
 )
 def leaky_relu(input, negative_slope=0.01, inplace=False):
     """Return x where x is positive, else ``negative_slope * x``.
@@ -189,7 +196,7 @@ def prelu(input, weight):
 
 @pointwise(
     SAME, operands="input", namespace=f"torch {F}", method=False, accepts="int float",
-    grad=lambda g, input, threshold: gated(input > threshold, g),
+    grad=calling(threshold_backward, "g input threshold"),
     samples=lambda make: [((make((3, 4)), 0.5, 3), {})],
 )
 def threshold(input, threshold, value, inplace=False):
@@ -208,7 +215,7 @@ def threshold(input, threshold, value, inplace=False):
 
 @pointwise(
     SAME, operands="input", inplace=False, namespace=F, accepts="float",
-    grad=lambda g, input: gated((input > -3) & (input < 3), g / 6),
+    grad=calling(hardsigmoid_backward, "g input"),
 )
 def hardsigmoid(input, inplace=False):
     """Return ``(x + 3) / 6`` limited to between 0 and 1.
@@ -224,9 +231,7 @@ def hardsigmoid(input, inplace=False):
 
 @pointwise(
     SAME, operands="input", inplace=False, namespace=F, accepts="float",
-    grad=lambda g, input: gated(
-        input > -3, where(input < 3, g * (input / 3 + 0.5), g)
-    ),
+    grad=calling(hardswish_backward, "g input"),
 )
 def hardswish(input, inplace=False):
     """Return ``x * hardsigmoid(x)``.
@@ -242,7 +247,7 @@ def hardswish(input, inplace=False):
 
 @pointwise(
     SAME, operands="input", inplace=False, namespace=f"torch {F}", accepts="float",
-    grad=lambda g, input, lambd: gated((input < -lambd) | (input > lambd), g),
+    grad=calling(shrink_backward, "g input lambd"),
 )
 def hardshrink(input, lambd=0.5):
     """Return x where ``|x| > lambd``, else 0.
@@ -258,7 +263,7 @@ def hardshrink(input, lambd=0.5):
 
 @pointwise(
     SAME, operands="input", inplace=False, namespace=F, accepts="float",
-    grad=lambda g, input, lambd: gated((input < -lambd) | (input > lambd), g),
+    grad=calling(shrink_backward, "g input lambd"),
 )
 def softshrink(input, lambd=0.5):
     """Move elements towards zero by `lambd`, those closer than that onto it.
@@ -432,7 +437,7 @@ def gelu_backward(grad, input, approximate):
 
 @pointwise(
     SAME, operands="input", inplace=False, namespace=F, accepts="float",
-    grad=lambda g, input, approximate: gelu_backward(g, input, approximate),
+    grad=calling(gelu_backward, "g input approximate"),
 )
 def gelu(input, *, approximate="none"):
     """Return x times the normal distribution's probability of a value below x.
@@ -487,7 +492,7 @@ def _silu_slope(x):
 
 @pointwise(
     SAME, operands="input", inplace=False, namespace=F, accepts="float complex",
-    grad=lambda g, input: silu_backward(g, input),
+    grad=calling(silu_backward, "g input"),
 )
 def silu(input, inplace=False):
     """Return ``x * sigmoid(x)``, also called swish; takes complex numbers too.
@@ -506,14 +511,9 @@ def _softplus(x):
     return np.add(np.maximum(x, 0), np.log1p(np.exp(np.negative(np.absolute(x)))))
 
 
-def _mish_gradient(g, input):
-    t = tanh(softplus(input, 1, math.inf))
-    s = sigmoid(input)
-    return g * (t + input * s * (1 - t * t))
-
-
 @pointwise(
-    SAME, operands="input", inplace=False, namespace=F, accepts="float", grad=_mish_gradient
+    SAME, operands="input", inplace=False, namespace=F, accepts="float",
+    grad=calling(mish_backward, "g input"),
 )
 def mish(input, inplace=False):
     """Return ``x * tanh(softplus(x))``.
@@ -529,9 +529,7 @@ def mish(input, inplace=False):
 
 @pointwise(
     SAME, operands="input", inplace=False, namespace=F, accepts="float",
-    grad=lambda g, input, beta, threshold: where(
-        input * beta > threshold, g, g * sigmoid(input * beta)
-    ),
+    grad=calling(softplus_backward, "g input beta threshold"),
 )
 def softplus(input, beta=1, threshold=20):
     """Return ``log(1 + exp(beta * x)) / beta``; x itself where ``beta * x > threshold``.
@@ -549,7 +547,7 @@ def softplus(input, beta=1, threshold=20):
 
 @pointwise(
     SAME, inplace=False, namespace=F, accepts="float", node="LogSigmoidBackward0",
-    grad=lambda g, input: g * sigmoid(-input),
+    grad=calling(log_sigmoid_backward, "g input"),
 )
 def logsigmoid(input):
     """Return ``log(sigmoid(x))``, without overflow.
