@@ -272,6 +272,15 @@ def test_wrong_operands():
         convolutions.convolve_input(np.ones((1, 2, 4, 4), np.float32), w, (5, 5), one, one, one, 1)
 
 
+def test_worthwhile_goes_by_dtype_and_shape():
+    x, w = np.ones((1, 4, 20, 20), np.float32), np.ones((2, 4, 3, 3), np.float32)
+    assert convolutions.worthwhile(x, w)
+    assert not convolutions.worthwhile(x.astype(np.int64), w.astype(np.int64))
+    assert not convolutions.worthwhile(x, w.astype(np.float64))
+    assert not convolutions.worthwhile(x.astype(">f4"), w.astype(">f4"))
+    assert not convolutions.worthwhile(x[:, :, :2, :2], w)
+
+
 # The pieces
 
 def test_a_padded_copy_of_two_dimensions():

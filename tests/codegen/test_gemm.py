@@ -353,3 +353,13 @@ def test_worthwhile_goes_by_dtype_and_shape():
     assert not products.worthwhile(a, b.astype(np.float64))
     assert not products.worthwhile(a.astype(np.int64), b.astype(np.int64))
     assert not products.worthwhile(a[:2, :2], b[:2, :2])
+    assert products.worthwhile(a, b[0])
+    assert not products.worthwhile(a[0], b[0])
+
+
+def test_much_of_b_is_not_packed_ahead(monkeypatch, rng):
+    monkeypatch.setattr(products, "_calls", {})
+    monkeypatch.setattr(gemm_plan, "MOST_PACKED", 1000)
+    a, b = (rng.standard_normal(s).astype(np.float32) for s in ((300, 90), (90, 200)))
+    for orders in itertools.product(["rows", "columns"], repeat=2):
+        check(products.matmul(*map(laid_out, (a, b), orders)), a, b)

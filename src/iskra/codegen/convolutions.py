@@ -7,6 +7,8 @@ array([[[[8., 8.],
          [8., 8.]]]], dtype=float32)
 """
 
+import math
+
 import numpy as np
 
 from iskra.codegen.conv_geometry import Geometry
@@ -40,6 +42,13 @@ def convolve(x, w, stride, padding, dilation, groups, bias=None, epilogue=None):
         after = After(bias=bias is not None, function=epilogue)
         plan = _remember(key, ForwardPlan(geometry, _kind(x, w), after))
     return plan.run(*map(_contiguous, (x, w, bias)))
+
+
+def worthwhile(x, w):
+    """Whether `convolve` and its gradients take these arrays and are expected to be quicker than
+    NumPy: by dtypes and shapes alone. It is the first call, which compiles, that may not pay."""
+    fits = x.dtype == w.dtype and x.dtype.name in _KINDS and x.dtype.isnative
+    return fits and x.size * math.prod(w.shape[2:]) > 1000
 
 
 def convolve_input(grad, w, size, stride, padding, dilation, groups):
@@ -79,10 +88,11 @@ def _contiguous(array):
 
 
 def _kind(first, second):
-    if first.dtype != second.dtype or first.dtype.name not in _KINDS:
+    dtype = first.dtype
+    if dtype != second.dtype or dtype.name not in _KINDS or not dtype.isnative:
         raise TypeError(f"convolutions take two arrays of one of {', '.join(_KINDS)}, not "
-                        f"{first.dtype} and {second.dtype}")
-    return _KINDS[first.dtype.name]
+                        f"{dtype} and {second.dtype}")
+    return _KINDS[dtype.name]
 
 
 def _geometry(x, w, stride, padding, dilation, groups, result=None):

@@ -19,6 +19,7 @@ from iskra.runtime.memory import empty
 
 TASK = 4_000_000        # floating-point operations that are worth a task of their own (16 µs)
 STREAM = 1 << 20        # bytes of B that, read once only, come from main memory
+MOST_PACKED = 1 << 26   # elements of B that are packed ahead; else each task packs what it needs
 PAGE = 4096             # rows this far apart fall into the same few sets of the first-level cache
 
 _SINGLE, _DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
@@ -140,7 +141,7 @@ class ThinPlan:
         wide = m.kind == kind
         # Rows of A that stay in the first-level cache; with few of them it is B that counts.
         depth = 1024 if m.rows > 3 and m.inner > 2048 and wide else m.inner
-        group = group_of(machine, kind, high)
+        group = min(group_of(machine, kind, high), m.columns)
         ahead = 256 if m.rows <= 3 else group * m.b[1]
         spec = Thin(machine, (high, m.rows % high) if m.rows % high else (high,), group, kind,
                     (m.kind,) * 3, m.offsets is not None, swapped, after)
@@ -186,7 +187,7 @@ class BlockPlan:
         if streams:
             across = max(1, m.columns // 1024)
         self.pack = None
-        if b != DIRECT and down > 1:
+        if b != DIRECT and down > 1 and m.count * m.inner * m.columns <= MOST_PACKED:
             self._pack_ahead(m, shape, b, panels)
             b = AHEAD
         narrow = m.kind != kind
