@@ -360,14 +360,13 @@ def viewing(op):
             source = args[0]
             cls = source.__class__
             if cls is Tensor or cls is Parameter:
-                bound = args
-                if sizes is not None:
+                try:
                     if sizes == 1 and len(args) > 1 and args[1].__class__ is int:
                         bound = source, args[1:]
+                        array = body(source._array, args[1:])
                     else:
-                        bound = pack(args, sizes)
-                try:
-                    array = body(source._array, *bound[1:])
+                        bound = args if sizes is None else pack(args, sizes)
+                        array = body(source._array, *bound[1:])
                 except Exception:
                     return call(op, args, kwargs)
                 if array.__class__ is ndarray:

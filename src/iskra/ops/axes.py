@@ -26,8 +26,9 @@ def transpose(input, dim0, dim1):
             [2, 4]])
     """
     rank = input.ndim
-    first, second = wrap_dim(dim0, rank), wrap_dim(dim1, rank)
-    return input.swapaxes(first, second) if rank else input
+    if not (-rank <= dim0 < rank and -rank <= dim1 < rank):
+        dim0, dim1 = wrap_dim(dim0, rank), wrap_dim(dim1, rank)
+    return input.swapaxes(dim0, dim1) if rank else input
 
 
 @composite(aliases=("swapdims",))

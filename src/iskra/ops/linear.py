@@ -140,7 +140,8 @@ def linear(input, weight, bias=None):
     >>> torch.nn.functional.linear(x, weight, torch.tensor([10.0, 20.0]))
     tensor([[13., 22.]])
     """
-    if weight.dtype != input.dtype or bias is not None and bias.dtype != input.dtype:
+    dtype = input.dtype
+    if weight.dtype is not dtype or bias is not None and bias.dtype is not dtype:
         same_dtype(input, weight, *(() if bias is None else (bias,)))
     if input.ndim == 2 == weight.ndim:
         if input.shape[1] != weight.shape[1]:
@@ -153,7 +154,7 @@ def linear(input, weight, bias=None):
     if bias.shape != result.shape[-1:]:
         rows = (math.prod(result.shape[:-1]), result.shape[-1])
         check_expands(bias.shape, rows if result.ndim != 2 else result.shape)
-    return np.add(result, bias, out=result if result.ndim and result.size else None)
+    return np.add(result, bias, result if result.ndim and result.size else None)
 
 
 def _refuse_shapes(input, weight):

@@ -192,11 +192,13 @@ def view(input, shape=None, *, dtype=None):
     """
     if shape is None:
         raise TypeError("view() missing 1 required positional argument: 'size' or 'dtype'")
-    try:
-        if min(shape) >= 0 and input.flags.c_contiguous:
-            return input.reshape(shape)
-    except (TypeError, ValueError):  # what follows says what is wrong
-        pass
+    if input.flags.c_contiguous:
+        try:
+            result = input.reshape(shape)
+        except (TypeError, ValueError):  # what follows says what is wrong
+            result = input
+        if result.shape == shape:  # no size is negative
+            return result
     result = _viewed(input, infer_size(shape, input.size))
     if result is None:
         raise RuntimeError(

@@ -72,8 +72,7 @@ class Linear(Module):
             fan_in_uniform_(self.bias, self.weight)
 
     def forward(self, input):
-        weight, bias = weight_and_bias(self)
-        return F.linear(input, weight, bias)
+        return F.linear(input, *weight_and_bias(self))
 
     def extra_repr(self):
         return shown(self, "in_features", "out_features") + f", bias={self.bias is not None}"
