@@ -10,8 +10,9 @@ import math
 from functools import cmp_to_key
 
 from iskra.codegen.accumulate import LANES
-from iskra.codegen.nest import SEGMENT, SQUARES, Kernel, Layout
+from iskra.codegen.nest import SEGMENT, SQUARES, Kernel
 from iskra.codegen.placement import Placed, topological
+from iskra.codegen.values import Layout
 
 TASK = 1 << 17  # work of one task: elements times what each costs (an addition costs about 4)
 MOST_TASKS = 256

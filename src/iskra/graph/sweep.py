@@ -9,9 +9,10 @@ import numpy as np
 
 from iskra.codegen.expr import Expr, cast
 from iskra.codegen.extent import Extent
-from iskra.codegen.nest import SEGMENT, Kernel, Layout
+from iskra.codegen.nest import SEGMENT, Kernel
 from iskra.codegen.placement import Nest
 from iskra.codegen.primitives import kind_of
+from iskra.codegen.values import Layout
 from iskra.graph import observers
 from iskra.graph.compiled import Compiled
 from iskra.graph.layout import MOST_TASKS
