@@ -36,3 +36,14 @@ def test_plain_calls_are_remembered(div):
     a = torch.tensor([5.0])
     div(a, a)
     assert torch.float32 in OPERATORS["div"].plans
+
+
+@pytest.mark.filterwarnings("ignore:Using a target size")
+@pytest.mark.parametrize("call", [
+    lambda a, b: a + b, torch.nn.functional.mse_loss, torch.nn.functional.l1_loss, torch.lerp,
+])
+def test_shapes_that_do_not_broadcast_are_named_alike(call):
+    operands = (torch.ones(2), torch.ones(3))
+    operands += (torch.ones(2),) if call is torch.lerp else ()
+    with pytest.raises(RuntimeError, match=r"size of tensor a \(2\) must match .* b \(3\)"):
+        call(*operands)
