@@ -33,6 +33,7 @@ def lgamma(x):
     positive = select(high, large, select(low, middle - log_t, middle))
     sine, _ = sin_and_cos_pi(t)
     negative = LOG_PI - log(abs(t * sine)) - positive
+    negative = select(t < 1e-18, positive, negative)  # where the product would underflow
     result = select(x < 0.0, negative, positive)
     return select(t < INF, result, t)
 
