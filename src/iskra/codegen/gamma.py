@@ -34,6 +34,7 @@ def lgamma(x):
     sine, _ = sin_and_cos_pi(t)
     negative = LOG_PI - log(abs(t * sine)) - positive
     negative = select(t < 1e-18, positive, negative)  # where the product would underflow
+    negative = select(sine.eq(0.0), INF, negative)
     result = select(x < 0.0, negative, positive)
     return select(t < INF, result, t)
 
