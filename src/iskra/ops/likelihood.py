@@ -12,7 +12,7 @@ import numpy as np
 from iskra.autograd import no_grad
 from iskra.core.checks import anywhere
 from iskra.core.size import format_shape
-from iskra.dispatch import SAME, composite, fused
+from iskra.dispatch import SAME, calling, composite, fused
 from iskra.ops.activation import logsigmoid
 from iskra.ops.comparison import clamp_min, where
 from iskra.ops.loss import (
@@ -25,6 +25,8 @@ from iskra.ops.loss import (
     reduction_name,
     shared,
     size_of,
+    spread,
+    weighed,
 )
 from iskra.ops.mathematics import exp, log, log1p, sigmoid
 
@@ -37,10 +39,77 @@ def _check_same_size(name, input, target):
         )
 
 
-def _bce_gradient(g, input, target, weight, reduction):
-    slope = (input - target) / clamp_min((1 - input) * input, 1e-12)
-    slope = shared(g, reduction, input.shape) * slope
-    return slope if weight is None else slope * weight
+def _probability_bend(g, grad, input, target, weight, reduction):
+    product = (1 - input) * input
+    safe = clamp_min(product, 1e-12)
+    bend = where(product < 1e-12, 0.0, (input - target) * (1 - 2 * input) / (safe * safe))
+    return weighed(shared(g * grad, reduction, input.shape) * (1 / safe - bend), weight)
+
+
+@fused(SAME, **INTERNAL, operands="input grad target weight", grad={
+    "grad": lambda g, grad, input, target, weight, reduction: g * binary_cross_entropy_backward(
+        grad.new_ones(()), input, target, weight, reduction
+    ),
+    "input": _probability_bend,
+    "target": lambda g, grad, input, weight, reduction: weighed(
+        shared(g * grad, reduction, input.shape) / -clamp_min((1 - input) * input, 1e-12), weight
+    ),
+    "weight": lambda g, grad, input, target, reduction: binary_cross_entropy_backward(
+        g * grad, input, target, None, reduction
+    ),
+}, samples=lambda make: [
+    ((make(()), make((3, 4), 0.1, 0.9), make((3, 4), 0.1, 0.9)), {}),
+    ((make((3, 4)), make((3, 4), 0.1, 0.9), make((3, 4), 0.1, 0.9), make((3, 4)), "none"), {}),
+])
+def binary_cross_entropy_backward(grad, input, target, weight=None, reduction="mean"):
+    """The gradient of `binary_cross_entropy` for its input."""
+    product = np.maximum(np.multiply(np.subtract(1, input), input), 1e-12)
+    slope = np.divide(np.subtract(input, target), product)
+    return spread(grad, slope, weight, reduction, input.size)
+
+
+def _logits_bend(g, grad, input, target, weight, pos_weight, reduction):
+    s = sigmoid(input)
+    bend = s * (1 - s)
+    if pos_weight is not None:
+        bend = bend * (pos_weight * target + 1 - target)
+    return weighed(shared(g * grad, reduction, input.shape) * bend, weight)
+
+
+def _logits_target_bend(g, grad, input, weight, pos_weight, reduction):
+    bend = -1 if pos_weight is None else (pos_weight - 1) * sigmoid(input) - pos_weight
+    return weighed(shared(g * grad, reduction, input.shape) * bend, weight)
+
+
+@fused(SAME, **INTERNAL, operands="input grad target weight pos_weight", grad={
+    "grad": lambda g, grad, input, target, weight, pos_weight, reduction: g * logits_nll_backward(
+        grad.new_ones(()), input, target, weight, pos_weight, reduction
+    ),
+    "input": _logits_bend,
+    "target": _logits_target_bend,
+    "weight": lambda g, grad, input, target, pos_weight, reduction: logits_nll_backward(
+        g * grad, input, target, None, pos_weight, reduction
+    ),
+    "pos_weight": lambda g, grad, input, target, weight, reduction: weighed(
+        shared(g * grad, reduction, input.shape) * target * (sigmoid(input) - 1), weight
+    ),
+}, samples=lambda make: [
+    ((make(()), make((3, 4)), make((3, 4), 0, 1)), {}),
+    ((make((3, 4)), make((3, 4)), make((3, 4), 0, 1), make((4,), 0.5, 2), make((3, 1), 0.5, 2),
+      "none"), {}),
+])
+def logits_nll_backward(
+    grad, input, target, weight=None, pos_weight=None, reduction="mean"
+):
+    """The gradient of `binary_cross_entropy_with_logits` for its input."""
+    likely = np.reciprocal(np.add(np.exp(np.negative(input)), 1))
+    if pos_weight is None:
+        slope = np.subtract(likely, target)
+    else:
+        positive = np.multiply(target, pos_weight)
+        slope = np.multiply(np.subtract(np.add(positive, 1), target), likely)
+        slope = np.subtract(slope, positive)
+    return spread(grad, slope, weight, reduction, input.size)
 
 
 def _bce_target_gradient(g, input, target, weight, reduction):
@@ -50,7 +119,7 @@ def _bce_target_gradient(g, input, target, weight, reduction):
 
 
 @fused(SAME, **INTERNAL, operands="input target weight", node="BinaryCrossEntropyBackward0", grad={
-    "input": _bce_gradient,
+    "input": calling(binary_cross_entropy_backward, "g input target weight reduction"),
     "target": _bce_target_gradient,
 }, samples=element_samples(0.1, 0.9, (0.1, 0.9)))
 def bernoulli_nll(input, target, weight=None, reduction="mean"):
@@ -92,18 +161,6 @@ def binary_cross_entropy(
     return bernoulli_nll(input, target, weight, reduction)
 
 
-def _logits_slope(input, target, pos_weight):
-    if pos_weight is None:
-        return sigmoid(input) - target
-    weighed = pos_weight * target
-    return (weighed + 1 - target) * sigmoid(input) - weighed
-
-
-def _logits_gradient(g, input, target, weight, pos_weight, reduction):
-    slope = shared(g, reduction, input.shape) * _logits_slope(input, target, pos_weight)
-    return slope if weight is None else slope * weight
-
-
 def _logits_target_gradient(g, input, weight, pos_weight, reduction):
     if pos_weight is None:
         slope = -input
@@ -122,7 +179,7 @@ def _logits_losses(input, target, pos_weight):
 @fused(
     SAME, **INTERNAL, operands="input target weight pos_weight",
     node="BinaryCrossEntropyWithLogitsBackward0", grad={
-        "input": _logits_gradient,
+        "input": calling(logits_nll_backward, "g input target weight pos_weight reduction"),
         "target": _logits_target_gradient,
         "weight": lambda g, input, target, pos_weight, reduction: (
             shared(g, reduction, input.shape) * _logits_losses(input, target, pos_weight)

@@ -15,7 +15,7 @@ from iskra.core.size import broadcast, format_shape
 from iskra.dispatch import SAME, calling, composite, fused
 from iskra.ops.activation import gated
 from iskra.ops.comparison import clamp_min, where
-from iskra.ops.mathematics import abs, sigmoid, sign
+from iskra.ops.mathematics import abs, sigmoid
 
 F = "nn.functional"
 INTERNAL = dict(method=False, function=False, out=False)
@@ -74,6 +74,19 @@ def shared(g, reduction, *shapes):
     if reduction_name(reduction) != "mean":
         return g
     return g / math.prod(broadcast(*shapes))
+
+
+def spread(grad, slope, weight, reduction, count):
+    """The gradient of each of `count` losses: `grad` times its slope, in arrays."""
+    if reduction == "mean":
+        grad = np.divide(grad, count)
+    slope = np.multiply(grad, slope)
+    return slope if weight is None else np.multiply(slope, weight)
+
+
+def weighed(x, weight):
+    """`x` times a weight, if there is one."""
+    return x if weight is None else x * weight
 
 
 def warn_broadcast(input, target):
@@ -245,18 +258,61 @@ def l1_loss(input, target, size_average=None, reduce=None, reduction="mean", wei
     return losses.sum() / weight.sum() if reduction == "mean" else reduce_losses(losses, reduction)
 
 
-def _smooth_slope(difference, beta):
-    """The derivative of the smooth absolute value of a tensor."""
-    return where(abs(difference) < beta, difference / beta, sign(difference))
+def _bounded(difference, bound):
+    return np.minimum(np.maximum(difference, -bound), bound)
+
+
+def _difference_samples(make):
+    return [
+        ((make(()), make((3, 4)), make((3, 4)), "mean", 0.7), {}),
+        ((make((3, 4)), make((3, 4)), make((4,)), "none", 0.7), {}),
+    ]
+
+
+def _inner(g, grad, input, target, reduction, bound):
+    """What `g` makes of the slope's own slope of 1, which it has within the bound."""
+    difference = input - target
+    part = shared(g * grad, reduction, input.shape, target.shape)
+    return where(difference.abs() < bound, part, 0.0)
+
+
+@fused(SAME, **INTERNAL, operands="input grad target", grad={
+    "grad": lambda g, grad, input, target, reduction, delta: g * huber_loss_backward(
+        grad.new_ones(()), input, target, reduction, delta
+    ),
+    "input": lambda g, grad, input, target, reduction, delta: _inner(
+        g, grad, input, target, reduction, delta
+    ),
+    "target": lambda g, grad, input, target, reduction, delta: -_inner(
+        g, grad, input, target, reduction, delta
+    ),
+}, samples=_difference_samples)
+def huber_loss_backward(grad, input, target, reduction, delta):
+    """The gradient of `huber_loss` for its input."""
+    slope = _bounded(np.subtract(input, target), delta)
+    return spread(grad, slope, None, reduction, slope.size)
+
+
+@fused(SAME, **INTERNAL, operands="input grad target", grad={
+    "grad": lambda g, grad, input, target, reduction, beta: g * smooth_l1_loss_backward(
+        grad.new_ones(()), input, target, reduction, beta
+    ),
+    "input": lambda g, grad, input, target, reduction, beta: _inner(
+        g / beta, grad, input, target, reduction, beta
+    ),
+    "target": lambda g, grad, input, target, reduction, beta: -_inner(
+        g / beta, grad, input, target, reduction, beta
+    ),
+}, samples=_difference_samples)
+def smooth_l1_loss_backward(grad, input, target, reduction, beta):
+    """The gradient of `smooth_l1_loss` for its input."""
+    slope = _bounded(np.divide(np.subtract(input, target), beta), 1)
+    return spread(grad, slope, None, reduction, slope.size)
 
 
 @fused(SAME, **INTERNAL, operands="input target", node="SmoothL1LossBackward0", grad={
-    "input": lambda g, input, target, reduction, beta: (
-        shared(g, reduction, input.shape, target.shape) * _smooth_slope(input - target, beta)
-    ),
-    "target": lambda g, input, target, reduction, beta: (
-        shared(g, reduction, input.shape, target.shape) * _smooth_slope(target - input, beta)
-    ),
+    "input": calling(smooth_l1_loss_backward, "g input target reduction beta"),
+    "target": calling(smooth_l1_loss_backward, "g target input reduction beta"),
 }, samples=element_samples(beta=0.7))
 def smooth_absolute(input, target, reduction, beta):
     """`smooth_l1_loss` for a beta above zero."""
@@ -289,17 +345,9 @@ def smooth_l1_loss(
     return smooth_absolute(input, target, reduction, beta)
 
 
-def _huber_slope(difference, delta):
-    return difference.clamp(-delta, delta)
-
-
 @fused(SAME, **INTERNAL, operands="input target", node="HuberLossBackward0", grad={
-    "input": lambda g, input, target, reduction, delta: (
-        shared(g, reduction, input.shape, target.shape) * _huber_slope(input - target, delta)
-    ),
-    "target": lambda g, input, target, reduction, delta: (
-        shared(g, reduction, input.shape, target.shape) * _huber_slope(target - input, delta)
-    ),
+    "input": calling(huber_loss_backward, "g input target reduction delta"),
+    "target": calling(huber_loss_backward, "g target input reduction delta"),
 }, samples=element_samples(delta=0.7))
 def huber(input, target, reduction, delta):
     """`huber_loss` without weights."""
