@@ -196,7 +196,7 @@ def rewrite_all(group, formula, members, numbers):
     if all(map(_are_alike, columns)) and graph.sweep_arrays(formula, columns, numbers):
         for _, tensors in members:
             for t in tensors:
-                storage_of(t).version += 1
+                (t._storage if t._storage is not None else storage_of(t)).version += 1
         return
     for grad, tensors in _swept(formula, members, numbers):
         rewrite(formula, grad, tensors, numbers)
