@@ -5,7 +5,8 @@ import importlib
 
 # Order matters only where a family builds on names of another at import time.
 _FAMILIES = (
-    "creation", "ranges", "comparison", "arithmetic", "slopes", "stepping", "mathematics",
+    "creation", "ranges", "comparison", "quotients", "arithmetic", "slopes", "stepping",
+    "mathematics",
     "conversion", "casting",
     "reduction", "extrema", "view", "dunders",
     "activation", "softmax",

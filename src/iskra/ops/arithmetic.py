@@ -7,9 +7,10 @@ import numpy as np
 
 from iskra.core.checks import anywhere
 from iskra.core.dtypes import BOOL, INTEGER, of_numpy
-from iskra.dispatch import FLOAT, SAME, calling, composite, pointwise
+from iskra.dispatch import FLOAT, SAME, composite, pointwise
 from iskra.dispatch.execute import number
 from iskra.ops.comparison import where
+from iskra.ops.quotients import power_backward, quotient_backward
 from iskra.tensor import Tensor
 
 
@@ -139,6 +140,18 @@ def floor_quotient(input, other):
     return np.where(np.equal(other, 0), np.divide(input, other), quotient)
 
 
+def _is_real(x):
+    return isinstance(x, Tensor) and not x._dtype.is_complex
+
+
+def _divisor_gradient(g, input, other, rounding_mode):
+    if rounding_mode is not None:
+        return g * 0
+    if _is_real(g) and _is_real(input):
+        return quotient_backward(g, input, other)
+    return -g * conj_of(input / other / other)
+
+
 def _div_rule(rounding_mode):
     return FLOAT if rounding_mode is None else SAME
 
@@ -147,9 +160,7 @@ def _div_rule(rounding_mode):
     "input": lambda g, other, rounding_mode: (
         g / conj_of(other) if rounding_mode is None else g * 0
     ),
-    "other": lambda g, input, other, rounding_mode: (
-        -g * conj_of(input / other / other) if rounding_mode is None else g * 0
-    ),
+    "other": _divisor_gradient,
 })
 def div(input, other, *, rounding_mode=None):
     """Return the quotient; `rounding_mode` is None, ``"trunc"`` or ``"floor"``.
@@ -224,6 +235,8 @@ def fmod(input, other):
 
 
 def _power_gradient_base(g, input, exponent):
+    if isinstance(exponent, (int, float)) and _is_real(g):
+        return power_backward(g, input, exponent)
     if not isinstance(exponent, Tensor):
         return g * 0 if exponent == 0 else g * conj_of(exponent * input ** (exponent - 1))
     slope = conj_of(exponent * input ** (exponent - 1))

@@ -6,7 +6,7 @@ Source: https://docs.pytorch.org/docs/stable/torch.html#comparison-ops
 import numpy as np
 
 from iskra.core import bool_, uint8
-from iskra.dispatch import OPERATORS, SAME, composite, pointwise
+from iskra.dispatch import OPERATORS, SAME, calling, composite, pointwise
 from iskra.tensor import Tensor
 from iskra.tensor.facts import result_type
 
@@ -394,16 +394,25 @@ def _extreme_gradient(g, kept):
     return where(kept, g, g.new_zeros(()))
 
 
-def _inside(input, min, max):
-    if min is None:
-        return input <= max
-    return input >= min if max is None else (input >= min) & (input <= max)
+@pointwise(
+    SAME, operands="grad input min max", inplace=False, out=False, function=False, method=False,
+    grad=lambda g, input, min, max: clamp_backward(g, input, min, max),
+    samples=lambda make: [
+        ((make((3, 4)), make((3, 4)), -0.5), {}), ((make((3, 4)), make((3, 4)), None, 0.5), {}),
+        ((make((3, 4)), make((3, 4)), make((4,)), make((3, 1))), {}),
+    ],
+)
+def clamp_backward(grad, input, min=None, max=None):
+    """The gradient of `clamp` for its input."""
+    if min is not None:
+        grad = np.where(np.greater_equal(input, min), grad, grad.dtype.type(0))
+    return grad if max is None else np.where(np.less_equal(input, max), grad, grad.dtype.type(0))
 
 
 @pointwise(
     SAME, operands="input min max", accepts="bool int float", aliases=("clip",),
     grad={
-        "input": lambda g, input, min, max: _extreme_gradient(g, _inside(input, min, max)),
+        "input": calling(clamp_backward, "g input min max"),
         "min": lambda g, input, min, max: _extreme_gradient(
             g, input < min if max is None else (input < min) & (min < max)
         ),
