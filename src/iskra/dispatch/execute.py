@@ -463,7 +463,7 @@ def wrap_array(array, kind):
     if array.__class__ is not ndarray and isinstance(array, (np.generic, ndarray)):
         array = np.asarray(array)
     if kind is not None and kind.is_narrow and array.dtype == np.float32:
-        return wrap(array.astype(kind.numpy), kind)
+        return wrap(quietly(array.astype, kind.numpy), kind)
     return wrap(array)
 
 

@@ -438,9 +438,15 @@ def round(input, *, decimals=0):
     >>> torch.round(torch.tensor([0.5, 1.5, 2.7]))
     tensor([0., 2., 3.])
     """
+    if not isinstance(decimals, int):
+        raise TypeError(
+            f"round(): argument 'decimals' must be int, not {type(decimals).__name__}"
+        )
     if input.dtype.kind != "f":
-        if decimals < 0:
-            raise RuntimeError("round: negative decimals need a floating-point tensor")
+        if decimals:
+            raise NotImplementedError(
+                f'"round" to decimals is not implemented for integers, got {input.dtype}'
+            )
         return np.copy(input)
     if decimals == 0:
         return np.rint(input)
