@@ -52,7 +52,7 @@ def copy(f, tile, strip, source, step, count, kinds):
     k's; kinds: (in memory, packed).
 
     Whole vectors are written, in ascending order: the next k overwrites what was too much, and
-    behind the strip there must be room for a vector more.
+    behind the strip there must be room for a vector more. The neighbouring strip is asked for.
     """
     lanes = tile.lanes
 
@@ -62,6 +62,7 @@ def copy(f, tile, strip, source, step, count, kinds):
             row = f.offset(source, k * step, kinds[0])
             out = f.offset(strip.pointer, k * strip.width, kinds[1])
             for i, valid in parts:
+                f.prefetch(row, strip.most + i, kinds[0])
                 f.store(f.load(row, i, Type(kinds[0], lanes), valid).to(kinds[1]), out, i)
 
     _whole_or_masked(f, tile, strip, rows)

@@ -255,12 +255,15 @@ def _layout_of_a(m, shape):
 
 def _layout_of_b(m, shape, tiles):
     """Reading B where it lies costs a fault of the translation buffer or the first-level cache
-    for each tile; copying it pays from some tiles on."""
+    for each tile, and much more where it comes from main memory; copying it pays from some tiles
+    on."""
     if m.b[1] != 1:
         return TURNED
+    size = m.inner * m.columns * m.size
     wide = m.kind == SUMS[m.kind] and (shape.machine.masks or m.columns % shape.columns == 0)
+    few = tiles == 1 or tiles <= 3 and size <= STREAM
     apart = m.b[0] * m.size % PAGE
-    if wide and (tiles <= 3 or apart and (tiles <= 6 or m.inner * m.columns * m.size <= 384 << 10)):
+    if wide and (few or apart and (tiles <= 6 and size <= STREAM or size <= 384 << 10)):
         return DIRECT
     return COPIED
 
