@@ -155,6 +155,13 @@ class Expr:
             return _reduce(ufunc, *inputs, **settings)
         raise NotTraceable(f"{ufunc.__name__}.{method}")
 
+    def traced(self, name, operands):
+        """One primitive of floats of one dtype, which NumPy has not (`iskra.ops.primitives`)."""
+        operands = [cast(lift(x), self.dtype) for x in operands]
+        if self.dtype.kind != "f" or name not in PRIMITIVES:
+            raise NotTraceable(name)
+        return mapped(name, operands, self.dtype)
+
     def __array_function__(self, function, types, args, kwargs):
         build = _FUNCTIONS.get(function)
         if build is None:

@@ -231,7 +231,7 @@ _MATHEMATICS = (
     "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "arcsin",
     "arccos", "arctan", "arctan2", "sinh", "cosh", "tanh", "arcsinh", "arccosh", "arctanh", "erf",
     "erfc", "erfinv", "power", "hypot", "gammaln", "psi", "digamma", "expit", "logaddexp", "cbrt",
-    "remainder", "fmod", "floor_divide", "nextafter",
+    "remainder", "fmod", "floor_divide", "nextafter", "gelu", "gelu_tanh",
 )
 
 

@@ -13,6 +13,7 @@ from iskra.dispatch import SAME, calling, composite, pointwise
 from iskra.ops.arithmetic import conj_of
 from iskra.ops.comparison import where
 from iskra.ops.mathematics import abs, exp, sigmoid, tanh
+from iskra.ops.primitives import Primitive, erf, ndtr
 from iskra.ops.slopes import (
     hardsigmoid_backward,
     hardswish_backward,
@@ -388,11 +389,18 @@ def celu(input, alpha=1.0, inplace=False):
 # Smooth units
 
 
-def erf(x):
-    """The error function of an array."""
-    from scipy.special import erf as scipy_erf  # slow to import
+def _gelu_of(x):
+    return np.multiply(x, ndtr(x))  # by 1 + erf, nothing would be left of small results
 
-    return scipy_erf(x)
+
+def _gelu_by_tanh(x):
+    cube = np.add(np.multiply(np.multiply(x, x), _GELU_CUBE), 1)
+    bent = np.tanh(np.multiply(np.multiply(x, _GELU_BETA), cube))
+    return np.multiply(np.multiply(x, 0.5), np.add(bent, 1))
+
+
+# For these, kernels have polynomials of their own: half the cost of going by erf and tanh.
+_GELU = {"none": Primitive("gelu", _gelu_of), "tanh": Primitive("gelu_tanh", _gelu_by_tanh)}
 
 
 def _normal_density(x):
@@ -450,16 +458,12 @@ def gelu(input, *, approximate="none"):
     >>> torch.nn.functional.gelu(torch.tensor([-1.0, 0.0, 1.0]))
     tensor([-0.1587,  0.0000,  0.8413])
     """
-    half = np.multiply(input, 0.5)
-    if approximate == "none":
-        return np.multiply(half, np.add(erf(np.multiply(input, _SQRT_HALF)), 1))
-    if approximate != "tanh":
+    if approximate not in _GELU:
         raise RuntimeError(
             "approximate argument must be either none or tanh, but found "
             f"'{approximate}'"
         )
-    cube = np.add(np.multiply(np.multiply(input, input), _GELU_CUBE), 1)
-    return np.multiply(half, np.add(np.tanh(np.multiply(np.multiply(input, _GELU_BETA), cube)), 1))
+    return _GELU[approximate](input)
 
 
 def _sigmoid(x):

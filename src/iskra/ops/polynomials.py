@@ -6,7 +6,7 @@ Source of every operator here: https://docs.pytorch.org/docs/stable/special.html
 import numpy as np
 
 from iskra.dispatch import FLOAT, pointwise
-from iskra.ops.special import scipy_function
+from iskra.ops.primitives import scipy_function
 
 
 def evaluate(name, input, n):

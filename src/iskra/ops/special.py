@@ -12,17 +12,11 @@ from iskra.dispatch import FLOAT, SAME, composite, pointwise
 from iskra.ops.arithmetic import conj_of
 from iskra.ops.comparison import where
 from iskra.ops.mathematics import exp, log, log1p, sigmoid
+from iskra.ops.primitives import scipy_function
 from iskra.ops.slicing import as_int
 from iskra.tensor import Tensor
 
 _TWO_OVER_ROOT_PI = 2 / math.sqrt(math.pi)
-
-
-def scipy_function(name):
-    """A function of ``scipy.special``."""
-    import scipy.special
-
-    return getattr(scipy.special, name)
 
 
 @pointwise(
