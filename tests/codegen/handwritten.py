@@ -5,9 +5,9 @@ from codegen.both import copied, same_bits
 
 import iskra
 from iskra import graph
-from iskra.codegen import interpret, scans, sharing
+from iskra.codegen import interpret, scans, sharing, windows
 
-MODULES = (scans,)
+MODULES = (scans, windows)
 
 
 def serve_small(monkeypatch, task=64):

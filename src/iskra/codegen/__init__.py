@@ -6,10 +6,10 @@ nobody needs them.
 
 import importlib
 
-_KERNELS = ("scans",)
+_KERNELS = ("attention", "bags", "gathers", "joins", "scans", "scatters", "windows")
 
 
 def __getattr__(name):
     if name not in _KERNELS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return importlib.import_module(f"{__name__}.{name}")
+    return importlib.import_module(f"iskra.codegen.{name}")

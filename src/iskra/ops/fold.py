@@ -7,9 +7,11 @@ import math
 
 import numpy as np
 
+from iskra import codegen
 from iskra.core.size import format_shape
 from iskra.dispatch import composite, operator
 from iskra.ops.conv import padded, windows
+from iskra.ops.moving import is_large
 
 INTERNAL = dict(method=False, function=False, out=False, computes=True)
 FUNCTIONAL = dict(namespace="nn.functional", method=False)
@@ -30,6 +32,12 @@ def _blocks(size, kernel, dilation, padding, stride):
 ))
 def image_to_columns(input, kernel, dilation, padding, stride):
     """``(N, C, H, W)`` to ``(N, C * places in the kernel, blocks)``."""
+    if is_large(input):
+        blocks = _blocks(input.shape[2:], kernel, dilation, padding, stride)
+        grid = codegen.windows.Grid(input.shape[2:], blocks, kernel, stride, padding, dilation)
+        found = codegen.windows.unfold(input, grid)
+        if found is not None:
+            return found
     seen = windows(padded(input, padding), kernel, stride, dilation)
     count, channels = input.shape[:2]
     columns = seen.transpose(0, 1, 4, 5, 2, 3)
@@ -44,6 +52,11 @@ def image_to_columns(input, kernel, dilation, padding, stride):
 def columns_to_image(input, size, kernel, dilation, padding, stride):
     """``(N, C * places, blocks)`` to ``(N, C, *size)``; overlapping elements are summed."""
     blocks = _blocks(size, kernel, dilation, padding, stride)
+    if is_large(input):
+        grid = codegen.windows.Grid(tuple(size), blocks, kernel, stride, padding, dilation)
+        found = codegen.windows.fold(input, grid)
+        if found is not None:
+            return found
     count = input.shape[0]
     channels = input.shape[1] // math.prod(kernel)
     columns = input.reshape(count, channels, *kernel, *blocks)

@@ -8,10 +8,12 @@ import math
 
 import numpy as np
 
+from iskra import codegen
 from iskra.autograd import is_grad_enabled
 from iskra.core.size import format_shape
 from iskra.dispatch import composite, operator
 from iskra.ops.conv import windows
+from iskra.ops.moving import is_large
 
 INTERNAL = dict(method=False, function=False, out=False, computes=True)
 FUNCTIONAL = dict(namespace="nn.functional", method=False)
@@ -161,6 +163,15 @@ def _largest(array, output, kernel, stride, dilation, places):
     return values, best
 
 
+def _first_inside(output, kernel, stride, padding, dilation):
+    """The first place in the kernel of each window that meets an element: ``output``."""
+    first = np.zeros((), np.intp)
+    for o, k, s, p, d in zip(output, kernel, stride, padding, dilation, strict=True):
+        before = np.maximum(p - np.arange(o) * s, 0)
+        first = first[..., None] * k + -(-before // d)
+    return first
+
+
 def _positions(best, shape, kernel, stride, padding, dilation):
     """Positions in the flattened input of each window's chosen element."""
     offset, origin = np.zeros((), np.int64), np.zeros((), np.int64)
@@ -186,6 +197,10 @@ def put_back(grad, indices, shape):
     count, size = math.prod(shape[:2]), math.prod(shape[2:])
     if not grad.size:
         return np.zeros(shape, grad.dtype)
+    if is_large(grad, indices):
+        found = codegen.windows.spread(grad, indices, shape)
+        if found is not None:
+            return found
     rows = np.arange(0, count * size, size).reshape(count, 1)
     places = (indices.reshape(count, -1) + rows).reshape(-1)
     total = np.bincount(places, grad.reshape(-1), count * size)
@@ -200,10 +215,18 @@ def put_back(grad, indices, shape):
 def max_windows(input, kernel, stride, padding, dilation, ceil_mode, places=True):
     """The largest element of each window, and where it is."""
     output = _output("max_pool", input.shape, kernel, stride, padding, dilation, ceil_mode)
+    if is_large(input):
+        grid = codegen.windows.Grid(input.shape[2:], output, kernel, stride, padding, dilation)
+        found = codegen.windows.maxima(input, grid, places)
+        if found is not None:
+            return found
     wide = _extended(input, output, kernel, stride, padding, dilation, _lowest(input.dtype))
     values, best = _largest(wide, output, kernel, stride, dilation, places)
     if not places:
         return values, None
+    if any(padding):  # which holds the lowest number: it is not what was found
+        first = _first_inside(output, kernel, stride, padding, dilation)
+        np.copyto(best, first, where=np.equal(values, _lowest(input.dtype)))
     return values, _positions(best, input.shape, kernel, stride, padding, dilation)
 
 

@@ -1,0 +1,199 @@
+"""Windows in machine code: maxima and their places, columns, against NumPy's bodies."""
+
+import itertools
+
+import numpy as np
+import pytest
+from codegen.handwritten import LAYOUTS, check_each_call, laid_out, on_threads, serve_small
+
+import iskra
+from iskra import graph
+from iskra.codegen import windows
+from iskra.codegen.windows import Grid
+from iskra.nn import functional as F
+from iskra.ops import pool
+from iskra.ops.fold import columns_to_image, image_to_columns
+
+# size, kernel, stride, padding, dilation, ceil_mode
+CASES = [
+    ((37,), (3,), (2,), (1,), (1,), False),
+    ((40,), (5,), (1,), (2,), (3,), True),
+    ((9, 35), (3, 3), (2, 2), (1, 1), (1, 1), False),
+    ((8, 20), (2, 2), (2, 2), (0, 0), (1, 1), True),
+    ((7, 50), (3, 2), (1, 3), (1, 1), (2, 1), True),
+    ((6, 17), (3, 4), (2, 1), (1, 2), (1, 2), False),
+    ((5, 6, 19), (2, 3, 3), (2, 1, 2), (1, 0, 1), (1, 2, 1), True),
+    ((3, 4, 33), (3, 2, 2), (1, 2, 4), (1, 1, 1), (1, 1, 2), False),
+]
+DTYPES = ["f4", "f8", "i4", "i8", "i2", "u1"]
+
+
+def grid_of(size, kernel, stride, padding, dilation, ceil_mode=False):
+    output = tuple(
+        pool.output_size(*v, ceil_mode)
+        for v in zip(size, kernel, stride, padding, dilation, strict=True))
+    return Grid(size, output, kernel, stride, padding, dilation)
+
+
+def elements(shape, dtype, seed=5):
+    """Few different numbers, so that many are equal."""
+    found = np.floor(np.random.default_rng(seed).normal(size=shape) * 3)
+    return (abs(found) if dtype == "u1" else found).astype(dtype)
+
+
+def by_hand(array, grid):
+    """Each window by itself: ``(the largest, its place)``."""
+    values = np.empty((*array.shape[:2], *grid.output), array.dtype)
+    places = np.empty(values.shape, np.int64)
+    for place in np.ndindex(*grid.output):
+        axes = [
+            [i for i in range(o * s - p, o * s - p + k * d, d) if 0 <= i < n]
+            for o, s, p, k, d, n in zip(
+                place, grid.stride, grid.padding, grid.kernel, grid.dilation, grid.size,
+                strict=True)]
+        inside = [np.ravel_multi_index(i, grid.size) for i in itertools.product(*axes)]
+        for plane in np.ndindex(*array.shape[:2]):
+            seen = array[plane].reshape(-1)[inside]
+            absent = np.flatnonzero(seen != seen)
+            best = absent[-1] if absent.size else seen.argmax()
+            values[(*plane, *place)], places[(*plane, *place)] = seen[best], inside[best]
+    return values, places
+
+
+def check_maxima(array, grid, expected=None):
+    expected = by_hand(array, grid) if expected is None else expected
+    found = windows.maxima(array, grid)
+    for one, other in zip(found, expected, strict=True):
+        assert one.dtype == other.dtype
+        np.testing.assert_array_equal(one, other)
+    values, places = windows.maxima(array, grid, False)
+    assert places is None
+    np.testing.assert_array_equal(values, expected[0])
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_maxima(case, dtype, monkeypatch):
+    serve_small(monkeypatch)
+    grid = grid_of(*case)
+    array = elements((2, 3, *case[0]), dtype)
+    expected = by_hand(array, grid)
+    for how in LAYOUTS:
+        check_maxima(laid_out(array, how), grid, expected)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_maxima_of_special_values(case, monkeypatch):
+    """NaN wins wherever it stands; of nothing but the lowest number, padding is not taken."""
+    serve_small(monkeypatch)
+    grid = grid_of(*case)
+    array = elements((1, 2, *case[0]), "f4")
+    array.reshape(-1)[::11] = np.nan
+    array.reshape(-1)[3::13] = np.inf
+    check_maxima(array, grid)
+    check_maxima(np.full((1, 1, *case[0]), -np.inf, "f4"), grid)
+    check_maxima(np.full((1, 1, *case[0]), np.iinfo("i4").min, "i4"), grid)
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i4"])
+def test_numpys_body_agrees(case, dtype, monkeypatch):
+    size, *settings = case
+    for array in (elements((2, 3, *size), dtype),
+                  np.full((1, 1, *size), pool._lowest(np.dtype(dtype)), dtype)):
+        tensor = iskra.from_numpy(array)
+        results = []
+        for large in (1, 1 << 40):
+            monkeypatch.setattr(graph, "LARGE", large)
+            results.append(pool.max_windows(tensor, *settings))
+        for one, other in zip(*results, strict=True):
+            np.testing.assert_array_equal(one.numpy(), other.numpy())
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_spread(case, dtype, monkeypatch):
+    serve_small(monkeypatch)
+    grid = grid_of(*case)
+    array = elements((2, 3, *case[0]), dtype)
+    values, places = windows.maxima(array, grid)
+    grad = elements(values.shape, dtype, 6)
+    expected = np.zeros(array.shape, dtype)
+    for plane in np.ndindex(2, 3):
+        np.add.at(expected[plane].reshape(-1), places[plane].reshape(-1), grad[plane].reshape(-1))
+    for how in LAYOUTS:
+        found = windows.spread(laid_out(grad, how), laid_out(places, how), array.shape)
+        np.testing.assert_array_equal(found, expected)
+
+
+IMAGES = [case[:5] for case in CASES if len(case[0]) == 2]
+
+
+@pytest.mark.parametrize("case", IMAGES)
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i4"])
+@pytest.mark.parametrize("how", LAYOUTS[:3])
+def test_columns(case, dtype, how, monkeypatch):
+    size, kernel, stride, padding, dilation = case
+    image = iskra.from_numpy(laid_out(elements((2, 3, *size), dtype), how))
+    results = []
+    for large in (1, 1 << 40):
+        monkeypatch.setattr(graph, "LARGE", large)
+        columns = image_to_columns(image, kernel, dilation, padding, stride)
+        results.append([columns])
+        if dtype != "i4":
+            columns = iskra.from_numpy(laid_out(elements(columns.shape, dtype, 6), how))
+            back = columns_to_image(columns, size, kernel, dilation, padding, stride)
+            results[-1].append(back)
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_array_equal(one.numpy(), other.numpy())
+
+
+@pytest.mark.parametrize("order", ["forward", "reverse", "shuffled"])
+def test_interpreted(order, monkeypatch):
+    serve_small(monkeypatch)
+    tasks = check_each_call(monkeypatch, order)
+    for case in CASES:
+        grid = grid_of(*case)
+        for dtype in ("f4", "i2"):
+            array = elements((1, 2, *case[0]), dtype)
+            check_maxima(array, grid)
+        values, places = windows.maxima(array.astype("f8"), grid)
+        windows.spread(values, places, array.shape)
+    for case in IMAGES:
+        grid = grid_of(*case)
+        columns = windows.unfold(elements((1, 2, *case[0]), "f4"), grid)
+        windows.fold(columns, grid)
+    assert max(tasks) > 1
+
+
+@pytest.mark.parametrize("shape", [(40, 8, 28, 30), (1, 1, 300, 290)])
+def test_bits_do_not_depend_on_threads(shape):
+    x = np.random.default_rng(0).normal(size=shape).astype("f4")
+    grid = grid_of(shape[2:], (3, 3), (2, 2), (1, 1), (1, 1))
+
+    def results():
+        values, places = windows.maxima(x, grid)
+        columns = windows.unfold(x, grid)
+        return values, places, windows.spread(values, places, shape), columns, windows.fold(
+            columns, grid)
+
+    on_threads(results)
+
+
+def test_derivatives_of_large_pools(monkeypatch):
+    monkeypatch.setattr(graph, "LARGE", 1)
+    x = iskra.from_numpy(np.random.default_rng(0).permutation(70).reshape(1, 2, 5, 7) * 1.0)
+    x.requires_grad_()
+    for function in (lambda x: F.max_pool2d(x, 3, 2, 1), lambda x: F.unfold(x, 2, padding=1) ** 2):
+        assert iskra.autograd.gradcheck(function, x)
+        assert iskra.autograd.gradgradcheck(function, x)
+
+
+@pytest.mark.parametrize("dtype", [iskra.bfloat16, iskra.float16, iskra.float32])
+def test_half_precision_goes_by_float32(dtype, monkeypatch):
+    monkeypatch.setattr(graph, "LARGE", 1)
+    x = iskra.from_numpy(elements((1, 2, 9, 20), "f4")).to(dtype).requires_grad_()
+    result = F.max_pool2d(x, 2)
+    result.sum().backward()
+    assert result.dtype is dtype and x.grad.dtype is dtype
+    assert x.grad.sum().item() == result.numel()
