@@ -6,6 +6,7 @@ import scipy.special as special
 from codegen.both import compare
 
 from iskra.codegen.evaluate import evaluate, kernel
+from iskra.codegen.ir import Function, Type
 from iskra.codegen.mathematics import FUNCTIONS
 from iskra.codegen.verify import verify
 
@@ -44,11 +45,11 @@ ONE = {
     "exp": (np.exp, 1, -INF, INF), "exp2": (np.exp2, 1, -INF, INF),
     "expm1": (np.expm1, 1.5, -INF, INF), "log": (np.log, 1, -INF, INF),
     "log2": (np.log2, 1, -INF, INF), "log10": (np.log10, 1, -INF, INF),
-    "log1p": (np.log1p, 1.1, -INF, INF), "sin": (np.sin, 1, -INF, INF),
+    "log1p": (np.log1p, 1, -INF, INF), "sin": (np.sin, 1, -INF, INF),
     "cos": (np.cos, 1, -INF, INF), "tan": (np.tan, 2.5, -INF, INF),
     "asin": (np.arcsin, 2, -INF, INF), "acos": (np.arccos, 1.5, -INF, INF),
     "atan": (np.arctan, 1.5, -INF, INF), "sinh": (np.sinh, 2, -INF, INF),
-    "cosh": (np.cosh, 1.5, -INF, INF), "tanh": (np.tanh, 1.01, -INF, INF),
+    "cosh": (np.cosh, 1.5, -INF, INF), "tanh": (np.tanh, 1, -INF, INF),
     "asinh": (np.arcsinh, 2, -INF, INF), "acosh": (np.arccosh, 2.5, -INF, INF),
     "atanh": (np.arctanh, 2, -INF, INF), "erf": (special.erf, 1, -INF, INF),
     "erfc": (special.erfc, 4, -INF, INF), "erfinv": (special.erfinv, 4, -INF, INF),
@@ -275,6 +276,18 @@ def test_subnormal_numbers():
     np.testing.assert_array_equal(
         evaluate("exp", np.array([-103.9, -103, -88], np.float32)),
         np.exp(np.array([-103.9, -103, -88])).astype(np.float32))
+
+
+@pytest.mark.parametrize("lanes", [1, 16])
+def test_whether_any_lane_holds(lanes):
+    f = Function("any")
+    x = f.load(f.slot(0, "ptr"), 0, Type("f32", lanes))
+    f.store((x > 0.0).any(), f.slot(1, "ptr"), 0)
+    verify(f)
+    for place in range(-1, lanes):
+        values = np.where(np.arange(lanes) == place, 1, -1).astype(np.float32)
+        found = compare(f, [values, np.zeros(1, bool)])[1]
+        assert found[0] == (place >= 0)
 
 
 def test_softplus_with_constants():

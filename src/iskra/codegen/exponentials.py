@@ -92,7 +92,7 @@ def expm1(x):
     return copysign(select(abs(x) < 2.0**-100, x, result + result), x)
 
 
-TANH_SMALL = 0.9
+TANH_SMALL = 0.92
 # From here on the result is 1.
 TANH_ONE = {"f32": 9.1, "f64": 19.1}
 
@@ -105,9 +105,11 @@ def tanh(x):
     small = fma(t * s, polynomial(s, coefficients.TANH[kind]), t)
     bounded = at_most(t, TANH_ONE[kind])
     r, bits = reduced(bounded + bounded, format_of(x).bias)
-    e = polynomial(r, coefficients.EXP[kind]) * power_of_two(bits, kind)
-    return copysign(select(t < TANH_SMALL, small, 1.0 - 2.0 / (e + 1.0)), x)
-
+    # exp(2t) + 1 = 2^n (exp(r) - 1) + (2^n + 1), rounded once less than in its plain form.
+    power = power_of_two(bits, kind)
+    less_one = r * polynomial(r, coefficients.EXP[kind][1:])
+    large = 1.0 - 2.0 / fma(less_one, power, power + 1.0)
+    return copysign(select(t < TANH_SMALL, small, large), x)
 
 
 SINH_SMALL = 1.0

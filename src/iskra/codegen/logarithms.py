@@ -111,7 +111,9 @@ def bare_log1p(x):
     # 4 / 2^i, which is a normal number for every i.
     less = fma(from_bits(form.power(2) - shift, x.type.kind), 0.25, -1.0)
     r = part + less
-    return _combined(r, shift.to(x.type.kind), LOG, coefficients.LOG, part - (r - less))
+    lost = part - (r - less)
+    # log(1 + r + lost) is larger by lost / (1 + r).
+    return _combined(r, shift.to(x.type.kind), LOG, coefficients.LOG, fma(-r, lost, lost))
 
 
 LN2 = 0.6931471805599453
