@@ -85,13 +85,13 @@ def save_input(value):
 
 def save_outputs(outputs):
     """What to keep of the result or results, and its version or `RESTORED`."""
+    if isinstance(outputs, Tensor):
+        return _save_output(outputs, 0)
     if outputs is None:
         return None, None
-    if isinstance(outputs, (tuple, list)):
-        return SavedSequence([
-            (None, None) if o is None else _save_output(o, i) for i, o in enumerate(outputs)
-        ]), RESTORED
-    return _save_output(outputs, 0)
+    return SavedSequence([
+        (None, None) if o is None else _save_output(o, i) for i, o in enumerate(outputs)
+    ]), RESTORED
 
 
 def _save_output(tensor, number):

@@ -33,5 +33,7 @@ def _new_ones(length, dtype):
     """A vector of ones to multiply with; None where NumPy's reductions do better."""
     if not length or dtype.char not in "fd":
         return None
+    if len(_ones) > 100:
+        _ones.clear()
     ones = _ones[length, dtype] = np.ones(length, dtype)
     return ones

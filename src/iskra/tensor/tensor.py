@@ -269,7 +269,10 @@ def storage_of(tensor):
     """The tensor's `Storage`, made now if nothing has needed it so far."""
     storage = tensor._storage
     if storage is None:
-        storage = tensor._storage = Storage(tensor._array)
+        storage = tensor._storage = _new(Storage)  # spelt out: most views and saved results do this
+        storage.version = 0
+        storage._source = tensor._array
+        storage._array = None
     return storage
 
 
