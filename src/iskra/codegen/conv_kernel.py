@@ -184,24 +184,37 @@ class _Convolution(Product):
         if not self.pieces:
             self.pack([self.gathered(start) for start in starts], k, count)
             return self.packed_b, f.coerce(tile.columns)
-        # Most panels lie in one row of the output, if rows are long.
+        # Most panels lie in one row of the output, if rows are long; most vectors in two, if not.
         row, first = column // arg.width, column % arg.width
+        place = f.load(arg.row_places, row, INT) + first
         whole = smaller(arg.width - first, arg.columns - column) >= tile.columns
         with f.when(whole):
-            place = f.load(arg.row_places, row, INT) + first
-            self.pack([self.piece(place + i * tile.lanes) for i in range(tile.vectors)], k, count)
-        with f.when(~whole):
-            self.pack([self.joined(start) for start in starts], k, count)
+            self.pack([self.piece(place + i * tile.lanes) for i in range(tile.vectors)], k, count,
+                      place + tile.columns)
+        few = ~whole
+        for pieces in sorted({min(2, self.pieces), self.pieces}):
+            suits = few
+            if pieces < self.pieces:
+                for start in starts:
+                    suits = suits & (start % arg.width + (tile.lanes - 1) < arg.width * pieces)
+                few = few & ~suits
+            with f.when(suits):
+                self.pack([self.joined(start, pieces) for start in starts], k, count,
+                          place + tile.columns)
         return self.packed_b, f.coerce(tile.columns)
 
-    def pack(self, vectors, k, count):
-        """Pack `count` k's; vectors: functions that load what one of them contributes."""
+    def pack(self, vectors, k, count, ahead=None):
+        """Pack `count` k's; vectors: functions that load what one of them contributes; ahead: where
+        the next panel's elements are likely to lie."""
         f, tile, kind = self.function, self.tile, self.spec.kinds[1]
         with f.loop(0, count) as i:
             base = f.offset(self.b, f.load(self.arg.inner_places, k + i, INT), kind)
             out = f.offset(self.packed_b, i * tile.columns, tile.kind)
             for number, load in enumerate(vectors):
-                f.store(load(base).to(tile.kind), out, number * tile.lanes)
+                start = number * tile.lanes
+                if ahead is not None:
+                    f.prefetch(base, ahead + start, kind)
+                f.store(load(base).to(tile.kind), out, start)
 
     def piece(self, place, mask=None):
         """Neighbours in one row of the output."""
@@ -217,12 +230,12 @@ class _Convolution(Product):
         elements = rows + places % arg.width
         return lambda base: f.gather(base, elements, self.spec.kinds[1], there)
 
-    def joined(self, first):
-        """Places of a few rows: a piece of each."""
+    def joined(self, first, count):
+        """Places of `count` rows: a piece of each."""
         f, arg, lanes = self.function, self.arg, self.tile.lanes
         row, column = first // arg.width, first % arg.width
         pieces = []
-        for i in range(self.pieces):
+        for i in range(count):
             # Lanes from `low` on are of the i-th row from here.
             low = f.coerce(0) if i == 0 else arg.width * i - column
             high = smaller(arg.width * (i + 1) - column, arg.columns - first)
