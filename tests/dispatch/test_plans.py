@@ -47,3 +47,21 @@ def test_shapes_that_do_not_broadcast_are_named_alike(call):
     operands += (torch.ones(2),) if call is torch.lerp else ()
     with pytest.raises(RuntimeError, match=r"size of tensor a \(2\) must match .* b \(3\)"):
         call(*operands)
+
+
+@pytest.mark.parametrize("call, message", [
+    (lambda: torch.chunk("x", 2), r"chunk\(\): argument 'input' .* must be Tensor, not str"),
+    (lambda: torch.median(None), r"median\(\): argument 'input' .* not NoneType"),
+    (lambda: torch.nn.functional.interpolate([1.0], 2), r"interpolate\(\): .* not list"),
+    (lambda: torch.nn.functional.embedding(torch.tensor([0]), 5), r"argument 'weight' .* not int"),
+    (lambda: torch.nn.functional.upsample(input=3, size=2), "argument 'input' .* not int"),
+    (lambda: torch.hstack([torch.ones(1), 3]), "expected Tensor as element"),
+])
+def test_what_is_no_tensor_is_named(call, message):
+    with pytest.raises(TypeError, match=message):
+        call()
+
+
+def test_other_missing_attributes_are_the_users_own():
+    with pytest.raises(AttributeError, match="'float' object has no attribute 'missing'"):
+        torch.ones(1).apply_(lambda x: x.missing)

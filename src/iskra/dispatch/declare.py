@@ -8,7 +8,7 @@ The docstring of the body is the public documentation, its signature the public 
 import inspect
 
 from iskra.dispatch.door import complete, perform
-from iskra.dispatch.execute import RUNNERS, run_general
+from iskra.dispatch.execute import RUNNERS, refuse_non_tensor, run_general
 from iskra.dispatch.leading import leading
 from iskra.dispatch.operator import NONE, SAME, Operator, body_operands, register
 from iskra.dispatch.shortcuts import (
@@ -93,7 +93,11 @@ def _decorator(kind, **fields):
 
 
 def _perform_composite(op, bound, flags):
-    return op.compute(bound)
+    try:
+        return op.compute(bound)
+    except AttributeError as error:
+        refuse_non_tensor(op, bound, error)
+        raise
 
 
 def _public(op, body):

@@ -356,6 +356,21 @@ def _not_a_tensor(op, index, value):
     )
 
 
+def refuse_non_tensor(op, bound, error):
+    """TypeError where the object that lacks an attribute was given in a tensor's place."""
+    for index, value in enumerate(bound):
+        if isinstance(value, (list, tuple)) and value is not error.obj:
+            for place, item in enumerate(value):
+                if item is error.obj and not isinstance(item, Tensor):
+                    raise TypeError(
+                        f"{op.name}(): expected Tensor as element {place} in argument "
+                        f"'{op.signature.names[index]}', but got {type(item).__name__}"
+                    ) from None
+        elif value is error.obj and not isinstance(value, Tensor):
+            if value is not op.signature.defaults[index]:
+                raise _not_a_tensor(op, index, value) from None
+
+
 def _is_operand(op, value, index, bound):
     if op.promote is not NONE and isinstance(value, _NUMBERS):
         if index != op.operands[0]:

@@ -18,6 +18,7 @@ from iskra.dispatch.execute import (
     constant,
     outside,
     quiet_run,
+    refuse_non_tensor,
     return_type,
     served,
     served_with_number,
@@ -389,6 +390,10 @@ def composed(op):
         for name, value in kwargs.items():
             if name not in op.setting_names or value.__class__ not in PASSED:
                 return call(op, args, kwargs)
-        return body(*args, **kwargs)
+        try:
+            return body(*args, **kwargs)
+        except AttributeError as error:
+            refuse_non_tensor(op, bind(op, args, kwargs), error)
+            raise
 
     return function
