@@ -1,5 +1,8 @@
 """Scaled dot-product attention.
 
+Two ways: machine code that never stores the scores (`fused_attention`, for the shapes that
+`iskra.codegen.attention.serves` names), and a composition of operators for all other calls.
+
 Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.scaled_dot_product_attention.html
 """
 
@@ -7,13 +10,14 @@ import math
 
 import numpy as np
 
-from iskra.core.dtypes import bool_
+from iskra import codegen
+from iskra.core.dtypes import bfloat16, bool_, float16, float32
 from iskra.core.size import format_shape
-from iskra.dispatch import composite
+from iskra.dispatch import composite, operator
 from iskra.ops.comparison import where
 from iskra.ops.dropout import dropout
 from iskra.ops.matmul import matmul
-from iskra.ops.softmax import softmax
+from iskra.ops.softmax import softmax, softmax_backward
 from iskra.tensor import wrap
 
 
@@ -57,20 +61,124 @@ def _repeated(tensor, heads):
 def _masked(scores, attn_mask, is_causal):
     """Scores with what must not be attended to at minus infinity."""
     if is_causal:
-        rows, columns = scores.shape[-2:]
-        attn_mask = wrap(np.tri(rows, columns, dtype=bool))
+        return where(wrap(np.tri(*scores.shape[-2:], dtype=bool)), scores, -math.inf)
     if attn_mask is None:
         return scores
     if attn_mask.dtype is bool_:
-        return where(attn_mask, scores, -math.inf)
+        # Added, as PyTorch has it: a score that is NaN stays NaN.
+        attn_mask = scores.new_zeros(attn_mask.shape).masked_fill(~attn_mask, -math.inf)
     return scores + attn_mask
 
 
 def _weights(scores):
     """Softmax over the keys; a query that may attend to nothing gets zeros, not NaN."""
-    weights = softmax(scores, -1)
     nothing = np.isneginf(scores._array).all(-1, keepdims=True)
-    return weights.masked_fill(wrap(nothing), 0.0) if nothing.any() else weights
+    if not nothing.any():
+        return softmax(scores, -1)
+    # Filled before as well, so that no NaN comes back with the gradient.
+    nothing = wrap(nothing)
+    return softmax(scores.masked_fill(nothing, 0.0), -1).masked_fill(nothing, 0.0)
+
+
+def _composed(query, key, value, attn_mask, dropout_p, is_causal, scale):
+    """Attention as a composition of operators, with all scores stored."""
+    # Half of the scale on either side keeps narrow floats in range.
+    root = math.sqrt(abs(scale))
+    scores = matmul(query * root, key.mT * math.copysign(root, scale))
+    weights = _weights(_masked(scores, attn_mask, is_causal))
+    if dropout_p:
+        weights = dropout(weights, dropout_p, True)
+    return matmul(weights, value)
+
+
+def _curvature(g, grad, query, key, value, attn_mask, is_causal, scale):
+    """The gradients of `attention_backward`: for grad, query, key and value."""
+    g_query, g_key, g_value = (
+        x.new_zeros(x.shape) if given is None else given
+        for x, given in zip((query, key, value), g, strict=True)
+    )
+    scores = matmul(query, key.mT) * scale
+    weights = _weights(_masked(scores, attn_mask, is_causal))
+    slopes = matmul(grad, value.mT)
+    slopes_of_scores = softmax_backward(slopes, weights, -1)
+    g_slopes_of_scores = (matmul(g_query, key.mT) + matmul(query, g_key.mT)) * scale
+    g_slopes = softmax_backward(g_slopes_of_scores, weights, -1)
+    g_weights = (
+        g_slopes_of_scores * (slopes - (slopes * weights).sum(-1, keepdim=True))
+        - slopes * (g_slopes_of_scores * weights).sum(-1, keepdim=True)
+        + matmul(grad, g_value.mT)
+    )
+    g_scores = softmax_backward(g_weights, weights, -1)
+    return (
+        matmul(weights, g_value) + matmul(g_slopes, value),
+        (matmul(g_scores, key) + matmul(slopes_of_scores, g_key)) * scale,
+        (matmul(g_scores.mT, query) + matmul(slopes_of_scores.mT, g_query)) * scale,
+        matmul(g_slopes.mT, grad),
+    )
+
+
+_INTERNAL = dict(
+    method=False, function=False, out=False, node="ScaledDotProductFlashAttentionForCpuBackward0"
+)
+
+
+@operator(
+    **_INTERNAL, operands="grad query key value attn_mask out state", outputs=3,
+    grad={("grad", "query", "key", "value"): _curvature},
+)
+def attention_backward(grad, query, key, value, attn_mask, out, state, is_causal, scale):
+    """The gradients of `fused_attention` for query, key and value."""
+    return codegen.attention.backward(
+        grad, query, key, value, attn_mask, out, state, is_causal, scale
+    )
+
+
+def _gradients(g, query, key, value, attn_mask, result, is_causal, scale):
+    out, state = result
+    return attention_backward(g[0], query, key, value, attn_mask, out, state, is_causal, scale)
+
+
+@operator(
+    **_INTERNAL, operands="query key value attn_mask", outputs=2,
+    grad={("query", "key", "value"): _gradients},
+)
+def fused_attention(query, key, value, attn_mask, is_causal, scale):
+    """The result of attention, and what its gradients need: two numbers a query."""
+    return codegen.attention.forward(query, key, value, attn_mask, is_causal, scale)
+
+
+def _fusable(query, key, value, attn_mask, dropout_p):
+    """Whether machine code serves the call; else attention is composed of operators."""
+    if dropout_p or attn_mask is not None and attn_mask.requires_grad:
+        return False  # then the weights themselves are needed
+    mask = None if attn_mask is None else attn_mask._array
+    return codegen.attention.serves(query._array, key._array, value._array, mask)
+
+
+def _fused(query, key, value, attn_mask, is_causal, scale):
+    """`fused_attention`; narrow floats are computed as float32."""
+    dtype = query.dtype
+    if dtype not in (float16, bfloat16):
+        return fused_attention(query, key, value, attn_mask, is_causal, scale)[0]
+    query, key, value = (x.to(float32) for x in (query, key, value))
+    if attn_mask is not None and attn_mask.dtype is dtype:
+        attn_mask = attn_mask.to(float32)
+    return fused_attention(query, key, value, attn_mask, is_causal, scale)[0].to(dtype)
+
+
+def _grouped(query, key, value, attn_mask):
+    """The operands with a dimension for the groups of query heads that share a key head."""
+    heads, count = query.size(-3), key.size(-3)
+    if heads == count == value.size(-3):
+        return query, key, value, attn_mask
+    if heads % count or count != value.size(-3):
+        return query, _repeated(key, heads), _repeated(value, heads), attn_mask
+    query = query.unflatten(-3, (count, heads // count))
+    if attn_mask is not None and attn_mask.dim() > 2:
+        one = attn_mask.size(-3) == 1
+        attn_mask = attn_mask.unsqueeze(-3) if one else attn_mask.unflatten(
+            -3, (count, heads // count))
+    return query, key.unsqueeze(-3), value.unsqueeze(-3), attn_mask
 
 
 @composite(
@@ -100,13 +208,12 @@ def scaled_dot_product_attention(
              [0.3302, 0.6698]]])
     """
     _check(query, key, value, attn_mask, is_causal)
+    rank = query.dim()
     if enable_gqa:
-        key, value = _repeated(key, query.size(-3)), _repeated(value, query.size(-3))
+        query, key, value, attn_mask = _grouped(query, key, value, attn_mask)
     scale = 1 / math.sqrt(query.size(-1)) if scale is None else scale
-    # Half of the scale on either side keeps narrow floats in range.
-    root = math.sqrt(abs(scale))
-    scores = matmul(query * root, key.mT * math.copysign(root, scale))
-    weights = _weights(_masked(scores, attn_mask, is_causal))
-    if dropout_p:
-        weights = dropout(weights, dropout_p, True)
-    return matmul(weights, value)
+    if _fusable(query, key, value, attn_mask, dropout_p):
+        result = _fused(query, key, value, attn_mask, is_causal, float(scale))
+    else:
+        result = _composed(query, key, value, attn_mask, dropout_p, is_causal, scale)
+    return result if query.dim() == rank else result.flatten(-4, -3)
