@@ -73,7 +73,7 @@ def partition(outputs, split):
     for expr in reductions(outputs):
         operand, taken = expr.args[0], expr.attr[1]
         before = {home[r] for r in reductions([operand])}
-        draft = None if expr in partial else _fitting(drafts, operand.shape, taken, before)
+        draft = _fitting(drafts, operand.shape, taken, before, expr in partial)
         if draft is None:
             draft = _Draft(operand.shape, taken, expr in partial)
             drafts.append(draft)
@@ -84,11 +84,12 @@ def partition(outputs, split):
     return _build(drafts, outputs, home)
 
 
-def _fitting(drafts, shape, taken, before):
+def _fitting(drafts, shape, taken, before, split):
     """The last draft with this space, if nothing that it must wait for comes after it."""
     latest = max((drafts.index(d) for d in before), default=0)
     for draft in reversed(drafts[latest:]):
-        if not draft.split and draft.taken == taken and same_shape(draft.shape, shape):
+        fits = draft.split == split and draft.taken == taken
+        if fits and same_shape(draft.shape, shape):
             return draft
     return None
 
@@ -101,7 +102,7 @@ def _assign(drafts, expr, home):
         return
     needed = [home[r] for r in reductions([expr])]
     latest = max((drafts.index(d) for d in needed), default=0)
-    for draft in reversed(drafts[latest:]):
+    for draft in drafts[latest:]:  # the first may have at hand what the output needs
         axes = draft.places(expr)
         if axes is not None and _fits(draft, expr, axes, home):
             draft.outputs.append((expr, axes))
