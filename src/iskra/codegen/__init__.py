@@ -6,7 +6,7 @@ nobody needs them.
 
 import importlib
 
-_KERNELS = ("attention", "bags", "gathers", "joins", "scans", "scatters", "windows")
+_KERNELS = ("attention", "bags", "bands", "gathers", "joins", "scans", "scatters", "windows")
 
 
 def __getattr__(name):

@@ -1,10 +1,12 @@
 """Adding values up at places that may repeat: what gradients of indexing come down to.
 
 `np.add.at` would do, but is slow. Sorting the places and summing runs is quicker, and its result
-does not depend on anything but the data.
+does not depend on anything but the data. Many values are added one after another by a kernel.
 """
 
 import numpy as np
+
+from iskra.ops.moving import write_rows
 
 
 def add_at(array, entries, values):
@@ -32,7 +34,7 @@ def add_at(array, entries, values):
 def add_rows(out, rows, values):
     """``out[rows[i]] += values[i]`` for every i; `out` is ``(n, m)``, `values` ``(k, m)``."""
     count = len(out)
-    if not rows.size:
+    if not rows.size or write_rows("add", out, rows, values, 0, from_end=True):
         return
     few = 8 * rows.size < count  # then it does not pay to go through all of `out`
     if out.shape[1] == 1 and not few and out.dtype in (np.float32, np.float64):

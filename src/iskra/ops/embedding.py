@@ -9,7 +9,9 @@ from iskra.autograd import no_grad
 from iskra.core.dtypes import int32, int64
 from iskra.core.size import format_shape
 from iskra.dispatch import composite, operator
+from iskra.ops.accumulating import add_rows
 from iskra.ops.activation import gated
+from iskra.ops.moving import reduced_bags, taken
 from iskra.tensor import Tensor, wrap
 
 FUNCTIONAL = dict(namespace="nn.functional", method=False, out=False)
@@ -29,14 +31,11 @@ def _check_indices(name, indices, rows):
         )
 
 
-def add_rows(rows, indices, count):
+def _summed(rows, indices, count):
     """Sum `rows` into `count` rows, each where `indices` says."""
     total = np.zeros((count, *rows.shape[1:]), rows.dtype)
-    if indices.size:
-        order = np.argsort(indices, kind="stable")
-        ordered = indices[order]
-        starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
-        total[ordered[starts]] = np.add.reduceat(rows[order], starts, axis=0)
+    if total.size:
+        add_rows(total, indices, rows)
     return total
 
 
@@ -59,7 +58,7 @@ def embedding_backward(g, input, rows, padding_idx, scale_grad_by_freq):
     if scale_grad_by_freq and indices.size:
         counts = np.bincount(indices, minlength=rows)
         flat = flat / counts[indices][:, None].astype(flat.dtype)
-    total = add_rows(flat, indices, rows).reshape(rows, *g.shape[input.ndim:])
+    total = _summed(flat, indices, rows).reshape(rows, *g.shape[input.ndim:])
     if padding_idx >= 0:
         total[padding_idx] = 0
     return total
@@ -74,7 +73,7 @@ def embedding_backward(g, input, rows, padding_idx, scale_grad_by_freq):
 def lookup(weight, input, padding_idx, scale_grad_by_freq):
     """The operator behind `embedding`."""
     _check_indices("embedding", input, weight.shape[0])
-    return np.take(weight, input, axis=0)
+    return taken(weight, input, 0)
 
 
 def _renormalise(weight, indices, max_norm, norm_type):
@@ -154,11 +153,11 @@ def _check_bag(input, offsets, mode, per_sample_weights):
 # Bags of rows
 
 
-def _bags(starts, ends, count):
-    """The bag to which each of `count` entries belongs; -1 for none."""
-    bags = np.full(count, -1)
-    for bag, (start, end) in enumerate(zip(starts, ends, strict=True)):
-        bags[start:end] = bag
+def _bags(starts, end, count):
+    """The bag to which each of `count` entries belongs; -1 for those from `end` on."""
+    begun = np.bincount(starts, minlength=count + 1)
+    bags = np.cumsum(begun)[:count] - 1
+    bags[end:] = -1
     return bags
 
 
@@ -211,12 +210,15 @@ def bags_of_rows(
     if not kept.all():
         indices, bags = indices[kept], bags[kept]
         weights = None if weights is None else weights[kept]
-    rows = np.take(weight, indices, axis=0)
+    found = reduced_bags(mode, weight, indices, bags, count, weights)
+    if found is not None:
+        return found
+    rows = taken(weight, indices, 0)
     if mode == "max":
         return _largest(rows, indices, bags, count)
     if weights is not None:
         rows = rows * weights[:, None]
-    result = add_rows(rows, bags, count)
+    result = _summed(rows, bags, count)
     if mode == "mean":
         result /= np.maximum(np.bincount(bags, minlength=count), 1)[:, None].astype(result.dtype)
     return result, None
@@ -259,7 +261,7 @@ def embedding_bag(
     if weight.dtype in (int64, int32) and input.is_floating_point():
         input, weight = weight, input  # an older order of the arguments
     _check_bag(input, offsets, mode, per_sample_weights)
-    starts, ends = _bounds(input, offsets, include_last_offset)
+    starts, end = _bounds(input, offsets, include_last_offset)
     rows = weight.shape[0]
     if padding_idx is not None and not -rows <= padding_idx < rows:
         raise RuntimeError(f"embedding_bag: padding_idx must be within [-{rows}, {rows})")
@@ -268,31 +270,31 @@ def embedding_bag(
     if max_norm is not None:
         _renormalise(weight, flat, max_norm, norm_type)
     weights = None if per_sample_weights is None else per_sample_weights.reshape(-1)
-    bags = wrap(_bags(starts, ends, flat.numel()))
+    bags = wrap(_bags(starts, end, flat.numel()))
     return bags_of_rows(
         weight, flat, bags, mode, len(starts), weights, padding, scale_grad_by_freq
     )[0]
 
 
 def _bounds(input, offsets, include_last_offset):
-    """Where each bag begins and ends in the flattened input."""
+    """Where each bag begins in the flattened input, as an array, and where the last one ends."""
     if input.dim() == 2:
         count, size = input.shape
-        return [i * size for i in range(count)], [(i + 1) * size for i in range(count)]
-    starts = offsets.tolist()
-    if starts and starts[0] != 0:
+        return np.arange(count) * size, count * size
+    starts = offsets._array
+    if starts.size and starts[0] != 0:
         raise RuntimeError(
             f"offsets[0] has to be 0, i.e., the first sequence in the mini-batch has to start from "
             f"position 0. However, got {starts[0]}"
         )
-    if starts and starts[-1] > input.numel():
+    if starts.size and starts[-1] > input.numel():
         raise RuntimeError(
             f"offsets[-1] can not be greater than input's length({input.numel()}) but got "
             f"offsets[-1] of {starts[-1]}"
         )
     if include_last_offset:
-        return starts[:-1], starts[1:]
-    return starts, [*starts[1:], input.numel()]
+        return starts[:-1], int(starts[-1])
+    return starts, input.numel()
 
 
 @composite(**FUNCTIONAL)

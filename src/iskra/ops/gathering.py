@@ -11,6 +11,7 @@ import numpy as np
 from iskra.core import dtypes
 from iskra.core.size import broadcast, format_shape, wrap_dim
 from iskra.dispatch import composite, operator
+from iskra.ops.moving import taken, taken_along
 
 _ALL = slice(None)
 _INDEX = (np.dtype(np.int32), np.dtype(np.int64))
@@ -21,9 +22,16 @@ def scalar_name(array):
     return dtypes.of_numpy(array.dtype).scalar_name
 
 
+def _are_below(index, size):
+    """Whether all indices lie in ``[0, size)``."""
+    if index.dtype in _INDEX and index.__class__ is np.ndarray:
+        return index.view(f"u{index.itemsize}").max() < size  # of those below 0, large numbers
+    return index.min() >= 0 and index.max() < size
+
+
 def check_bounds(index, size, dim, error=RuntimeError):
     """Raise where an index lies outside ``[0, size)``."""
-    if index.size and (index.min() < 0 or index.max() >= size):
+    if index.size and not _are_below(index, size):
         bad = index[(index < 0) | (index >= size)].flat[0]
         raise error(f"index {bad} is out of bounds for dimension {dim} with size {size}")
 
@@ -90,6 +98,9 @@ def gather(input, dim, index, *, sparse_grad=False):
                 f"{format_shape(index.shape)} to be no larger than self "
                 f"{format_shape(input.shape)} apart from dimension {dim}"
             )
+    found = taken_along(input, index, dim)
+    if found is not None:
+        return found
     check_bounds(index, input.shape[dim] if input.ndim else 1, dim)
     return np.take(input.reshape(-1), positions(index, input.shape, dim))
 
@@ -138,12 +149,12 @@ def index_select(input, dim, index):
         input, scalar = input.reshape(1), True
     else:
         scalar = False
-    if index.size and (index.min() < 0 or index.max() >= input.shape[dim]):
+    if index.size and not _are_below(index, input.shape[dim]):
         raise IndexError(
             f"index out of range in self: got {int(index.min())} to {int(index.max())} for size "
             f"{input.shape[dim]} of dimension {dim}"
         )
-    result = np.take(input, index, dim)
+    result = taken(input, index, dim)
     return result.reshape(()) if scalar else result
 
 
@@ -168,7 +179,7 @@ def take(input, index):
     tensor([4, 7])
     """
     check_flat("take", index, input.size)
-    return np.take(input.reshape(-1), index)
+    return taken(input.reshape(-1), index, 0, from_end=True)
 
 
 def check_flat(name, index, size):

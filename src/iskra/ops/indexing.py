@@ -9,6 +9,7 @@ from iskra.core import dtypes
 from iskra.core.size import broadcast, format_shape
 from iskra.dispatch import composite, operator
 from iskra.ops.accumulating import add_at
+from iskra.ops.moving import taken
 from iskra.tensor import Tensor
 
 _ALL = slice(None)
@@ -52,7 +53,7 @@ def picked(array, entries):
     try:
         if len(arrays) == 1 and entries[arrays[0]].dtype != np.bool_:
             dim = arrays[0]
-            return np.take(array, entries[dim], dim)
+            return taken(array, entries[dim], dim, from_end=True)
         result = array[tuple(entries)]
     except IndexError:
         check_bounds(array.shape, entries)

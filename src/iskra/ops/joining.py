@@ -11,6 +11,7 @@ import numpy as np
 from iskra.core import dtypes, promote_types
 from iskra.core.size import format_shape, wrap_dim
 from iskra.dispatch import composite, operator
+from iskra.ops.moving import joined
 from iskra.ops.view import atleast_1d, atleast_2d, atleast_3d, listed
 from iskra.tensor import Tensor
 
@@ -93,13 +94,13 @@ def cat(tensors, dim=0):
         raise ValueError("torch.cat(): expected a non-empty list of Tensors")
     try:  # NumPy checks faster, and counts dimensions as we do
         if tensors[0].shape != (0,) and tensors[0].ndim:
-            return np.concatenate(common_type(tensors), dim)
+            return joined(common_type(tensors), dim)
     except ValueError:
         pass
     dim = _check_joinable(tensors, dim)
     tensors = common_type(tensors)
     solid = [t for t in tensors if not _is_legacy_empty(t.shape)]
-    return np.concatenate(solid or tensors, dim if solid else 0)
+    return joined(solid or tensors, dim if solid else 0)
 
 
 def _stack_gradient(g, tensors_shape, dim):
@@ -135,7 +136,7 @@ def stack(tensors, dim=0):
             )
     dim = wrap_dim(dim, len(shape) + 1)
     place = (*(slice(None),) * dim, None)
-    return np.concatenate([t[place] for t in common_type(tensors)], dim)
+    return joined([t[place] for t in common_type(tensors)], dim)
 
 
 def _some(tensors, name):

@@ -21,6 +21,7 @@ from iskra.ops.gathering import (
     positions,
     scalar_name,
 )
+from iskra.ops.moving import write_along, write_rows
 from iskra.ops.slicing import put_place
 from iskra.tensor import Tensor
 
@@ -39,8 +40,11 @@ def index_samples(make, shape, high):
 # -- scatter --------------------------------------------------------------------------------------
 
 
-def check_scatter(input, dim, index, src):
-    """`scatter`'s errors; return the dimension and the values that the index uses."""
+def check_scatter(input, dim, index, src, bounds=True):
+    """`scatter`'s errors; return the dimension and the values that the index uses.
+
+    Without `bounds` those of indices out of range are left to the caller.
+    """
     dim = wrap_dim(dim, input.ndim)
     check_index("scatter", index, input.ndim)
     if not index.size:
@@ -65,7 +69,8 @@ def check_scatter(input, dim, index, src):
                 f"Expected index {format_shape(index.shape)} to be no larger than self "
                 f"{format_shape(input.shape)} apart from dimension {dim}{also}"
             )
-    check_bounds(index, input.shape[dim] if input.ndim else 1, dim)
+    if bounds:
+        check_bounds(index, input.shape[dim] if input.ndim else 1, dim)
     return dim, src if _is_number(src) else used(src, index)
 
 
@@ -133,13 +138,16 @@ def scatter(input, dim, index, src=None, *, reduce=None, value=None):
         raise RuntimeError("reduce argument must be either add or multiply.")
     if not _is_number(src) and src.dtype != input.dtype and src.ndim == 0 == index.ndim - 1:
         src = src.item()
-    dim, values = check_scatter(input, dim, index, src)
+    dim, values = check_scatter(input, dim, index, src, bounds=False)
     result = np.array(input, order="C")
     if values is None:
         return result
-    places = positions(index, input.shape, dim).reshape(-1)
     if _is_number(values):
-        values = np.full(places.size, values).astype(input.dtype)
+        values = np.full(index.size, values).astype(input.dtype).reshape(index.shape)
+    if write_along(reduce or "set", result, index, values, dim):
+        return result
+    check_bounds(index, input.shape[dim] if input.ndim else 1, dim)
+    places = positions(index, input.shape, dim).reshape(-1)
     values = np.reshape(values, -1)
     flat = result.reshape(-1)
     if reduce == "add":
@@ -171,9 +179,10 @@ def scatter_add(input, dim, index, src):
     >>> torch.scatter_add(torch.zeros(3), 0, torch.tensor([2, 2]), torch.tensor([1.0, 2.0]))
     tensor([0., 0., 3.])
     """
-    dim, values = check_scatter(input, dim, index, src)
+    dim, values = check_scatter(input, dim, index, src, bounds=False)
     result = np.array(input, order="C")
-    if values is not None:
+    if values is not None and not write_along("add", result, index, values, dim):
+        check_bounds(index, input.shape[dim] if input.ndim else 1, dim)
         places = positions(index, input.shape, dim).reshape(-1)
         add_rows(result.reshape(-1, 1), places, values.reshape(-1, 1))
     return result
@@ -256,6 +265,9 @@ def index_add(input, dim, index, source, *, alpha=1):
     check_bounds(index, input.shape[dim] if input.ndim else 1, dim)
     if alpha != 1:
         source = source * number(alpha, source.dtype)
+    result = np.array(input, order="C")
+    if source.ndim == input.ndim > 0 and write_rows("add", result, index, source, dim):
+        return result
     result = rows_first(input, dim)
     if result.size:
         add_rows(result, index.reshape(-1), rows_first(source, dim))
@@ -296,6 +308,9 @@ def index_copy(input, dim, index, source):
         )
     dim = check_rows("index_copy_", input, dim, index, source, IndexError)
     check_bounds(index, input.shape[dim] if input.ndim else 1, dim, IndexError)
+    result = np.array(input, order="C")
+    if source.ndim == input.ndim > 0 and write_rows("set", result, index, source, dim):
+        return result
     result = rows_first(input, dim)
     result[index.reshape(-1)] = rows_first(source, dim)
     return rows_back(result, input.shape, dim)

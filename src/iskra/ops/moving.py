@@ -1,0 +1,65 @@
+"""Moving elements to and from places that are computed: by kernels where that pays, or by NumPy.
+
+Which of them serves follows from shapes, dtypes and layouts alone.
+"""
+
+import math
+
+import numpy as np
+
+from iskra import codegen, graph
+from iskra.ops.large import is_large
+
+
+def taken(array, index, axis, from_end=False):
+    """``np.take(array, index, axis)``; with `from_end` indices below 0 count from the end."""
+    if index.size * array.size >= graph.LARGE and array.__class__ is index.__class__ is np.ndarray:
+        rest = math.prod(array.shape[:axis]) * math.prod(array.shape[axis + 1:])
+        if index.size * rest >= graph.LARGE:
+            found = codegen.gathers.take(array, index, axis, from_end)
+            if found is not None:
+                return found
+    return np.take(array, index, axis)
+
+
+def taken_along(array, index, axis):
+    """``np.take_along_axis`` for indices from 0 on; None where kernels do not serve."""
+    if index.ndim != array.ndim or not is_large(index) or array.__class__ is not np.ndarray:
+        return None
+    return codegen.gathers.take_along(array, index, axis)
+
+
+def reduced_bags(mode, table, indices, bags, count, weights):
+    """`iskra.codegen.bags.reduce_bags`, given each index's bag; None where it does not serve."""
+    if indices.size * table.shape[1] < graph.LARGE or not is_large(table, indices, bags):
+        return None
+    if (bags[1:] < bags[:-1]).any():
+        return None
+    starts = np.zeros(count + 1, np.int64)
+    np.cumsum(np.bincount(bags, minlength=count), out=starts[1:])
+    return codegen.bags.reduce_bags(mode, table, indices, starts, weights)
+
+
+def joined(arrays, axis):
+    """``np.concatenate(arrays, axis)``."""
+    if is_large(*arrays) and -arrays[0].ndim <= axis < arrays[0].ndim:
+        found = codegen.joins.join(arrays, axis % arrays[0].ndim)
+        if found is not None:
+            return found
+    return np.concatenate(arrays, axis)
+
+
+def write_rows(how, target, index, values, axis, from_end=False):
+    """Whether kernels have let `target` take in the entries of `values` at a vector of indices.
+
+    See `iskra.codegen.scatters.scatter_rows`.
+    """
+    return is_large(target, values) and values.size >= graph.LARGE and (
+        codegen.scatters.scatter_rows(
+            how, target, index.reshape(-1), values, axis, from_end))
+
+
+def write_along(how, target, index, values, axis):
+    """The same at an index for each of `values`; see `iskra.codegen.scatters.scatter_along`."""
+    return is_large(target, values) and values.size >= graph.LARGE and (
+        codegen.scatters.scatter_along(how, target, index, values, axis))
