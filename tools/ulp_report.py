@@ -100,7 +100,7 @@ ONE = {
     "atanh": Case(np.arctanh, mp.atanh, (UNIT, SMALL)),
     "erf": Case(special.erf, mp.erf, (((-6, 6),), UNIT, SMALL)),
     "erfc": Case(special.erfc, mp.erfc, (((-6, 26.5),), UNIT, SMALL)),
-    "erfinv": Case(special.erfinv, mp.erfinv, (UNIT, SMALL, ((0.999, 1),))),
+    "erfinv": Case(special.erfinv, mp.erfinv, (UNIT, SMALL, ((0.999, 1),)), (-1, 1)),
     "sigmoid": Case(sigmoid, logistic, (((-708, 40),), USUAL, SMALL)),
     "silu": Case(lambda x: x * sigmoid(x), lambda x: x * logistic(x), (((-700, 40),), USUAL),
                  (-87, np.inf), "float32: above -87; below, errors are under 1e-43"),

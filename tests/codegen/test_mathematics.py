@@ -47,7 +47,7 @@ ONE = {
     "log2": (np.log2, 1, -INF, INF), "log10": (np.log10, 1, -INF, INF),
     "log1p": (np.log1p, 1, -INF, INF), "sin": (np.sin, 1, -INF, INF),
     "cos": (np.cos, 1, -INF, INF), "tan": (np.tan, 2.5, -INF, INF),
-    "asin": (np.arcsin, 2, -INF, INF), "acos": (np.arccos, 1.5, -INF, INF),
+    "asin": (np.arcsin, 1.5, -INF, INF), "acos": (np.arccos, 1.5, -INF, INF),
     "atan": (np.arctan, 1.5, -INF, INF), "sinh": (np.sinh, 2, -INF, INF),
     "cosh": (np.cosh, 1.5, -INF, INF), "tanh": (np.tanh, 1, -INF, INF),
     "asinh": (np.arcsinh, 2, -INF, INF), "acosh": (np.arccosh, 2.5, -INF, INF),

@@ -1,7 +1,7 @@
 """What the vector mathematics shares: formats, polynomials, exponents moved as integers.
 
 Everything here works on values of the loop IR, of kind f32 or f64 and of any number of lanes, and
-uses no branch and no fast-math: the bits are the same on every machine.
+uses no fast-math: the bits are the same on every machine.
 """
 
 from typing import NamedTuple
@@ -64,7 +64,7 @@ def polynomial(x, coefficients):
     """Horner's scheme: coefficients from the lowest power up."""
     *rest, result = coefficients
     for coefficient in reversed(rest):
-        result = fma(result, x, coefficient) if rest else result
+        result = fma(result, x, coefficient)
     return result
 
 

@@ -80,7 +80,10 @@ def asin(x):
     """The inverse of `sin`, between -pi / 2 and pi / 2."""
     large, a, rest = _half_angle(abs(x))
     high, low = HALF_PI[x.type.kind]
-    folded = fma(a, -2.0, high) + fma(rest, -2.0, low)
+    # pi / 2 - 2 a in two parts, and the rest.
+    most = fma(a, -2.0, high)
+    lost = fma(a, -2.0, high - most)
+    folded = most + (lost + fma(rest, -2.0, low))
     return copysign(select(large, folded, a + rest), x)
 
 

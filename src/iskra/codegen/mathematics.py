@@ -1,8 +1,9 @@
 """The vector mathematics of kernels: every function, by name.
 
 Functions of values of the loop IR (kinds f32 and f64, any number of lanes) that append the
-instructions which compute them: no branches, explicit `fma`, the same bits on every machine.
-`docs/mathematics.md` says how accurate each one is.
+instructions which compute them: explicit `fma`, the same bits on every machine, and no branches but
+for large arguments of `sin`, `cos`, `tan`, `sinc` and large quotients of the remainders. Operands
+of two-operand functions have one type. `docs/mathematics.md` says how accurate each one is.
 
 >>> from iskra.codegen.ir import Function, Type
 >>> f = Function("example")

@@ -15,7 +15,7 @@ from iskra.codegen.floats import (
     round_to_integer,
 )
 from iskra.codegen.ir import floor, fma, select
-from iskra.codegen.reduction import TWO_OVER_PI, large_argument
+from iskra.codegen.payne_hanek import TWO_OVER_PI, large_argument
 
 # pi / 2 in three parts, each as good as the kind allows.
 HALF_PI = {
