@@ -129,7 +129,7 @@ def _template(op):
         return composed
     if "inplace" in code.co_varnames:
         return complete
-    if op.kind == "reduction":
+    if op.kind == "reduction" and op.outputs == 1:
         return reducing
     return leading if op.one_dtype and "dim" not in code.co_varnames else general
 

@@ -30,13 +30,13 @@ from iskra.tensor import Parameter, Tensor
 from iskra.tensor.tensor import _new as new
 
 LARGE = graph.LARGE
-empty = np.empty
+empty, generic = np.empty, np.generic
 ndarray = np.ndarray
 
 
 def in_zero_dimensions(value):
     """NumPy's scalar as an array; None for anything else, which needs a closer look."""
-    if not isinstance(value, np.generic):
+    if not isinstance(value, generic):
         return None
     array = empty((), value.dtype)
     array[()] = value
@@ -303,7 +303,7 @@ def general(op):
 
 
 def reducing(op):
-    """The function of a reduction: shorter than `general` where everything is reduced."""
+    """The function of a reduction with one result: shorter where everything is reduced."""
     body, taken = op.body, op.taken
     partly = general(op)
 
@@ -318,12 +318,16 @@ def reducing(op):
         if not (taken[kind] if kind in taken else _takes(op, kind)):
             return call(op, args, kwargs)
         try:
-            result = quiet_run(body, input._array)
+            array = quiet_run(body, input._array)
         except Exception:
             return call(op, args, kwargs)
-        result = wrapped(op, result)
-        if result is None:
-            return call(op, args, kwargs)
+        if array.__class__ is not ndarray:
+            array = in_zero_dimensions(array)
+            if array is None:
+                return call(op, args, kwargs)
+        result = new(Tensor)
+        result._array = array
+        result._dtype = kind if array.dtype is input._array.dtype else of_numpy(array.dtype)
         if input._requires_grad and op.formulas:
             record(op, args + op.signature.defaults[1:], result)
         return result

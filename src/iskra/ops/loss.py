@@ -206,8 +206,9 @@ def mse_loss(input, target, size_average=None, reduce=None, reduction="mean", we
     if reduction == "mean" and difference.dtype.kind not in "fc":
         raise RuntimeError(_no_mean("mse_loss", difference))
     if reduction == "mean" and _is_small(difference):
-        total = np.vdot(difference, difference).item()  # a double's quotient rounds to the float's
-        return np.array(total / difference.size, difference.dtype)
+        flat = difference.ravel()
+        # The quotient of doubles rounds to that of floats.
+        return np.array(flat.dot(flat).item() / flat.size, flat.dtype)
     return reduced(np.multiply(difference, difference), reduction)
 
 

@@ -32,8 +32,8 @@ def product(a, b):
     if a.dtype.kind in "iu":
         return _integer_product(a, b)
     if b.ndim == 2:
-        if a.ndim == 2:
-            return np.dot(a, b)
+        if a.ndim == 2:  # the method spares the look for other kinds of arrays
+            return a.dot(b) if a.__class__ is b.__class__ is np.ndarray else np.dot(a, b)
         folded = np.dot(a.reshape(-1, a.shape[-1]), b)
         return folded.reshape(*a.shape[:-1], b.shape[-1])
     return np.matmul(_ready(a), _ready(b))

@@ -77,10 +77,9 @@ def sum(input, dim=None, keepdim=False, *, dtype=None):
     >>> torch.sum(torch.tensor([[1, 2], [3, 4]]), dim=0)
     tensor([4, 6])
     """
-    kind = input.dtype.kind
-    if dim is None and not keepdim and kind == "f":
+    if dim is None and not keepdim and input.dtype.kind == "f":
         return total(input)
-    wide = sum_type(input.dtype, dtype) if kind in "iub" else None
+    wide = sum_type(input.dtype, dtype)
     return np.add.reduce(input, axis=dim, keepdims=keepdim, dtype=wide)
 
 

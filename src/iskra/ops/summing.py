@@ -14,7 +14,7 @@ def total(array):
         if ones is None:
             ones = _new_ones(array.size, array.dtype)
         if ones is not None:
-            return np.vdot(array, ones)
+            return array.ravel().dot(ones)
     return np.add.reduce(array, axis=None)
 
 
@@ -25,7 +25,7 @@ def sum_rows(matrix):
         if ones is None:
             ones = _new_ones(matrix.shape[0], matrix.dtype)
         if ones is not None:
-            return np.dot(ones, matrix)
+            return ones.dot(matrix)
     return np.add.reduce(matrix, axis=0)
 
 
