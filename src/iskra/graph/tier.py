@@ -31,12 +31,12 @@ def run(op, arguments, computes_in=None, stores_as=None, into=None):
     be one of the operands.
     """
     try:
-        program, launch, form = _entry(op, arguments, computes_in, stores_as, into)[1]
+        entry, arrays, scalars = _entry(op, arguments, computes_in, stores_as, into)
     except TypeError:
         return _refused(op, "a setting that has no hash")
+    program, launch, form = entry
     if program is None:
         return _refused(op, launch)
-    arrays, scalars = _operands(arguments)
     if into is not None and any(_clash(a, into) for a in arrays):
         return _refused(op, "the result would overwrite elements yet to be read")
     for observer in observers:
@@ -45,18 +45,40 @@ def run(op, arguments, computes_in=None, stores_as=None, into=None):
 
 
 def _entry(op, arguments, computes_in=None, stores_as=None, into=None):
-    """What is known of a combination of arguments: its key, and what `_prepare` found."""
-    key = tuple([_part(a) for a in arguments]), computes_in, stores_as
+    """What is known of these arguments (see `_prepare`), the arrays and the numbers in them."""
+    parts, arrays, scalars = [computes_in, stores_as], [], []
+    _read(arguments, parts, arrays, scalars)
     if into is not None:
-        key += into.shape, into.strides, into.dtype
+        parts += into.shape, into.strides, into.dtype
     if op.fixes_numbers:
-        key += tuple([a.item() for a in arguments if isinstance(a, np.generic)])
+        parts += scalars
+    key = tuple(parts)
     entry = op.launches.get(key)
     if entry is None:
         if len(op.launches) > _MOST_LAUNCHES:
             op.launches.clear()
-        entry = op.launches[key] = _prepare(op, arguments, computes_in, stores_as, into)
-    return key, entry
+        entry = op.launches[key] = _prepare(op, arguments, arrays, computes_in, stores_as, into)
+    return entry, arrays, scalars
+
+
+def _read(arguments, parts, arrays, scalars):
+    """Note the arrays, NumPy's numbers, and what of all arguments decides on the machine code."""
+    for value in arguments:
+        cls = value.__class__
+        if cls is ndarray:
+            arrays.append(value)
+            parts.append(value.shape)
+            parts.append(value.strides)
+            parts.append(value.dtype)
+        elif cls is list:
+            parts.append(len(value))
+            _read(value, parts, arrays, scalars)
+        elif isinstance(value, np.generic):
+            scalars.append(value.item())
+            parts.append(value.dtype)
+        else:
+            parts.append(cls)
+            parts.append(value)
 
 
 def run_plain(op, *operands):
@@ -69,7 +91,7 @@ def run_plain(op, *operands):
         result = run(op, arguments)
         if len(op.direct) > _MOST_LAUNCHES:
             op.direct.clear()
-        op.direct[key] = _direct(*_entry(op, arguments)[1])
+        op.direct[key] = _direct(*_entry(op, arguments)[0])
         return result
     return direct(*operands)
 
@@ -113,35 +135,11 @@ def _clash(array, into):
     return len(addresses) > 1 or array.shape != into.shape or array.strides != into.strides
 
 
-def _part(value):
-    """What of an argument decides on the machine code and how it is called."""
-    if value.__class__ is ndarray:
-        return value.shape, value.strides, value.dtype
-    if value.__class__ is list:
-        return tuple([_part(v) for v in value])
-    if isinstance(value, np.generic):
-        return value.dtype
-    return value.__class__, value
-
-
-def _operands(arguments):
-    arrays, scalars = [], []
-    for value in arguments:
-        if value.__class__ is ndarray:
-            arrays.append(value)
-        elif value.__class__ is list:
-            arrays += [v for v in value if v.__class__ is ndarray]
-        elif isinstance(value, np.generic):
-            scalars.append(value.item())
-    return arrays, scalars
-
-
-def _prepare(op, arguments, computes_in, stores_as, into):
+def _prepare(op, arguments, arrays, computes_in, stores_as, into):
     """What `run` remembers of a combination: ``(program, launch, form of the result)``, or
     ``(None, the reason why kernels do not serve it, None)``.
     """
     try:
-        arrays, _ = _operands(arguments)
         _check_arrays(arrays)
         sizes, symbol = {}, {}
         for array in arrays:
