@@ -21,13 +21,6 @@ def _begin(name, kind, index, from_end, numbers):
     return f, arg, Places(f, arg.index, arg.flags, index, arg.size, from_end)
 
 
-def move_lanes(f, source, places, target, start, kind):
-    """Copy the element at each of `places`, side by side."""
-    for lane in range(places.type.lanes):
-        element = f.load(source, places.lane(lane), Type(kind))
-        f.store(element, target, start + lane)
-
-
 def rows(kind, index, from_end):
     """``result[o, k, :] = x[o, index[k], :]``, by rows of `inner` words."""
     f, arg, places = _begin("gather_rows", kind, index, from_end,
@@ -51,9 +44,10 @@ def elements(kind, index, from_end, shared):
         high = smaller(low + SEGMENT, arg.count)
         full = low + (high - low) // LANES * LANES
         for first, stop, lanes in ((low, full, LANES), (full, high, 1)):
-            with f.loop(first, stop, lanes) as base:
-                found = places.read(at + base, lanes)
-                move_lanes(f, source, found, arg.result, start + base, kind)
+            with f.loop(first, stop, lanes) as base, f.when(places.all_inside(at + base, lanes)):
+                for place in range(lanes):
+                    element = f.load(source, places.trusted(at + base + place), Type(kind))
+                    f.store(element, arg.result, start + base + place)
     places.finish()
     return f
 
@@ -68,8 +62,9 @@ def columns(kind, index, from_end):
         start = unit * inner
         full = inner // LANES * LANES
         for first, stop, lanes in ((f.coerce(0), full, LANES), (full, inner, 1)):
-            with f.loop(first, stop, lanes) as base:
-                found = places.read(start + base, lanes) * inner + base + f.iota(Type("i64", lanes))
-                move_lanes(f, source, found, arg.result, start + base, kind)
+            with f.loop(first, stop, lanes) as base, f.when(places.all_inside(start + base, lanes)):
+                for place in range(lanes):
+                    number = places.trusted(start + base + place) * inner + base + place
+                    f.store(f.load(source, number, Type(kind)), arg.result, start + base + place)
     places.finish()
     return f

@@ -30,8 +30,8 @@ def lanes_of(kind):
 class Places:
     """Reads indices, and notes whether all of them lie where they may.
 
-    Those below 0 count from the end, if that is allowed. One that lies outside is taken for 0, and
-    the task's flag set in the end: then the result is worth nothing.
+    Those below 0 count from the end, if that is allowed. One that lies outside is taken for 0 (or
+    nothing is done at it), and the task's flag set in the end: then the result is worth nothing.
     """
 
     def __init__(self, f, index, flags, kind, size, from_end):
@@ -43,14 +43,25 @@ class Places:
         self.from_end = from_end
         self.wrong = f.variable(False, Type("i1"))
 
-    def read(self, at, lanes=1, mask=None):
-        """The places that the indices from `at` on name (i64)."""
-        found = self.f.load(self.index, at, Type(self.kind, lanes), mask).to("i64")
-        if self.from_end:
-            found = select(found < 0, found + self.size, found)
+    def read(self, at):
+        """The place that the index at `at` names (i64)."""
+        found = self.trusted(at)
         outside = (found < 0) | (found >= self.size)
-        self.wrong.set(self.wrong.get() | (outside.any() if lanes > 1 else outside))
+        self.wrong.set(self.wrong.get() | outside)
         return select(outside, 0, found)
+
+    def trusted(self, at, lanes=1):
+        """The same of indices of which it is known that they lie inside."""
+        found = self.f.load(self.index, at, Type(self.kind, lanes)).to("i64")
+        return select(found < 0, found + self.size, found) if self.from_end else found
+
+    def all_inside(self, at, lanes):
+        """Whether the next `lanes` indices do."""
+        found = self.trusted(at, lanes)
+        outside = (found < 0) | (found >= self.size)
+        outside = outside.any() if lanes > 1 else outside
+        self.wrong.set(self.wrong.get() | outside)
+        return ~outside
 
     def finish(self):
         """Store the task's flag."""

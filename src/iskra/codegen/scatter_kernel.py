@@ -84,11 +84,11 @@ def columns(form, width):
         with f.loop(0, arg.count) as number:
             start = (outer * arg.count + number) * inner
             for low, high, lanes in ((first, full, LANES), (full, last, 1)):
-                with f.loop(low, high, lanes) as base:
-                    found = places.read(start + base, lanes) * inner + base
-                    found = found + f.iota(Type("i64", lanes))
+                with f.loop(low, high, lanes) as base, f.when(
+                        places.all_inside(start + base, lanes)):
                     for lane in range(lanes):
-                        _take_in(f, how, target, found.lane(lane), arg.values, start + base + lane,
+                        place = places.trusted(start + base + lane) * inner + base + lane
+                        _take_in(f, how, target, place, arg.values, start + base + lane,
                                  Type(kind))
     places.finish()
     return f

@@ -9,6 +9,7 @@ import numpy as np
 from iskra.dispatch import operator
 from iskra.ops.comparison import where
 from iskra.ops.gathering import check_bounds, positions
+from iskra.ops.moving import write_along, write_rows
 from iskra.ops.scattering import (
     check_rows,
     check_scatter,
@@ -40,6 +41,37 @@ def reduce_rows(out, rows, values, reduce, include_self):
         counts = counts[:, None].astype(out.dtype)
         found = found // counts if out.dtype.kind in "iu" else found / counts
     out[places] = found
+
+
+def _identity(reduce, dtype):
+    """What a place that does not count itself begins with."""
+    if reduce not in ("amax", "amin"):
+        return int(reduce == "prod")
+    lowest = reduce == "amax"
+    if dtype.kind == "f":
+        return -np.inf if lowest else np.inf
+    if dtype.kind == "b":
+        return not lowest
+    return np.iinfo(dtype).min if lowest else np.iinfo(dtype).max
+
+
+def _by_kernels(write, result, dim, index, values, reduce, include_self):
+    """The reduced `result`, which may be overwritten; None where kernels do not serve."""
+    if result.dtype.kind == "c":
+        return None
+    if not include_self:
+        nothing = np.full(values.shape, _identity(reduce, result.dtype), result.dtype)
+        if not write("set", result, index, nothing, dim):
+            return None
+    if not write(_UFUNCS[reduce].__name__, result, index, values, dim):
+        return None
+    if reduce == "mean":
+        counts = np.full_like(result, int(include_self))
+        write("add", counts, index, np.ones_like(values), dim)
+        counts = np.maximum(counts, 1)
+        mean = np.floor_divide if result.dtype.kind in "iu" else np.divide
+        result = mean(result, counts).astype(result.dtype, copy=False)
+    return result
 
 
 # -- the gradients, for any way of writing and reading by the index -------------------------------
@@ -167,6 +199,9 @@ def scatter_reduce(input, dim, index, src, reduce, *, include_self=True):
     dim, values = check_scatter(input, dim, index, src)
     result = np.array(input, order="C")
     if values is not None:
+        found = _by_kernels(write_along, result, dim, index, values, reduce, include_self)
+        if found is not None:
+            return found
         places = positions(index, input.shape, dim).reshape(-1)
         reduce_rows(
             result.reshape(-1, 1), places, values.reshape(-1, 1), reduce, include_self
@@ -204,6 +239,11 @@ def index_reduce(input, dim, index, source, reduce, *, include_self=True):
         )
     dim = check_rows("index_reduce_", input, dim, index, source)
     check_bounds(index, input.shape[dim] if input.ndim else 1, dim)
+    if source.ndim == input.ndim > 0:
+        result = np.array(input, order="C")
+        found = _by_kernels(write_rows, result, dim, index, source, reduce, include_self)
+        if found is not None:
+            return found
     result = rows_first(input, dim)
     if result.size:
         rows = rows_first(source, dim)
