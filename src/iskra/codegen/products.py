@@ -20,16 +20,18 @@ _KINDS = {"float32": "f32", "float64": "f64", "float16": "f16", "bfloat16": "bf1
 # What a call's shapes, strides and dtypes are -> what is to be done.
 _calls = {}
 _MOST_CALLS = 4096
+_SMALL = 4096           # bytes of a result that is not worth recycling
 
 
 class _Call:
     """What is to be done for operands of certain shapes and strides.
 
-    shape: the result's; orders: how A and B are to be copied first, or None; plan: the kernels, or
-    None where the result is empty; in_place: whether they can write to the `out` that was given.
+    shape: the result's; empty: what makes it; orders: how A and B are to be copied first, or None;
+    plan: the kernels, or None where the result is empty; in_place: whether they can write to the
+    `out` that was given.
     """
 
-    __slots__ = ("shape", "orders", "plan", "in_place")
+    __slots__ = ("shape", "empty", "orders", "plan", "in_place")
 
 
 def matmul(a, b, out=None, bias=None, epilogue=None, residual=None, scale=None):
@@ -45,24 +47,38 @@ def matmul(a, b, out=None, bias=None, epilogue=None, residual=None, scale=None):
 
     Raises ValueError for shapes that do not fit and TypeError for other dtypes.
     """
+    if out is bias is epilogue is residual is scale is None:
+        # Small products are to cost little more than the kernel.
+        call = _calls.get((a.shape, a.strides, b.shape, b.strides, a.dtype, b.dtype))
+        if call is not None and call.orders is None:
+            result = call.empty(call.shape, a.dtype)
+            if call.plan is not None:
+                call.plan.run(a, b, result, None, None, 1.0)
+            return result
+    return _matmul(a, b, out, bias, epilogue, residual, scale)
+
+
+def _matmul(a, b, out, bias, epilogue, residual, scale):
+    """`matmul` in full."""
     place = None if out is None or out.flags.c_contiguous else out.strides
-    key = (a.shape, a.strides, a.dtype, b.shape, b.strides, b.dtype, place, bias is None,
-           epilogue, residual is None, scale is None)
+    after = After(scale is not None, bias is not None, residual is not None, epilogue)
+    key = a.shape, a.strides, b.shape, b.strides, a.dtype, b.dtype
+    if place is not None or any(after):
+        key = *key, place, after
     call = _calls.get(key)
     if call is None:
-        after = After(scale is not None, bias is not None, residual is not None, epilogue)
-        if not a.shape[-1:] == b.shape[-2:][:1] == (0,):
-            call = _remember(key, _prepare(a, b, place, after))
-        else:
+        if a.shape[-1:] == b.shape[-2:][:1] == (0,):
             # Sums of nothing are 0: the product with one k of zeros.
-            a, b = _zeros_instead(a, b)
-            return matmul(a, b, out, bias, epilogue, residual, scale)
+            return _matmul(*_zeros_instead(a, b), out, bias, epilogue, residual, scale)
+        call = _remember(key, _prepare(a, b, place, after))
     if bias is not None:
         bias = _operand(bias, call.shape[-1:], a.dtype, "bias")
     if residual is not None:
         residual = _operand(residual, call.shape, a.dtype, "residual")
-    result = empty(call.shape, a.dtype) if out is None else _target(
-        call, out, (a, b, bias, residual))
+    if out is None:
+        result = call.empty(call.shape, a.dtype)
+    else:
+        result = _target(call, out, (a, b, bias, residual))
     if call.orders is not None:
         a, b = map(_arranged, (a, b), call.orders)
     if call.plan is not None:
@@ -139,6 +155,8 @@ def _prepare(a, b, place, after):
     kind = _kind(a.dtype, b.dtype)
     call = _Call()
     call.shape, call.orders, call.plan = _result_shape(a.shape, b.shape), None, None
+    small = math.prod(call.shape) * a.itemsize < _SMALL
+    call.empty = np.empty if small else empty
     call.in_place = place is None or _is_grid(place, call.shape, a.itemsize)
     if 0 in call.shape:
         return call
