@@ -22,13 +22,15 @@ class Layout(NamedTuple):
     groups: axes of the space, merged and in order of the loops. strided: numbers of those leaves,
     then outputs (counted on from the leaves), whose elements do not lie side by side along the
     last group. Where leaves of a map lie side by side along another group, that is `tile`, and the
-    leaves are `crossed`: they are read in squares, which are transposed in registers.
+    leaves are `crossed`: they are read in squares, which are transposed in registers. `flat` leaves
+    have one element for all places along the last group, as expanded arrays do.
     """
 
     groups: tuple
     strided: frozenset
     tile: int | None = None
     crossed: frozenset = frozenset()
+    flat: frozenset = frozenset()
 
 
 class Values:
@@ -41,6 +43,7 @@ class Values:
         self.strided = layout.strided
         self.tile = layout.tile
         self.crossed = layout.crossed
+        self.flat = layout.flat
         self.function = Function(name)
         self.group_of = {axis: g for g, axes in enumerate(layout.groups) for axis in axes}
         self.vector = len(layout.groups) - 1
@@ -186,6 +189,8 @@ class Values:
             return self.function.load(pointer, 0, Type(kind))
         if array not in self.strided:
             return self.function.load(pointer, self.base, Type(kind, LANES), self.mask)
+        if array in self.flat:
+            return self.function.load(pointer, 0, Type(kind)).splat(LANES)
         return self.function.gather(pointer, self.steps(array), kind, self.mask)
 
     def steps(self, array):

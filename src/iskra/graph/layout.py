@@ -52,8 +52,9 @@ class Plan:
              [None if a is None else axes.index(a) for a in output.axes])
             for axes, output in zip(memory, nest.outputs)
         ]
-        tile, crossed = self._crossed()
-        self.layout = Layout(tuple(self.groups), self._strided() - crossed, tile, crossed)
+        flat = self._flat()
+        tile, crossed = self._crossed(flat)
+        self.layout = Layout(tuple(self.groups), self._strided() - crossed, tile, crossed, flat)
 
     def _order(self):
         """The axes from the outermost loop to the innermost."""
@@ -122,10 +123,16 @@ class Plan:
             n for n, s in enumerate(self.strides) if s.get(last, 1) != 1
         )
 
-    def _crossed(self):
+    def _flat(self):
+        """The leaves of which one element serves all places along the last group."""
+        last = self.groups[-1][-1] if self.groups[-1] else None
+        leaves = enumerate(self.strides[:len(self.nest.leaves)])
+        return frozenset(n for n, s in leaves if s.get(last) == 0)
+
+    def _crossed(self, flat):
         """The group along which strided leaves of a map lie side by side, and those leaves."""
         leaves, last = len(self.nest.leaves), len(self.groups) - 1
-        strided = sorted(n for n in self._strided() if n < leaves)
+        strided = sorted(n for n in self._strided() - flat if n < leaves)
         if self.nest.reduced or not strided or any(n >= leaves for n in self._strided()):
             return None, frozenset()
         for number in range(last):
