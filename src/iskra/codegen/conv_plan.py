@@ -15,7 +15,7 @@ from iskra.codegen.gemm_tiles import heights, host, tile
 from iskra.runtime.memory import empty
 
 _PADDED = 1 << 15               # bytes that a task of padding should write
-_SECOND_CACHE = 700 << 10       # bytes of packed weights that stay in the second-level cache
+_SECOND_CACHE = 1 << 20         # bytes of packed weights that a task reads again and again
 _RESULTS = 256 << 10            # bytes of a block's results that do
 
 _PARTIAL = 4 << 20              # bytes of sums over chunks of the samples
@@ -137,12 +137,13 @@ class WindowsPlan:
 
     def _blocks(self, shape, matrices, size, windows):
         """Into how many blocks the channels and the places of each product are cut."""
-        down = max(1, windows.rows * self.depth * 4 // _SECOND_CACHE)
+        down = -(-windows.rows * self.depth * 4 // _SECOND_CACHE)
         panels = -(-(size // windows.rows) // shape.columns)
-        worth = min(64, max(1, 2 * size * windows.inner * matrices // TASK))
-        # The results of a block stay in the cache between two stretches of k.
-        across = size * 4 // (down * _RESULTS)
-        return down, max(1, min(panels, max(across, worth // (matrices * down))))
+        worth = min(16, max(1, 2 * size * windows.inner * matrices // TASK))
+        # The results of a block stay in the cache between two stretches of k; but all weights
+        # are read once for each block.
+        across = max(size * 4 // (down * _RESULTS), -(-worth // (matrices * down)))
+        return down, max(1, min(panels, across))
 
     def _offsets(self, windows, matrices, result):
         """Where weights, input and result of each product begin."""
