@@ -18,6 +18,7 @@ GROUPS = {
     "rows": 0.7,
     "products": 1.0,
     "convolutions": 1.0,
+    "moves": 0.8,
     "optimizers": None,
     "startup": None,
 }
