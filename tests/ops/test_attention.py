@@ -153,3 +153,164 @@ def test_dropout_draws_pytorchs_mask():
         attention = lib.nn.functional.scaled_dot_product_attention
         found.append(attention(x, x, x, dropout_p=0.3).numpy())
     np.testing.assert_allclose(*found, rtol=1e-9, atol=1e-12)
+
+
+# Calls that machine code serves
+
+
+FUSED = "ScaledDotProductFlashAttentionForCpuBackward0"
+
+
+def larger(lib=torch, dtype=np.float32, heads=(4, 4), **settings):
+    arrays = (draw(2, heads[0], 40, 16), draw(2, heads[1], 50, 16, seed=1),
+              draw(2, heads[1], 50, 8, seed=2))
+    return [lib.tensor(a.astype(dtype), **settings) for a in arrays]
+
+
+def results(lib, tensors, mask=None, **settings):
+    """The result and the operands' gradients, as arrays."""
+    attention = lib.nn.functional.scaled_dot_product_attention
+    given = mask if mask is None else lib.tensor(mask)
+    result = attention(*tensors, given, **settings)
+    (result * result).sum().backward()
+    return [result.detach(), *[t.grad for t in tensors]]
+
+
+@pytest.mark.parametrize("settings", [
+    {}, {"is_causal": True}, {"scale": -0.3}, {"mask": draw(40, 50) > 0},
+    {"mask": draw(40, 50).astype("f4")}, {"mask": draw(2, 1, 1, 50) > 0},
+    {"mask": draw(4, 40, 1).astype("f4")},
+])
+def test_fused_values_and_gradients_are_pytorchs(settings):
+    reference = pytest.importorskip("torch")
+    found = [results(lib, larger(lib, requires_grad=True), **settings)
+             for lib in (torch, reference)]
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_which_calls_are_fused():
+    q, k, v = larger(requires_grad=True)
+    mask = torch.zeros(40, 50)
+
+    def fused(*operands, **settings):
+        return type(attend(*operands, **settings).grad_fn).__name__ == FUSED
+
+    assert fused(q, k, v) and fused(q, k, v, mask) and fused(q, k, v, is_causal=True)
+    assert not fused(q, k, v, dropout_p=0.5)
+    assert not fused(q, k, v, mask.requires_grad_())
+    assert not fused(q[:1, :1, :4, :4], k[:1, :1, :, :4], v[:1, :1])
+    with torch.no_grad():
+        assert attend(q, k, v, mask).grad_fn is None
+
+
+def test_both_ways_agree(monkeypatch):
+    """The composition with all scores stored is the reference."""
+    keep = draw(40, 50) > 0
+    keep[3] = False
+    for settings in ({}, {"is_causal": True}, {"mask": keep}, {"mask": draw(2, 1, 40, 50)}):
+        found = results(torch, larger(dtype=np.float64, requires_grad=True), **settings)
+        with monkeypatch.context() as patch:
+            patch.setattr("iskra.codegen.attention.serves", lambda *arrays: False)
+            expected = results(torch, larger(dtype=np.float64, requires_grad=True), **settings)
+        for a, b in zip(found, expected, strict=True):
+            close(a, b.numpy())
+
+
+@pytest.mark.parametrize("mask", [None, draw(4, 40, 50) > 0, draw(2, 1, 40, 50)])
+def test_groups_of_heads(mask):
+    """Key and value heads that serve several query heads, against repeated ones."""
+    q, k, v = larger(dtype=np.float64, heads=(4, 2), requires_grad=True)
+    found = results(torch, (q, k, v), mask, enable_gqa=True)
+    again = [x.detach().repeat_interleave(2, 1).requires_grad_() for x in (k, v)]
+    expected = results(torch, (q.detach().requires_grad_(), *again), mask)
+    for a, b in zip(found[:2], expected[:2], strict=True):
+        close(a, b.numpy())
+    for a, b in zip(found[2:], expected[2:], strict=True):
+        close(a, b.numpy().reshape(2, 2, 2, *b.shape[2:]).sum(2))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("causal", [False, True])
+def test_narrow_floats_are_computed_as_float32(dtype, causal):
+    tensors = [t.to(dtype).requires_grad_() for t in larger()]
+    found = results(torch, tensors, is_causal=causal)
+    wide = [t.detach().float().requires_grad_() for t in tensors]
+    expected = attend(*wide, is_causal=causal)
+    assert found[0].dtype is dtype and (found[0] == expected.to(dtype)).all()
+    # The gradient that comes in has been rounded.
+    rounded = expected.detach().to(dtype)
+    expected.backward((rounded * 2).float())
+    for a, tensor in zip(found[1:], wide, strict=True):
+        assert a.dtype is dtype
+        np.testing.assert_allclose(a.float().numpy(), tensor.grad.numpy(), rtol=0.02, atol=0.02)
+
+
+@pytest.mark.parametrize("settings", [
+    {}, {"is_causal": True}, {"attn_mask": torch.tensor(draw(4, 5) > -0.7)}, {"scale": 0.4},
+])
+def test_derivatives_of_any_order(monkeypatch, settings):
+    monkeypatch.setattr("iskra.codegen.attention._SCORES", 1)
+    q, k, v = operands()
+    # The one head of queries is broadcast.
+    tensors = [t.clone().requires_grad_() for t in (q[0, :1], k[0, :2], v[0, :2, :, :3])]
+
+    def call(*tensors):
+        return attend(*tensors, **settings)
+
+    assert type(call(*tensors).grad_fn).__name__ == FUSED
+    assert torch.autograd.gradcheck(call, tensors)
+    assert torch.autograd.gradgradcheck(call, tensors)
+
+
+def test_third_derivatives_are_those_of_the_composition(monkeypatch):
+    def third():
+        tensors = [t.requires_grad_() for t in operands()]
+        sums = attend(*tensors).pow(2).sum()
+        for _ in range(2):
+            grads = torch.autograd.grad(sums, tensors, create_graph=True)
+            sums = sum((g * g.cos()).sum() for g in grads)
+        return torch.autograd.grad(sums, tensors)
+
+    expected = third()
+    monkeypatch.setattr("iskra.codegen.attention._SCORES", 1)
+    for a, b in zip(third(), expected, strict=True):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-8, atol=1e-9)
+
+
+def test_the_gradient_of_some_operands_only():
+    expected = results(torch, larger(requires_grad=True))
+    for number in range(3):
+        tensors = larger()
+        tensors[number].requires_grad_()
+        result = attend(*tensors)
+        (result * result).sum().backward()
+        np.testing.assert_array_equal(tensors[number].grad.numpy(), expected[number + 1].numpy())
+
+
+def test_operands_that_were_written_to_are_noticed():
+    q, k, v = larger(requires_grad=True)
+    copy = k * 1
+    result = attend(q, copy, v)
+    with torch.no_grad():
+        copy.zero_()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        result.sum().backward()
+
+
+def test_multi_head_attention_is_fused_and_pytorchs():
+    reference = pytest.importorskip("torch")
+    found = []
+    for lib in (torch, reference):
+        lib.manual_seed(1)
+        layer = lib.nn.MultiheadAttention(32, 4)
+        x = lib.tensor(draw(60, 2, 32).astype("f4"), requires_grad=True)
+        padding = lib.tensor(np.arange(60) >= np.array([[60], [45]]))
+        for settings in ({}, {"key_padding_mask": padding}):
+            x.grad = None
+            result, _ = layer(x, x, x, need_weights=False, **settings)
+            (result * result).sum().backward()
+            found.append([result.detach().numpy(), x.grad.numpy().copy()])
+    for ours, theirs in zip(found[:2], found[2:], strict=True):
+        for a, b in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
