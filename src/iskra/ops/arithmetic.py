@@ -7,7 +7,7 @@ import numpy as np
 
 from iskra.core.checks import anywhere
 from iskra.core.dtypes import BOOL, INTEGER, of_numpy
-from iskra.dispatch import FLOAT, SAME, composite, pointwise
+from iskra.dispatch import FLOAT, SAME, calling, composite, pointwise
 from iskra.dispatch.execute import number
 from iskra.ops.comparison import where
 from iskra.ops.quotients import power_backward, quotient_backward
@@ -99,9 +99,19 @@ def rsub(input, other, *, alpha=1):
     return np.subtract(other, scaled(input, alpha))
 
 
+@pointwise(
+    SAME, method=False, function=False, inplace=False, out=False, node="MulBackward0",
+    scalars=True, grad={
+        "grad": lambda g, factor: g * factor, "factor": lambda g, grad: conj_of(g) * grad,
+    },
+)
+def mul_backward(grad, factor):
+    """The gradient of a product for its other factor."""
+    return np.multiply(grad, np.conjugate(factor) if grad.dtype.kind == "c" else factor)
+
+
 @pointwise(SAME, ufunc=np.multiply, aliases=("multiply",), scalars=True, grad={
-    "input": lambda g, other: g * conj_of(other),
-    "other": lambda g, input: g * conj_of(input),
+    "input": calling(mul_backward, "g other"), "other": calling(mul_backward, "g input"),
 })
 def mul(input, other):
     """Return the product, element by element.

@@ -75,7 +75,7 @@ def _second_of_all(g, input, weight, grad_shape):
     return result + _second_of_parameters(of_parameters, input, grad_shape)
 
 
-_GRADIENTS = dict(method=False, function=False, out=False, computes=True)
+_GRADIENTS = dict(method=False, function=False, out=False, computes=True, node="MmBackward0")
 
 
 @operator(operands="grad input", outputs=2, grad={

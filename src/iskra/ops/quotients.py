@@ -17,7 +17,7 @@ def quotient_backward(grad, input, other):
     return np.multiply(np.negative(grad), np.divide(np.divide(input, other), other))
 
 
-@pointwise(SAME, **_INTERNAL, operands="grad input", grad={
+@pointwise(SAME, **_INTERNAL, operands="grad input", node="MulBackward0", grad={
     "grad": lambda g, input, exponent: power_backward(g, input, exponent),
     "input": lambda g, grad, input, exponent: (
         exponent * power_backward(g * grad, input, exponent - 1)

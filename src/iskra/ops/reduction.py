@@ -55,7 +55,7 @@ def _spread(array, shape, dim, keepdim):
 
 
 @operator(
-    method=False, function=False, out=False,
+    method=False, function=False, out=False, node="ExpandBackward0",
     grad=lambda g, dim, keepdim: g.sum() if dim is None else g.sum(dim, keepdim),
 )
 def sum_backward(grad, shape, dim, keepdim):
@@ -84,7 +84,7 @@ def sum(input, dim=None, keepdim=False, *, dtype=None):
 
 
 @operator(
-    method=False, function=False, out=False, computes=True,
+    method=False, function=False, out=False, computes=True, node="DivBackward0",
     grad=lambda g, shape, dim, keepdim: (
         g.sum() if dim is None else g.sum(dim, keepdim)
     ) / reduced_count(shape, dim),
