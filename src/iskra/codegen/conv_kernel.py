@@ -28,10 +28,12 @@ PAD_NUMBERS = ("images", "share", "image_size", "image_width", "before", "padded
                "padded_width")
 PAD_KINDS = "aaatn"
 
-# inner_places: where k's weights start, for each k, if they do not lie side by side.
+# How the weights of a row lie for one k after the other: all side by side; in runs of as many as
+# the kernel has places, or one by one, both of which start at `inner_places`.
+SIDE_BY_SIDE, RUNS, SCATTERED = "side by side", "runs", "scattered"
 WEIGHT_POINTERS = ("weights", "packed", "inner_places")
 WEIGHT_NUMBERS = ("rows", "inner", "row_step", "group_size", "depth", "tiles", "height", "higher",
-                  "size")
+                  "size", "run")
 WEIGHT_KINDS = "aaatn"
 
 
@@ -98,11 +100,11 @@ def _strided(f, source, column, width, stride, vector):
     return load
 
 
-def pack_weights(tile, kind, scattered, name="pack_weights"):
+def pack_weights(tile, kind, lie, name="pack_weights"):
     """The kernel that packs the weights: a task packs one stretch of k of one group.
 
     The tiles of stretch s of group g begin at element ``(g * stretches + s) * size``.
-    scattered: whether a table tells where the weights for each k start.
+    lie: how the weights of a row lie; a stretch consists of whole runs.
     """
     f = Function(name)
     arg = Arguments(f, WEIGHT_POINTERS, WEIGHT_NUMBERS)
@@ -116,12 +118,16 @@ def pack_weights(tile, kind, scattered, name="pack_weights"):
         height = arg.height + (number < arg.higher).to("i64")
         out = f.offset(target, row * count, tile.kind)
         start = f.offset(source, row * arg.row_step, kind)
-        if scattered:
+        if lie == SCATTERED:
             places = f.offset(arg.inner_places, k, "i64")
             _gather_strip(f, tile, (start, out, height), arg.row_step, places, count, kind)
         else:
-            strip = Strip(out, height, tile.rows, height)
-            turn(f, tile, strip, f.offset(start, k, kind), arg.row_step, count, (kind, tile.kind))
+            length = arg.run if lie == RUNS else count
+            with f.loop(0, count, length) as first:
+                place = f.load(arg.inner_places, k + first, INT) if lie == RUNS else k
+                strip = Strip(f.offset(out, first * height, tile.kind), height, tile.rows, height)
+                turn(f, tile, strip, f.offset(start, place, kind), arg.row_step, length,
+                     (kind, tile.kind))
     return f
 
 

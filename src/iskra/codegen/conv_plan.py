@@ -7,7 +7,7 @@ import numpy as np
 
 from iskra.codegen import conv_channels, conv_geometry, conv_gradient, conv_kernel
 from iskra.codegen.conv_channels import Channels
-from iskra.codegen.conv_kernel import WINDOWS, slack
+from iskra.codegen.conv_kernel import RUNS, SCATTERED, SIDE_BY_SIDE, WINDOWS, slack
 from iskra.codegen.gemm_call import After
 from iskra.codegen.gemm_kernel import AHEAD, DEPTH, TURNED, Spec, most_tiles
 from iskra.codegen.gemm_plan import SUMS, TASK, compiled, even, workspace
@@ -47,12 +47,13 @@ class Padding:
 
 
 class Weights(NamedTuple):
-    """Where the weights lie: elements from row to row and from group to group, and where those for
-    each k start (None: side by side)."""
+    """Where the weights lie: elements from row to row and from group to group; where those for each
+    k start (None: side by side), and how many of these lie side by side."""
 
     row_step: int
     group_size: int
     places: object = None
+    run: int = 1
 
 
 class Windows(NamedTuple):
@@ -91,16 +92,22 @@ class WindowsPlan:
 
     def _plan_weights(self, windows, weights, shape):
         rows, inner = windows.rows, windows.inner
-        self.depth = even(inner, DEPTH)
+        self.depth, lie = even(inner, DEPTH), SIDE_BY_SIDE
+        if weights.places is not None:
+            lie = SCATTERED
+            if 1 < weights.run <= DEPTH:
+                lie, runs = RUNS, inner // weights.run
+                self.depth = -(-runs // -(-inner // DEPTH)) * weights.run
+                if self.depth > DEPTH:
+                    self.depth = DEPTH // weights.run * weights.run
         self.tiles = heights(rows, shape.rows)
         self.stretch_size = rows * self.depth + slack(shape)
         self.stretches = -(-inner // self.depth)
         self.weight_places = weights.places
-        self.pack = compiled(conv_kernel.pack_weights,
-                             (shape, self.kind, weights.places is not None),
+        self.pack = compiled(conv_kernel.pack_weights, (shape, self.kind, lie),
                              conv_kernel.WEIGHT_KINDS)
         self.pack_numbers = (rows, inner, weights.row_step, weights.group_size, self.depth,
-                             *self.tiles, self.stretch_size)
+                             *self.tiles, self.stretch_size, weights.run)
         self.pack_tasks = windows.groups * self.stretches
         self.packed = self.pack_tasks * self.stretch_size
 
@@ -291,7 +298,8 @@ def _turned_weights(geometry, kernel):
     (rows, channels), size = geometry.channels, math.prod(geometry.kernel)
     starts = np.arange(channels, dtype=np.int64)[:, None] * (rows * size)
     places = (starts + np.array(kernel, np.int64)).reshape(-1)
-    return Weights(size, rows * channels * size, places)
+    run = size if kernel == list(range(size)) else 1
+    return Weights(size, rows * channels * size, places, run)
 
 
 class ChannelGradientPlan:
