@@ -177,6 +177,38 @@ def test_one_bad_element_is_enough_for_a_check():
             functional.binary_cross_entropy(probabilities, probabilities, reduction=reduction)
 
 
+@pytest.mark.parametrize("shape", [(70, 1), (1, 80), (1, 1)])
+@pytest.mark.parametrize("name, settings", [
+    ("exp", ()), ("sum", (0,)), ("sum", (1,)), ("sum", (None,)), ("amax", (1,)), ("argmax", (0,)),
+    ("softmax", (1,)), ("variance", (0, 1, False)), ("logsumexp", ((0, 1),)),
+])
+def test_expanded_operands_are_read_as_their_copies_are(name, settings, shape):
+    op = OPERATORS[name]
+    expanded = Make(iskra.float64)(shape).expand(LARGE)
+    assert_equal(both(op, (expanded, *settings), {})[0],
+                 both(op, (expanded.contiguous(), *settings), {})[0], op)
+    assert_equal(*both(op, (expanded.t(), *settings), {}), op)
+
+
+@pytest.mark.parametrize("reduction", ["none", "mean", "sum"])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("shape", [LARGE, (5, 30, 40)])
+def test_cross_entropy_is_the_likelihood_of_log_softmax(shape, weighted, reduction):
+    make = Make(iskra.float64)
+    target = make((shape[0], *shape[2:]), 0, shape[1] - 0.01, dtype=iskra.int64)
+    target[::3] = 7  # the ignored class
+    settings = {"weight": make((shape[1],), 0.5, 2) if weighted else None, "ignore_index": 7,
+                "reduction": reduction}
+    scores = make(shape, -9, 9, requires_grad=True)
+    losses = functional.cross_entropy(scores, target, **settings)
+    expected = functional.nll_loss(functional.log_softmax(scores, 1), target, **settings)
+    np.testing.assert_allclose(losses.numpy(force=True), expected.numpy(force=True), rtol=1e-12)
+    g = make(losses.shape)
+    np.testing.assert_allclose(*(
+        iskra.autograd.grad(loss, scores, g)[0].numpy() for loss in (losses, expected)
+    ), rtol=1e-11, atol=1e-14)
+
+
 # Computing operators that kernels do not serve, whatever the call, by what stands in the way.
 UNSERVED = {
     "results depend on those before": """cumsum cumprod cummax cummin label_margins named_classes
