@@ -332,11 +332,38 @@ def operators(rng):
     ]
 
 
-def test_operators_on_both_tiers(monkeypatch):
+def reductions(rng, dtype):
+    """`scatter_reduce` and kin of a dtype, whose elements may be NaN or infinite."""
+    def numbers(*shape):
+        found = np.round(rng.normal(size=shape) * 3)
+        if dtype.is_floating_point:
+            found[::7, ::5], found[::11, ::3] = np.nan, -np.inf
+        return iskra.tensor(found).to(dtype)
+
+    x, y, source = numbers(60, 70), numbers(60, 70), numbers(90, 70)
+    along, rows = (iskra.tensor(rng.integers(0, 60, s)) for s in [(60, 70), (90,)])
+    found = [x.scatter_add(0, along, y), x.scatter(1, along, y), x.index_add(0, rows, source),
+             x.index_put((rows,), source, True), x[rows], x.gather(0, along)]
+    for own in (True, False):
+        found += [x.scatter_reduce(0, along, y, how, include_self=own)
+                  for how in ("sum", "prod", "amax", "amin", "mean")
+                  if how != "mean" or dtype is not iskra.bool]
+        found += [x.index_reduce(0, rows, source, how, include_self=own)
+                  for how in ("prod", "amax", "amin")]
+    return found
+
+
+MADE = {"all": operators} | {
+    str(kind): (lambda rng, kind=kind: reductions(rng, kind))
+    for kind in (iskra.float64, iskra.bfloat16, iskra.int64, iskra.int8, iskra.bool)}
+
+
+@pytest.mark.parametrize("what", MADE)
+def test_operators_on_both_tiers(what, monkeypatch):
     results = []
     for large in (1, 1 << 40):
         monkeypatch.setattr("iskra.graph.LARGE", large)
-        results.append(operators(np.random.default_rng(6)))
+        results.append(MADE[what](np.random.default_rng(6)))
     for one, other in zip(*results, strict=True):
         assert one.dtype is other.dtype
         iskra.testing.assert_close(one, other, equal_nan=True)
@@ -363,3 +390,38 @@ def test_errors_are_the_same_on_both_tiers(bad, monkeypatch):
                 call()
             messages.append((caught.type, str(caught.value)))
         assert messages[0] == messages[1]
+
+
+# Beside PyTorch, which adds up in the index's order too
+
+
+def shared(library, rng):
+    """What must have the same bits as PyTorch's, whose `index_put` varies from run to run."""
+    def floats(*shape):
+        return library.from_numpy(rng.normal(size=shape).astype("f4"))
+
+    def indices(high, *shape):
+        return library.from_numpy(rng.integers(0, high, shape))
+
+    x, source, rows = floats(200, 130), floats(2000, 130), indices(200, 2000)
+    along, vector = indices(200, 2000, 130), floats(20000)
+    table = floats(300, 64).requires_grad_()
+    function = library.nn.functional
+    function.embedding(rows, table).backward(floats(2000, 64))
+    starts = library.arange(0, 2000, 40)
+    return [
+        table.grad, library.zeros(300).index_add(0, indices(300, 20000), vector),
+        library.zeros(300).scatter_add(0, indices(300, 20000), vector),
+        x.index_add(0, rows, source), x.index_add(1, rows[:90] % 130, source[:200, :90]),
+        x.scatter_add(0, along, source), x.scatter_add(1, along[:200] % 130, source[:200]),
+        x.scatter(0, along, source),
+        *[function.embedding_bag(rows, x, starts, mode=mode) for mode in ("sum", "mean", "max")],
+        source.cumsum(0), source.cumsum(1), source.cumprod(1), *source.cummax(0), *source.cummin(1),
+    ]
+
+
+def test_bits_are_pytorchs():
+    torch = pytest.importorskip("torch")
+    ours, theirs = (shared(library, np.random.default_rng(8)) for library in (iskra, torch))
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(one.detach().numpy(), other.detach().numpy())

@@ -15,6 +15,7 @@ from iskra.codegen.primitives import PRIMITIVES
 from iskra.codegen.sharing import my_units
 
 LANES = 16
+FAR = 1 << 15  # elements of a target that is asked for ahead of time, as caches will not hold it
 _POINTERS = ("target", "index", "values", "flags")
 
 
@@ -60,13 +61,21 @@ def elements(form, shared):
     """``target[o, index[k]]`` takes in ``values[o, k]``, or ``index[o, k]`` if not `shared`."""
     f, arg, places = _begin("scatter_shared" if shared else "scatter", form,
                             ("size", "count", "units", "tasks"))
-    how, type = form[0], Type(form[1])
+    how, kind = form[:2]
     with my_units(f, arg.units, arg.tasks) as unit:
         start = unit * arg.count
-        at = f.coerce(0) if shared else start
-        with f.loop(0, arg.count) as number:
-            place = unit * arg.size + places.read(at + number)
-            _take_in(f, how, arg.target, place, arg.values, start + number, type)
+        at, target = f.coerce(0) if shared else start, f.offset(arg.target, unit * arg.size, kind)
+        full = arg.count // LANES * LANES
+        for low, high, lanes in ((f.coerce(0), full, LANES), (full, arg.count, 1)):
+            with f.loop(low, high, lanes) as base, f.when(places.all_inside(at + base, lanes)):
+                if lanes > 1:
+                    ahead = base + lanes
+                    with f.when((ahead + lanes <= arg.count) & (arg.size >= FAR)):
+                        for lane in range(lanes):
+                            f.prefetch(target, places.trusted(at + ahead + lane), kind)
+                for number in range(lanes):
+                    place = places.trusted(at + base + number)
+                    _take_in(f, how, target, place, arg.values, start + base + number, Type(kind))
     places.finish()
     return f
 

@@ -11,6 +11,7 @@ from iskra.core.size import format_shape
 from iskra.dispatch import composite, operator
 from iskra.ops.accumulating import add_rows
 from iskra.ops.activation import gated
+from iskra.ops.gathering import are_below
 from iskra.ops.moving import reduced_bags, taken
 from iskra.tensor import Tensor, wrap
 
@@ -24,7 +25,7 @@ def _check_indices(name, indices, rows):
             f"Expected tensor for argument #1 'indices' to have one of the following scalar types: "
             f"Long, Int; but got {indices.dtype} instead (while checking arguments for {name})"
         )
-    if indices.size and (indices.min() < 0 or indices.max() >= rows):
+    if not are_below(indices, rows):
         bad = indices[(indices < 0) | (indices >= rows)].flat[0]
         raise IndexError(
             f"{name}: index out of range in self: {bad} is not in [0, {rows - 1}]"
@@ -229,9 +230,8 @@ def _check_bag_indices(indices, rows):
         raise RuntimeError(
             f"embedding_bag: expected indices of type Long or Int, but got {indices.dtype}"
         )
-    wrong = np.flatnonzero((indices < 0) | (indices >= rows))
-    if wrong.size:
-        place = wrong[0]
+    if not are_below(indices, rows):
+        place = np.flatnonzero((indices < 0) | (indices >= rows))[0]
         raise RuntimeError(
             f"embedding_bag: Index {place} of input takes value {indices[place]} which is not in "
             f"the valid range [0, {rows})"

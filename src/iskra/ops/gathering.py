@@ -22,8 +22,10 @@ def scalar_name(array):
     return dtypes.of_numpy(array.dtype).scalar_name
 
 
-def _are_below(index, size):
+def are_below(index, size):
     """Whether all indices lie in ``[0, size)``."""
+    if not index.size:
+        return True
     if index.dtype in _INDEX and index.__class__ is np.ndarray:
         return index.view(f"u{index.itemsize}").max() < size  # of those below 0, large numbers
     return index.min() >= 0 and index.max() < size
@@ -31,7 +33,7 @@ def _are_below(index, size):
 
 def check_bounds(index, size, dim, error=RuntimeError):
     """Raise where an index lies outside ``[0, size)``."""
-    if index.size and not _are_below(index, size):
+    if not are_below(index, size):
         bad = index[(index < 0) | (index >= size)].flat[0]
         raise error(f"index {bad} is out of bounds for dimension {dim} with size {size}")
 
@@ -149,7 +151,7 @@ def index_select(input, dim, index):
         input, scalar = input.reshape(1), True
     else:
         scalar = False
-    if index.size and not _are_below(index, input.shape[dim]):
+    if not are_below(index, input.shape[dim]):
         raise IndexError(
             f"index out of range in self: got {int(index.min())} to {int(index.max())} for size "
             f"{input.shape[dim]} of dimension {dim}"

@@ -9,6 +9,7 @@ import numpy as np
 
 from iskra import codegen, graph
 from iskra.ops.large import is_large
+from iskra.runtime.memory import empty
 
 
 def taken(array, index, axis, from_end=False):
@@ -47,6 +48,15 @@ def joined(arrays, axis):
         if found is not None:
             return found
     return np.concatenate(arrays, axis)
+
+
+def copied(array):
+    """A contiguous copy to write into; a large one's memory is recycled."""
+    if not is_large(array):
+        return np.array(array, order="C")
+    made = empty(array.shape, array.dtype)
+    made[...] = array
+    return made
 
 
 def write_rows(how, target, index, values, axis, from_end=False):

@@ -9,7 +9,7 @@ import numpy as np
 from iskra.dispatch import operator
 from iskra.ops.comparison import where
 from iskra.ops.gathering import check_bounds, positions
-from iskra.ops.moving import write_along, write_rows
+from iskra.ops.moving import copied, write_along, write_rows
 from iskra.ops.scattering import (
     check_rows,
     check_scatter,
@@ -197,7 +197,7 @@ def scatter_reduce(input, dim, index, src, reduce, *, include_self=True):
             f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}"
         )
     dim, values = check_scatter(input, dim, index, src)
-    result = np.array(input, order="C")
+    result = copied(input)
     if values is not None:
         found = _by_kernels(write_along, result, dim, index, values, reduce, include_self)
         if found is not None:
@@ -240,7 +240,7 @@ def index_reduce(input, dim, index, source, reduce, *, include_self=True):
     dim = check_rows("index_reduce_", input, dim, index, source)
     check_bounds(index, input.shape[dim] if input.ndim else 1, dim)
     if source.ndim == input.ndim > 0:
-        result = np.array(input, order="C")
+        result = copied(input)
         found = _by_kernels(write_rows, result, dim, index, source, reduce, include_self)
         if found is not None:
             return found

@@ -21,7 +21,7 @@ from iskra.ops.gathering import (
     positions,
     scalar_name,
 )
-from iskra.ops.moving import write_along, write_rows
+from iskra.ops.moving import copied, write_along, write_rows
 from iskra.ops.slicing import put_place
 from iskra.tensor import Tensor
 
@@ -139,7 +139,7 @@ def scatter(input, dim, index, src=None, *, reduce=None, value=None):
     if not _is_number(src) and src.dtype != input.dtype and src.ndim == 0 == index.ndim - 1:
         src = src.item()
     dim, values = check_scatter(input, dim, index, src, bounds=False)
-    result = np.array(input, order="C")
+    result = copied(input)
     if values is None:
         return result
     if _is_number(values):
@@ -180,7 +180,7 @@ def scatter_add(input, dim, index, src):
     tensor([0., 0., 3.])
     """
     dim, values = check_scatter(input, dim, index, src, bounds=False)
-    result = np.array(input, order="C")
+    result = copied(input)
     if values is not None and not write_along("add", result, index, values, dim):
         check_bounds(index, input.shape[dim] if input.ndim else 1, dim)
         places = positions(index, input.shape, dim).reshape(-1)
@@ -265,7 +265,7 @@ def index_add(input, dim, index, source, *, alpha=1):
     check_bounds(index, input.shape[dim] if input.ndim else 1, dim)
     if alpha != 1:
         source = source * number(alpha, source.dtype)
-    result = np.array(input, order="C")
+    result = copied(input)
     if source.ndim == input.ndim > 0 and write_rows("add", result, index, source, dim):
         return result
     result = rows_first(input, dim)
@@ -308,7 +308,7 @@ def index_copy(input, dim, index, source):
         )
     dim = check_rows("index_copy_", input, dim, index, source, IndexError)
     check_bounds(index, input.shape[dim] if input.ndim else 1, dim, IndexError)
-    result = np.array(input, order="C")
+    result = copied(input)
     if source.ndim == input.ndim > 0 and write_rows("set", result, index, source, dim):
         return result
     result = rows_first(input, dim)
@@ -490,7 +490,7 @@ def put(input, index, source, accumulate=False):
             f"source.numel() = {source.size}, index.numel() = {index.size}"
         )
     check_flat("put_", index, input.size)
-    result = np.array(input, order="C")
+    result = copied(input)
     if accumulate:
         add_rows(result.reshape(-1, 1), index.reshape(-1), source.reshape(-1, 1))
     else:
