@@ -10,7 +10,7 @@ from iskra.core.dtypes import BOOL, INTEGER, of_numpy
 from iskra.dispatch import FLOAT, SAME, calling, composite, pointwise
 from iskra.dispatch.execute import number
 from iskra.ops.comparison import where
-from iskra.ops.quotients import power_backward, quotient_backward
+from iskra.ops.quotients import mul_backward, power_backward, quotient_backward
 from iskra.tensor import Tensor
 
 
@@ -97,17 +97,6 @@ def rsub(input, other, *, alpha=1):
     tensor([-2, -3])
     """
     return np.subtract(other, scaled(input, alpha))
-
-
-@pointwise(
-    SAME, method=False, function=False, inplace=False, out=False, node="MulBackward0",
-    scalars=True, grad={
-        "grad": lambda g, factor: g * factor, "factor": lambda g, grad: conj_of(g) * grad,
-    },
-)
-def mul_backward(grad, factor):
-    """The gradient of a product for its other factor."""
-    return np.multiply(grad, np.conjugate(factor) if grad.dtype.kind == "c" else factor)
 
 
 @pointwise(SAME, ufunc=np.multiply, aliases=("multiply",), scalars=True, grad={

@@ -1,10 +1,19 @@
-"""Gradients of quotients and powers of real numbers, each one operator."""
+"""Gradients of products, and of quotients and powers of real numbers, each one operator."""
 
 import numpy as np
 
 from iskra.dispatch import SAME, pointwise
 
 _INTERNAL = dict(method=False, function=False, inplace=False, out=False)
+
+
+@pointwise(SAME, **_INTERNAL, node="MulBackward0", scalars=True, grad={
+    "grad": lambda g, factor: g * factor,
+    "factor": lambda g, grad: (g.conj() if g.is_complex() else g) * grad,
+})
+def mul_backward(grad, factor):
+    """The gradient of a product for its other factor."""
+    return np.multiply(grad, np.conjugate(factor) if grad.dtype.kind == "c" else factor)
 
 
 @pointwise(SAME, **_INTERNAL, grad={
