@@ -81,7 +81,7 @@ def _pick(input, target):
         return input[target]
     if input.ndim == 2 and isinstance(input, np.ndarray):  # NumPy does this the fastest
         return input[np.arange(target.size), target]
-    return np.squeeze(np.take_along_axis(input, np.expand_dims(target, 1), 1), 1)
+    return np.squeeze(np.take_along_axis(input, target[:, np.newaxis], 1), 1)
 
 
 def _weights(target, counts, weight, kind):
@@ -109,22 +109,23 @@ def _shares(grad, target, weight, ignore_index, reduction, rank):
     The target has been checked, on the way forward.
     """
     counts = None
-    if target.size and perhaps(np.any(np.equal(target, ignore_index))):
+    if target.size and perhaps(np.logical_or.reduce(np.equal(target, ignore_index), None)):
         counts = np.not_equal(target, ignore_index)
         target = np.where(counts, target, 0)
     weights = _weights(target, counts, weight, grad.dtype)
     if reduction == "mean":
         grad = np.divide(grad, target.size if weights is None else np.add.reduce(weights, None))
     share = grad if weights is None else np.multiply(grad, weights)
-    return np.expand_dims(share, 1) if share.ndim and rank > 1 else share
+    return share[:, np.newaxis] if share.ndim and rank > 1 else share
 
 
 def own_class(target, input):
     """Which of the scores are the targets' own."""
-    rank, axis = input.ndim, class_axis(input.ndim)
-    classes = np.arange(input.shape[axis], like=target)
-    classes = classes.reshape((1,) * axis + (-1,) + (1,) * (rank - axis - 1))
-    return np.equal(classes, target if rank == 1 else np.expand_dims(target, axis))
+    rank = input.ndim
+    classes = np.arange(input.shape[class_axis(rank)], like=target)
+    if rank > 2:
+        classes = classes.reshape((-1,) + (1,) * (rank - 2))
+    return np.equal(classes, target if rank == 1 else target[:, np.newaxis])
 
 
 def node_name(input):
