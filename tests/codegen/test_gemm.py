@@ -104,6 +104,22 @@ def test_large_shapes(rng, m, n, k, orders):
     check(products.matmul(*map(laid_out, (a, b), orders)), a, b)
 
 
+@pytest.mark.parametrize("machine", MACHINES, ids=lambda m: m.name)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_few_rows_by_a_large_matrix(on, rng, monkeypatch, machine, dtype):
+    on(machine)
+    monkeypatch.setattr(gemm_plan, "STREAM", 1000)
+    for m, n, k in itertools.product([1, 2, 3, 4], [17, 2100], [1, 7, 25]):
+        a, b = rng.standard_normal((m, k)).astype(dtype), rng.standard_normal((k, n)).astype(dtype)
+        bias, rest = (rng.standard_normal(s).astype(dtype) for s in ((n,), (m, n)))
+        for how in LAYOUTS:
+            check(products.matmul(laid_out(a, how), b), a, b)
+            check(products.matmul(b.T, laid_out(a.T, how)), b.T, a.T)
+        result = products.matmul(a, b, bias=bias, residual=rest, scale=2.0, epilogue=relu)
+        expected = np.maximum(2 * np.matmul(a.astype(np.float64), b) + bias + rest, 0)
+        np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-4)
+
+
 @pytest.mark.parametrize(("first", "second"), [
     ((3, 20, 30), (3, 30, 17)), ((2, 1, 20, 70), (3, 70, 4)), ((5, 20, 30), (30, 17)),
     ((20, 30), (4, 30, 17)), ((2, 3, 1, 80), (2, 3, 80, 9)), ((40, 9, 11), (40, 11, 10)),
@@ -273,9 +289,11 @@ def interpreted(monkeypatch):
     return interpreted_kernels(monkeypatch, gemm_plan)
 
 
+@pytest.mark.parametrize("stream", [1 << 20, 1000])
 @pytest.mark.parametrize("machine", MACHINES, ids=lambda m: m.name)
-def test_no_access_out_of_bounds_and_no_races(on, rng, interpreted, monkeypatch, machine):
+def test_no_access_out_of_bounds_and_no_races(on, rng, interpreted, monkeypatch, machine, stream):
     on(machine)
+    monkeypatch.setattr(gemm_plan, "STREAM", stream)
     monkeypatch.setattr(gemm_plan, "TASK", 2000)        # many tasks, for the races
     shapes = [(1, 40, 20), (3, 17, 65), (15, 33, 17), (29, 3, 66), (20, 35, 9)]
     for (m, n, k), orders in itertools.product(shapes, itertools.product(

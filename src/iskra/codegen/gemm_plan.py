@@ -9,11 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from iskra.codegen import gemm_kernel, gemm_thin, lower
+from iskra.codegen import gemm_kernel, gemm_thin, gemm_updates, lower
 from iskra.codegen.gemm_kernel import AHEAD, DEPTH, DIRECT, Spec, most_tiles, pack_ahead
 from iskra.codegen.gemm_pack import COPIED, TURNED
 from iskra.codegen.gemm_thin import Thin, group_of
 from iskra.codegen.gemm_tiles import heights, host, tile
+from iskra.codegen.gemm_updates import MOST_ROWS, Updates
 from iskra.runtime import jit, native
 from iskra.runtime.memory import empty
 
@@ -85,8 +86,14 @@ def plan(matrices, after):
         return ThinPlan(swapped, after, swapped=True)
     if m.columns == 1 == m.c == m.residual and m.a[0] == 1 and not after.bias:
         # A column times a matrix whose columns lie side by side: the same memory as a row.
-        return BlockPlan(swapped, after, swapped=True)
-    return BlockPlan(m, after)
+        return _streamed_or_in_blocks(swapped, after, swapped=True)
+    return _streamed_or_in_blocks(m, after)
+
+
+def _streamed_or_in_blocks(m, after, swapped=False):
+    streams = (m.rows <= MOST_ROWS and m.b[1] == 1 and m.offsets is None and m.kind == SUMS[m.kind]
+               and m.inner * m.columns * m.size > STREAM and host().masks)
+    return (UpdatesPlan if streams else BlockPlan)(m, after, swapped)
 
 
 def wanted_orders(matrices):
@@ -166,6 +173,23 @@ def _share(m, parts):
     threads have none."""
     worth = max(1, TASK // 4 * parts // m.work)
     return max(1, min(worth, m.count // 16)) if m.work * m.count > TASK else m.count
+
+
+class UpdatesPlan:
+    """A product of very few rows with a large matrix; swapped: the operands change places."""
+
+    def __init__(self, m, after, swapped=False):
+        spec = Updates(host(), m.kind, m.rows, after)
+        self.swapped = swapped
+        self.kernel = compiled(gemm_updates.product, (spec,), gemm_updates.KINDS)
+        self.tasks = max(1, min(16, m.columns // 1024))
+        self.numbers = m.columns, m.inner, *m.a, m.b[0], m.c, m.residual, self.tasks
+
+    def run(self, a, b, c, bias, residual, scale):
+        """Compute the product into c."""
+        if self.swapped:
+            a, b = b, a
+        self.kernel(a, b, c, bias, residual, scale, self.numbers, self.tasks)
 
 
 class BlockPlan:
