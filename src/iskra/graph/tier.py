@@ -3,7 +3,8 @@
 An operator's body is NumPy; on large operands it is traced into a `Program` once for each
 combination of dtypes, pattern of sizes and settings, and from then on machine code runs instead.
 What cannot be traced stays on the reference tier, for good. Which tier serves a call follows from
-the operator, dtypes, shapes, strides and settings alone.
+the operator, dtypes, shapes, strides and settings alone; but where kernels find values for which
+the body would raise (`Expr.doubt`), the body is run, and does.
 """
 
 import numpy as np
