@@ -404,6 +404,19 @@ def atleast_2d(*tensors: _Any) -> Tensor:
     """Return the tensor with at least two dimensions, new ones in front; a tuple for several"""
 def atleast_3d(*tensors: _Any) -> Tensor:
     """Return the tensor with at least three dimensions; a tuple for several tensors."""
+def attention_backward(
+    grad: Tensor,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor,
+    state: Tensor,
+    is_causal: _Any,
+    scale: _Any,
+    *,
+    out: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The gradients of `fused_attention` for query, key and value."""
 def average_spread(
     grad: Tensor,
     shape: _Sequence[_int],
@@ -564,6 +577,14 @@ def binary_cross_entropy(
     reduction: _str = ...,
 ) -> Tensor:
     """Return ``-target log(input) - (1 - target) log(1 - input)``; logarithms are at least -"""
+def binary_cross_entropy_backward(
+    grad: Tensor | _Number,
+    input: Tensor,
+    target: Tensor | _Number,
+    weight: Tensor | _Number | None = ...,
+    reduction: _str = ...,
+) -> Tensor:
+    """The gradient of `binary_cross_entropy` for its input."""
 def binary_cross_entropy_with_logits(
     input: Tensor,
     target: _Any,
@@ -781,6 +802,13 @@ def clip_(
     max: Tensor | _Number | None = ...,
 ) -> Tensor:
     """In-place form of `clamp`."""
+def clamp_backward(
+    grad: Tensor,
+    input: Tensor | _Number,
+    min: Tensor | _Number | None = ...,
+    max: Tensor | _Number | None = ...,
+) -> Tensor:
+    """The gradient of `clamp` for its input."""
 def clamp_max(input: Tensor, max: _Any, *, out: Tensor | None = ...) -> Tensor:
     """Limit elements from above."""
 def clamp_max_(input: Tensor, max: _Any) -> Tensor:
@@ -1789,6 +1817,15 @@ def functional_unfold(
     out: Tensor | None = ...,
 ) -> Tensor:
     """Sliding blocks of ``(N, C, H, W)`` as columns: ``(N, C * places, blocks)``."""
+def fused_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor,
+    is_causal: _Any,
+    scale: _Any,
+) -> tuple[Tensor, Tensor]:
+    """The result of attention, and what its gradients need: two numbers a query."""
 def gammainc(input: Tensor, other: Tensor | _Number, *, out: Tensor | None = ...) -> Tensor:
     """Return the regularised lower incomplete gamma function."""
 def gammaincc(input: Tensor, other: Tensor | _Number, *, out: Tensor | None = ...) -> Tensor:
@@ -2029,6 +2066,14 @@ def huber_loss(
     weight: _Any = ...,
 ) -> Tensor:
     """Return half the square below `delta`, ``delta * (|difference| - delta / 2)`` above."""
+def huber_loss_backward(
+    grad: Tensor | _Number,
+    input: Tensor,
+    target: Tensor | _Number,
+    reduction: _Any,
+    delta: _Any,
+) -> Tensor:
+    """The gradient of `huber_loss` for its input."""
 def hypot(input: Tensor, other: Tensor | _Number, *, out: Tensor | None = ...) -> Tensor:
     """Return the length of the hypotenuse with these legs."""
 def hypot_(input: Tensor, other: Tensor | _Number) -> Tensor:
@@ -2719,6 +2764,15 @@ def logits_nll(
     reduction: _str = ...,
 ) -> Tensor:
     """`binary_cross_entropy_with_logits` of operands that have been checked."""
+def logits_nll_backward(
+    grad: Tensor | _Number,
+    input: Tensor,
+    target: Tensor | _Number,
+    weight: Tensor | _Number | None = ...,
+    pos_weight: Tensor | _Number | None = ...,
+    reduction: _str = ...,
+) -> Tensor:
+    """The gradient of `binary_cross_entropy_with_logits` for its input."""
 def logsigmoid(input: Tensor, *, out: Tensor | None = ...) -> Tensor:
     """Return ``log(sigmoid(x))``, without overflow."""
 def logspace(
@@ -3068,6 +3122,8 @@ def multiply(input: Tensor, other: Tensor | _Number, *, out: Tensor | None = ...
     """Return the product, element by element."""
 def multiply_(input: Tensor, other: Tensor | _Number) -> Tensor:
     """In-place form of `mul`."""
+def mul_backward(grad: Tensor, factor: Tensor | _Number) -> Tensor:
+    """The gradient of a product for its other factor."""
 def multi_margin_loss(
     input: Tensor,
     target: _Any,
@@ -3542,6 +3598,8 @@ def pow(input: Tensor, exponent: Tensor | _Number, *, out: Tensor | None = ...) 
     """Return `input` to the power of `exponent`; either may be a number."""
 def pow_(input: Tensor, exponent: Tensor | _Number) -> Tensor:
     """In-place form of `pow`."""
+def power_backward(grad: Tensor, input: Tensor | _Number, exponent: _Any) -> Tensor:
+    """The gradient of ``input ** exponent`` for `input`; the exponent is a number."""
 def prelu(input: Tensor, weight: _Any) -> Tensor:
     """Return x where x is positive, else ``weight * x``; `weight` holds one number or C."""
 def prelu_kernel(input: Tensor, weight: Tensor | _Number) -> Tensor:
@@ -3577,6 +3635,8 @@ def quantile(
     out: Tensor | None = ...,
 ) -> Tensor:
     """Return the `q`-th quantiles (of 0 to 1) of all elements or along `dim`; NaN wins."""
+def quotient_backward(grad: Tensor, input: Tensor | _Number, other: Tensor | _Number) -> Tensor:
+    """The gradient of ``input / other`` for `other`."""
 def rad2deg(input: Tensor, *, out: Tensor | None = ...) -> Tensor:
     """Return angles in degrees, given in radians."""
 def rad2deg_(input: Tensor) -> Tensor:
@@ -4128,6 +4188,14 @@ def smooth_l1_loss(
     beta: _Number = ...,
 ) -> Tensor:
     """Return the absolute difference, rounded off to a square below `beta`."""
+def smooth_l1_loss_backward(
+    grad: Tensor | _Number,
+    input: Tensor,
+    target: Tensor | _Number,
+    reduction: _Any,
+    beta: _Number,
+) -> Tensor:
+    """The gradient of `smooth_l1_loss` for its input."""
 def soft_margin(input: Tensor, target: Tensor | _Number, reduction: _Any) -> Tensor:
     """`soft_margin_loss` with a checked reduction."""
 def soft_margin_loss(

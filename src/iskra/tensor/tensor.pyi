@@ -1197,7 +1197,7 @@ class Tensor:
     def lcm_(self, other: Tensor | _Number) -> Tensor:
         """In-place form of `lcm`."""
     def ldexp(self, other: _Any, *, out: Tensor | None = ...) -> Tensor:
-        """Return ``input * 2 ** other``."""
+        """Return ``input * 2 ** other``. Raises TypeError unless both are tensors."""
     def ldexp_(self, other: _Any) -> Tensor:
         """In-place form of `ldexp`."""
     def le(self, other: Tensor | _Number, *, out: Tensor | None = ...) -> Tensor:
@@ -1954,7 +1954,7 @@ class Tensor:
     def sigmoid_(self) -> Tensor:
         """In-place form of `sigmoid`."""
     def sign(self, *, out: Tensor | None = ...) -> Tensor:
-        """Return -1, 0 or 1; NaN stays NaN."""
+        """Return -1, 0 or 1; 0 for NaN, as PyTorch has it."""
     def sign_(self) -> Tensor:
         """In-place form of `sign`."""
     def signbit(self, *, out: Tensor | None = ...) -> Tensor:
