@@ -200,7 +200,7 @@ def check_flat(name, index, size):
         )
 
 
-@operator(function=False, method=False, out=False)
+@operator(function=False, method=False, out=False, computes=True)
 def from_the_front(indices, size):
     """Indices that count from the end, counted from the front."""
     return np.where(indices < 0, indices + size, indices)

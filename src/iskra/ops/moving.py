@@ -3,8 +3,6 @@
 Which of them serves follows from shapes, dtypes and layouts alone.
 """
 
-import math
-
 import numpy as np
 
 from iskra import codegen, graph
@@ -14,12 +12,11 @@ from iskra.runtime.memory import empty
 
 def taken(array, index, axis, from_end=False):
     """``np.take(array, index, axis)``; with `from_end` indices below 0 count from the end."""
-    if index.size * array.size >= graph.LARGE and array.__class__ is index.__class__ is np.ndarray:
-        rest = math.prod(array.shape[:axis]) * math.prod(array.shape[axis + 1:])
-        if index.size * rest >= graph.LARGE:
-            found = codegen.gathers.take(array, index, axis, from_end)
-            if found is not None:
-                return found
+    if array.__class__ is index.__class__ is np.ndarray and array.ndim and (
+            index.size * array.size >= graph.LARGE * array.shape[axis] > 0):
+        found = codegen.gathers.take(array, index, axis, from_end)
+        if found is not None:
+            return found
     return np.take(array, index, axis)
 
 
