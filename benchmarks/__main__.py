@@ -18,8 +18,10 @@ GROUPS = {
     "rows": 0.7,
     "products": 1.0,
     "convolutions": 1.0,
+    "attention": 0.9,
     "moves": 0.8,
     "optimizers": None,
+    "training": 0.85,
     "startup": None,
 }
 
