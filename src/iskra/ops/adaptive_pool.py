@@ -3,12 +3,14 @@
 Source: https://docs.pytorch.org/docs/stable/nn.functional.html#pooling-functions
 """
 
+import functools
 import math
 
 import numpy as np
 
 from iskra.core.size import format_shape
 from iskra.dispatch import composite, operator
+from iskra.ops.bands import mapped, transposed, windows_band
 from iskra.ops.pool import BOTH, FUNCTIONAL, INTERNAL, batched, gradient_at, numbers
 from iskra.ops.slicing import as_int
 
@@ -19,19 +21,12 @@ def _bounds(size, output):
     return places * size // output, -(-(places + 1) * size // output)
 
 
-def _mean_matrix(size, output, dtype):
-    """The linear map from `size` elements to the means of `output` windows."""
-    matrix = np.zeros((output, size), dtype)
-    for row, (start, end) in enumerate(zip(*_bounds(size, output), strict=True)):
-        matrix[row, start:end] = 1 / (end - start)
-    return matrix
-
-
-def apply_matrices(array, matrices):
-    """Apply one matrix along each spatial dimension."""
-    for axis, matrix in enumerate(matrices, 2):
-        array = np.moveaxis(np.moveaxis(array, axis, -1) @ matrix.T, -1, axis)
-    return np.ascontiguousarray(array)
+@functools.lru_cache(512)
+def _mean_tables(sizes, output):
+    """Of each dimension, the sums of its windows, and the windows' sizes."""
+    bounds = [_bounds(n, o) for n, o in zip(sizes, output, strict=True)]
+    bands = tuple(windows_band(n, *b) for n, b in zip(sizes, bounds, strict=True))
+    return bands, tuple(tuple((end - start).tolist()) for start, end in bounds)
 
 
 @operator(
@@ -42,17 +37,17 @@ def apply_matrices(array, matrices):
 )
 def adaptive_means(input, sizes):
     """Means of windows that tile the input into `sizes`."""
-    return apply_matrices(input, [
-        _mean_matrix(n, o, input.dtype) for n, o in zip(input.shape[2:], sizes, strict=True)
-    ])
+    bands, counts = _mean_tables(tuple(input.shape[2:]), tuple(sizes))
+    return mapped(input, bands, counts)
 
 
 @operator(**INTERNAL, grad=lambda g, grad_shape: adaptive_means(g, tuple(grad_shape[2:])))
 def adaptive_spread(grad, shape):
     """The gradient of `adaptive_means` for an input of this shape."""
-    return apply_matrices(grad, [
-        _mean_matrix(n, o, grad.dtype).T for n, o in zip(shape[2:], grad.shape[2:], strict=True)
-    ])
+    bands, counts = _mean_tables(tuple(shape[2:]), tuple(grad.shape[2:]))
+    return mapped(grad, tuple(
+        transposed(b, c) for b, c in zip(bands, counts, strict=True)
+    ))
 
 
 def _sizes(name, input, output_size, rank):

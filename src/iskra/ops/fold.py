@@ -11,7 +11,7 @@ from iskra import codegen
 from iskra.core.size import format_shape
 from iskra.dispatch import composite, operator
 from iskra.ops.conv import padded, windows
-from iskra.ops.moving import is_large
+from iskra.ops.large import is_large
 
 INTERNAL = dict(method=False, function=False, out=False, computes=True)
 FUNCTIONAL = dict(namespace="nn.functional", method=False)

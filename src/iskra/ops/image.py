@@ -4,6 +4,7 @@ Each kind of interpolation is a linear map along every spatial dimension, one af
 Source: https://docs.pytorch.org/docs/stable/nn.functional.html#vision-functions
 """
 
+import functools
 import math
 
 import numpy as np
@@ -15,8 +16,9 @@ from iskra.ops.adaptive_pool import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
     adaptive_avg_pool3d,
-    apply_matrices,
 )
+from iskra.ops.bands import Band, mapped, picked, transposed
+from iskra.ops.large import is_large
 from iskra.ops.slicing import as_int
 
 INTERNAL = dict(method=False, function=False, out=False, computes=True)
@@ -53,42 +55,40 @@ def _cubic(x, a):
     return np.where(x <= 1, near, np.where(x < 2, far, 0))
 
 
-def _plain_matrix(size, output, factor, cubic, align_corners):
+def _plain_band(size, output, factor, cubic, align_corners):
     """Weights of two (or four) neighbours; those beyond the edge count as the edge."""
     source = _sources(size, output, factor, align_corners)
     if not cubic and not align_corners:
         source = np.maximum(source, 0)
-    base = np.floor(source).astype(np.int64)
-    matrix = np.zeros((output, size))
-    rows = np.arange(output)
-    for offset in range(-1, 3) if cubic else range(2):
-        distance = source - (base + offset)
-        weight = _cubic(distance, -0.75) if cubic else _triangle(distance)
-        np.add.at(matrix, (rows, np.clip(base + offset, 0, size - 1)), weight)
-    return matrix
+    places = np.floor(source).astype(np.int64) + np.arange(-1 if cubic else 0, 3 if cubic else 2)[
+        :, None]
+    weights = _cubic(source - places, -0.75) if cubic else _triangle(source - places)
+    return Band(size, np.clip(places, 0, size - 1), weights)
 
 
-def _antialiased_matrix(size, output, factor, cubic, align_corners):
+def _antialiased_band(size, output, factor, cubic, align_corners):
     """Weights of all inputs under a filter that is as wide as an output."""
     step = _step(size, output, factor, align_corners)
     wide = max(step, 1.0)
     support = (2.0 if cubic else 1.0) * wide
-    matrix = np.zeros((output, size))
-    for row in range(output):
-        center = step * (row + 0.5)
-        low, high = max(int(center - support + 0.5), 0), min(int(center + support + 0.5), size)
-        distance = (np.arange(low, high) - center + 0.5) / wide
-        weights = _cubic(distance, -0.5) if cubic else _triangle(distance)
-        matrix[row, low:high] = weights / weights.sum()
-    return matrix
+    centers = step * (np.arange(output) + 0.5)
+    low = np.maximum((centers - support + 0.5).astype(np.int64), 0)
+    high = np.minimum((centers + support + 0.5).astype(np.int64), size)
+    places = low + np.arange(max((high - low).max(), 1))[:, None]
+    distance = (places - centers + 0.5) / wide
+    weights = _cubic(distance, -0.5) if cubic else _triangle(distance)
+    weights = np.where(places < high, weights, 0)
+    return Band(size, np.where(places < high, places, -1), weights / weights.sum(0))
 
 
-def _matrices(shape, sizes, factors, mode, align_corners, antialias, dtype):
-    make = _antialiased_matrix if antialias else _plain_matrix
-    return [
-        make(n, o, f, mode == "bicubic", align_corners).astype(dtype)
+@functools.lru_cache(512)
+def _bands(shape, sizes, factors, mode, align_corners, antialias):
+    """The maps of all dimensions."""
+    make = _antialiased_band if antialias else _plain_band
+    return tuple(
+        make(n, o, f, mode == "bicubic", align_corners)
         for n, o, f in zip(shape, sizes, factors, strict=True)
-    ]
+    )
 
 
 def _resample_node(sizes, mode, antialias):
@@ -106,8 +106,8 @@ def _resample_node(sizes, mode, antialias):
 ])
 def resample(input, sizes, factors, mode, align_corners, antialias):
     """The operator behind the linear and cubic modes of `interpolate`."""
-    return apply_matrices(input, _matrices(
-        input.shape[2:], sizes, factors, mode, align_corners, antialias, input.dtype
+    return mapped(input, _bands(
+        tuple(input.shape[2:]), tuple(sizes), tuple(factors), mode, align_corners, antialias
     ))
 
 
@@ -118,10 +118,10 @@ def resample(input, sizes, factors, mode, align_corners, antialias):
 ))
 def resample_back(grad, shape, factors, mode, align_corners, antialias):
     """The gradient of `resample` for an input of this shape."""
-    matrices = _matrices(
-        shape[2:], grad.shape[2:], factors, mode, align_corners, antialias, grad.dtype
+    bands = _bands(
+        tuple(shape[2:]), tuple(grad.shape[2:]), tuple(factors), mode, align_corners, antialias
     )
-    return apply_matrices(grad, [m.T for m in matrices])
+    return mapped(grad, tuple(map(transposed, bands)))
 
 
 def _fixed_point(matrix):
@@ -136,13 +136,13 @@ def _fixed_point(matrix):
 @operator(method=False, function=False, out=False)
 def resample_bytes(input, sizes, factors, mode, align_corners, antialias):
     """`resample` of uint8 images: in fixed point, rounded to bytes after each dimension."""
-    matrices = _matrices(
-        input.shape[2:], sizes, factors, mode, align_corners, antialias, np.float64
+    bands = _bands(
+        tuple(input.shape[2:]), tuple(sizes), tuple(factors), mode, align_corners, antialias
     )
     for axis in reversed(range(2, input.ndim)):  # the last dimension first
         if input.shape[axis] == sizes[axis - 2]:
             continue
-        weights, bits = _fixed_point(matrices[axis - 2])
+        weights, bits = _fixed_point(bands[axis - 2].matrix())
         sums = np.moveaxis(np.moveaxis(input, axis, -1) @ weights.T, -1, axis)
         input = np.clip((sums + (1 << bits >> 1)) >> bits, 0, 255).astype(np.uint8)
     return np.copy(input)
@@ -153,6 +153,14 @@ def _nearest_places(size, output, factor, exact):
     step = np.float32(1 / factor if factor else size / output)
     places = np.arange(output, dtype=np.float32) + np.float32(0.5 if exact else 0)
     return np.minimum(np.floor(places * step), size - 1).astype(np.int64)
+
+
+@functools.lru_cache(512)
+def _nearest_bands(shape, sizes, factors, exact):
+    return tuple(
+        Band(n, _nearest_places(n, o, f, exact)[None])
+        for n, o, f in zip(shape, sizes, factors, strict=True)
+    )
 
 
 _NEAREST = dict(method=False, function=False, out=False)
@@ -170,10 +178,9 @@ _NEAREST = dict(method=False, function=False, out=False)
 )
 def nearest(input, sizes, factors, exact):
     """The operator behind the modes nearest and nearest-exact of `interpolate`."""
-    for axis, (output, factor) in enumerate(zip(sizes, factors, strict=True), 2):
-        places = _nearest_places(input.shape[axis], output, factor, exact)
-        input = np.take(input, places, axis)
-    return input
+    return picked(input, _nearest_bands(
+        tuple(input.shape[2:]), tuple(sizes), tuple(factors), exact
+    ))
 
 
 @operator(**_NEAREST, computes=True, grad=lambda g, grad_shape, factors, exact: nearest(
@@ -181,6 +188,9 @@ def nearest(input, sizes, factors, exact):
 ))
 def nearest_back(grad, shape, factors, exact):
     """The gradient of `nearest` for an input of this shape."""
+    if grad.dtype.kind == "f" and is_large(grad):
+        bands = _nearest_bands(tuple(shape[2:]), tuple(grad.shape[2:]), tuple(factors), exact)
+        return mapped(grad, tuple(map(transposed, bands)))
     for axis, (size, factor) in enumerate(zip(shape[2:], factors, strict=True), 2):
         places = _nearest_places(size, grad.shape[axis], factor, exact)
         starts = np.flatnonzero(np.diff(places, prepend=-1))  # places never go back

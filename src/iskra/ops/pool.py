@@ -4,6 +4,7 @@ The operators work on ``(N, C, *space)``; the public functions also take ``(C, *
 Source: https://docs.pytorch.org/docs/stable/nn.functional.html#pooling-functions
 """
 
+import functools
 import math
 
 import numpy as np
@@ -12,8 +13,9 @@ from iskra import codegen
 from iskra.autograd import is_grad_enabled
 from iskra.core.size import format_shape
 from iskra.dispatch import composite, operator
+from iskra.ops.bands import mapped, transposed, windows_band
 from iskra.ops.conv import windows
-from iskra.ops.moving import is_large
+from iskra.ops.large import is_large
 
 INTERNAL = dict(method=False, function=False, out=False, computes=True)
 FUNCTIONAL = dict(namespace="nn.functional", method=False)
@@ -305,25 +307,28 @@ max_pool2d_with_indices = _with_indices(max_pool2d)
 max_pool3d_with_indices = _with_indices(max_pool3d)
 
 
-def _divisors(shape, output, kernel, stride, padding, count_include_pad, divisor):
-    """What each window's sum is divided by, shaped to broadcast over the output."""
-    if divisor is not None:
-        return np.float64(divisor)
-    result = np.ones(())
-    for n, o, k, s, p in zip(shape[2:], output, kernel, stride, padding, strict=True):
+@functools.lru_cache(512)
+def _mean_tables(shape, output, kernel, stride, padding, count_include_pad, divisor):
+    """Of each dimension, the sums of its windows, and what they are divided by."""
+    bands, divisors = [], []
+    for n, o, k, s, p in zip(shape, output, kernel, stride, padding, strict=True):
         start = np.arange(o) * s - p
-        end = np.minimum(start + k, n + p)
+        bands.append(windows_band(n, start, start + k))
+        start, end = start, np.minimum(start + k, n + p)
         if not count_include_pad:
             start, end = np.maximum(start, 0), np.minimum(end, n)
-        result = result[..., None] * (end - start)
-    return result
+        divisors.append(tuple((end - start).tolist()))
+    if divisor is not None:
+        divisors = [(1 if i else divisor,) * len(d) for i, d in enumerate(divisors)]
+    return tuple(bands), tuple(divisors)
 
 
-def _sums(array, output, kernel, stride, dilation):
+def _sums(array, output, kernel, stride):
     """The sum of each window."""
+    ones = (1,) * len(kernel)
     if not _by_taps(kernel, output):
-        return np.add.reduce(_visible(array, output, kernel, stride, dilation), axis=-1)
-    first, *rest = _taps(array, output, kernel, stride, dilation)
+        return np.add.reduce(_visible(array, output, kernel, stride, ones), axis=-1)
+    first, *rest = _taps(array, output, kernel, stride, ones)
     total = first.copy()
     for tap in rest:
         total += tap
@@ -348,9 +353,15 @@ def average_windows(
     """The mean of each window."""
     ones = (1,) * len(kernel)
     output = _output("avg_pool", input.shape, kernel, stride, padding, ones, ceil_mode)
+    bands, divisors = _mean_tables(
+        tuple(input.shape[2:]), output, kernel, stride, padding, count_include_pad, divisor
+    )
+    if input.dtype.kind == "f" and is_large(input):
+        return mapped(input, bands, divisors)
     wide = _extended(input, output, kernel, stride, padding, ones, 0)
-    total = _sums(wide, output, kernel, stride, ones)
-    by = _divisors(input.shape, output, kernel, stride, padding, count_include_pad, divisor)
+    total, by = _sums(wide, output, kernel, stride), np.ones(())
+    for divisor in divisors:
+        by = np.multiply.outer(by, divisor)
     if input.dtype.kind in "iu":
         return np.trunc(np.divide(total, by)).astype(input.dtype)
     return np.divide(total, by.astype(input.dtype))
@@ -365,22 +376,12 @@ def average_spread(
     grad, shape, kernel, stride, padding, ceil_mode, count_include_pad, divisor
 ):
     """The gradient of `average_windows`: each output's share for every element of its window."""
-    output = grad.shape[2:]
-    by = _divisors(shape, output, kernel, stride, padding, count_include_pad, divisor)
-    share = np.divide(grad, np.asarray(by, grad.dtype))
-    sizes = [
-        max(n + 2 * p, (o - 1) * s + k)
-        for n, p, o, s, k in zip(shape[2:], padding, output, stride, kernel, strict=True)
-    ]
-    result = np.zeros((*shape[:2], *sizes), grad.dtype)
-    for place in np.ndindex(*kernel):
-        target = tuple(
-            slice(k, k + s * (n - 1) + 1, s)
-            for k, s, n in zip(place, stride, output, strict=True)
-        )
-        result[(slice(None), slice(None), *target)] += share
-    inner = tuple(slice(p, p + n) for p, n in zip(padding, shape[2:], strict=True))
-    return np.ascontiguousarray(result[(slice(None), slice(None), *inner)])
+    bands, divisors = _mean_tables(
+        tuple(shape[2:]), tuple(grad.shape[2:]), kernel, stride, padding, count_include_pad, divisor
+    )
+    return mapped(grad, tuple(
+        transposed(b, d) for b, d in zip(bands, divisors, strict=True)
+    ))
 
 
 def _avg_pool(rank, input, kernel_size, stride, padding, ceil_mode, include, divisor):
