@@ -126,6 +126,7 @@ OTHERS = {
         ((make((5, 3)),), {}),
         ((make((2, 3, 4, 5)), make((1, 3, 1, 1)), make((1, 3, 1, 1)), 0.1), {}),
     ],
+    "from_the_front": lambda make: [((make((3, 4)), 5), {})],
     "gated_half": lambda make: [((make((3, 4)), make((3, 4))), {})],
     "gated_half_backward": lambda make: [((make((3, 4)), make((3, 4)), make((3, 4))), {})],
 }

@@ -8,7 +8,7 @@ _FAMILIES = (
     "creation", "ranges", "comparison", "quotients", "arithmetic", "slopes", "stepping",
     "mathematics",
     "conversion", "casting",
-    "reduction", "extrema", "view", "dunders",
+    "shares", "reduction", "extrema", "view", "dunders",
     "activation", "softmax",
     "axes", "slicing", "joining", "rearranging", "view_writes", "grids",
     "indexing", "subscript", "callables",

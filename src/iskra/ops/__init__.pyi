@@ -1458,6 +1458,13 @@ def exponential_(
     generator: _Generator | None = ...,
 ) -> Tensor:
     """Fill with exponential numbers of rate `lambd`."""
+def extremum_backward(
+    grad: Tensor,
+    input: Tensor,
+    extreme: Tensor,
+    dims: _int | _Sequence[_int],
+) -> Tensor:
+    """`grad`, shared equally among the elements that attain the extremum along `dims`."""
 def eye(
     n: _Any,
     m: _Any = ...,
@@ -2797,6 +2804,8 @@ def logsumexp(
     out: Tensor | None = ...,
 ) -> Tensor:
     """Return ``log(sum(exp(input)))`` along `dim`, without overflow."""
+def logsumexp_backward(grad: Tensor, input: Tensor | _Number, total: Tensor | _Number) -> Tensor:
+    """The gradient of `logsumexp` of real numbers: each one's share of the sum."""
 def long(input: Tensor, memory_format: _memory_format | None = ...) -> Tensor:
     """Return the tensor in dtype int64; itself if it has that dtype."""
 def lookup(weight: Tensor, input: Tensor, padding_idx: _Any, scale_grad_by_freq: _Any) -> Tensor:
@@ -4777,6 +4786,13 @@ def variance_and_mean(
     keepdim: _bool,
 ) -> tuple[Tensor, Tensor]:
     """The operator behind `var_mean`."""
+def variance_backward(
+    grad: Tensor,
+    input: Tensor,
+    dims: _int | _Sequence[_int],
+    scale: _Any,
+) -> Tensor:
+    """The gradient of real elements' variance: `scale` times how far they are from their mea"""
 def vdot(input: Tensor, other: Tensor, *, out: Tensor | None = ...) -> Tensor:
     """Return the dot product of the conjugate of `input` with `other`."""
 @_overload

@@ -12,6 +12,7 @@ from iskra.dispatch import FLOAT, calling, composite, operator, reduction
 from iskra.ops.arithmetic import conj_of
 from iskra.ops.comparison import where
 from iskra.ops.joining import cat
+from iskra.ops.shares import extremum_backward, logsumexp_backward, variance_backward
 from iskra.ops.summing import SMALL, total
 
 
@@ -214,11 +215,8 @@ def check_not_empty(name, input, dim):
 
 def extremum_gradient(g, input, result, dim, keepdim):
     """Shared equally among the elements that attain the extremum."""
-    result = restore_dims(result, input.shape, dim, keepdim)
-    attained = (input == result) | (input.isnan() & result.isnan())
-    share = attained.to(g.dtype)
-    share = share / share.sum(dims_of(dim, input.ndim), keepdim=True) if input.ndim else share
-    return restore_dims(g, input.shape, dim, keepdim) * share
+    g, result = (restore_dims(x, input.shape, dim, keepdim) for x in (g, result))
+    return extremum_backward(g, input, result, dims_of(dim, input.ndim))
 
 
 @reduction(accepts="bool int float", grad=extremum_gradient)
@@ -267,9 +265,12 @@ def _variance(input, dim, correction, keepdim):
 def _variance_gradient(g, input, dim, correction, keepdim):
     count = reduced_count(input.shape, dim)
     dims = dims_of(dim, input.ndim)
-    center = input.mean(dims, keepdim=True) if input.ndim else input
     scale = 2.0 / (count - correction) if count != correction else math.nan
-    return scale * restore_dims(g, input.shape, dim, keepdim) * (input - center)
+    g = restore_dims(g, input.shape, dim, keepdim)
+    if input.ndim and not input.is_complex():
+        return variance_backward(g, input, dims, scale)
+    center = input.mean(dims, keepdim=True) if input.ndim else input
+    return scale * g * (input - center)
 
 
 @reduction(
@@ -417,10 +418,15 @@ def std_mean(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
     return deviation_and_mean(input, dim, correction, keepdim)
 
 
+def _logsumexp_gradient(g, input, result, dim, keepdim):
+    g, result = (restore_dims(x, input.shape, dim, keepdim) for x in (g, result))
+    if input.is_complex():
+        return g * conj_of((input - result).exp())
+    return logsumexp_backward(g, input, result)
+
+
 @reduction(
-    FLOAT, namespace="torch special",
-    grad=lambda g, input, result, dim, keepdim: restore_dims(g, input.shape, dim, keepdim)
-    * conj_of((input - restore_dims(result, input.shape, dim, keepdim)).exp()),
+    FLOAT, namespace="torch special", grad=_logsumexp_gradient,
     samples=lambda make: [
         ((make((3, 4)), 1), {}), ((make((3, 4)), (0, 1), True), {}), ((make(()), 0), {}),
     ],
