@@ -241,6 +241,20 @@ def test_bags(mode, dtype, kind, rng):
             assert found[1] is None
 
 
+def test_bags_of_nothing():
+    table = iskra.randn(5, 3, requires_grad=True)
+    nothing = iskra.zeros(0, dtype=iskra.int64)
+    found = F.embedding_bag(nothing, table, iskra.tensor([0, 0]))
+    assert found.tolist() == [[0, 0, 0], [0, 0, 0]]
+    found.sum().backward()
+    assert not table.grad.any()
+    rows = iskra.tensor([1, 2])
+    found = F.embedding_bag(rows, table, iskra.tensor([0]), include_last_offset=True)
+    assert found.shape == (0, 3)
+    found.sum().backward()
+    assert F.embedding_bag(rows, table, nothing, include_last_offset=True).shape == (0, 3)
+
+
 # Tasks
 
 

@@ -3,6 +3,8 @@
 Source: https://docs.pytorch.org/docs/stable/nn.functional.html#sparse-functions
 """
 
+import math
+
 import numpy as np
 
 from iskra.autograd import no_grad
@@ -55,11 +57,12 @@ def _backward_of_lookup(g, input, padding_idx):
 def embedding_backward(g, input, rows, padding_idx, scale_grad_by_freq):
     """The gradient of the table: each row gets what was looked up from it."""
     indices = input.reshape(-1)
-    flat = g.reshape(indices.size, -1)
+    row = g.shape[input.ndim:]
+    flat = g.reshape(indices.size, math.prod(row))
     if scale_grad_by_freq and indices.size:
         counts = np.bincount(indices, minlength=rows)
         flat = flat / counts[indices][:, None].astype(flat.dtype)
-    total = _summed(flat, indices, rows).reshape(rows, *g.shape[input.ndim:])
+    total = _summed(flat, indices, rows).reshape(rows, *row)
     if padding_idx >= 0:
         total[padding_idx] = 0
     return total
@@ -165,6 +168,8 @@ def _bags(starts, end, count):
 def _bag_gradient(g, result, needs, weight, indices, bags, mode, weights, padding_idx, by_freq):
     """The gradients of the table and of the weights of its rows."""
     g = g[0]
+    if not g.shape[0]:  # no bags
+        return None, None
     if mode == "max":
         chosen = result[1].detach()
         spread = gated(chosen >= 0, g)
@@ -293,7 +298,7 @@ def _bounds(input, offsets, include_last_offset):
             f"offsets[-1] of {starts[-1]}"
         )
     if include_last_offset:
-        return starts[:-1], int(starts[-1])
+        return starts[:-1], int(starts[-1]) if starts.size else 0
     return starts, input.numel()
 
 
