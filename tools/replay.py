@@ -98,7 +98,8 @@ def main():
 
 def run_samples():
     """The test samples of every operator, on the kernel tier however small they are."""
-    graph.LARGE = 1
+    for op in OPERATORS.values():
+        op.large = 1
     for name in sampled_operators():
         op = OPERATORS[name]
         for dtype in DTYPES:

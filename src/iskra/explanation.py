@@ -230,9 +230,9 @@ def _without_kernels(op, args, kwargs, refusal):
         return "NumPy", "not traced: its body moves data or calls a library"
     sizes = [t._array.size for t in _tensors([*args, *kwargs.values()])]
     largest = max(sizes, default=0)
-    if largest < graph.LARGE:
+    if largest < op.large:
         noun = "element" if largest == 1 else "elements"
-        return "NumPy", f"too small: {largest} {noun}, kernels begin at {graph.LARGE}"
+        return "NumPy", f"too small: {largest} {noun}, kernels begin at {op.large}"
     return "NumPy", "the operand that decides is too small"
 
 

@@ -14,7 +14,7 @@ from ops.table import Make, sampled_operators, samples_of
 
 import iskra
 from iskra import graph
-from iskra.dispatch import OPERATORS, Interceptor, leading, shortcuts, tape
+from iskra.dispatch import OPERATORS, Interceptor
 from iskra.graph.explain import Launch
 from iskra.graph.replay import Replay
 from iskra.nn import functional as F
@@ -173,8 +173,8 @@ class Noted(list):
 
 @pytest.fixture
 def noted(monkeypatch):
-    for module in (graph, shortcuts, tape, leading):
-        monkeypatch.setattr(module, "LARGE", 1)
+    for op in OPERATORS.values():
+        monkeypatch.setattr(op, "large", 1)
     found = Noted()
     graph.observers.append(found)
     yield found

@@ -12,7 +12,7 @@ import iskra
 from iskra import graph
 from iskra.codegen import interpret
 from iskra.codegen.verify import verify
-from iskra.dispatch import Interceptor
+from iskra.dispatch import OPERATORS, Interceptor
 from iskra.graph import sweep
 from iskra.graph.explain import KernelText
 from iskra.graph.replay import both_ways
@@ -38,7 +38,8 @@ class Launches(list):
 @pytest.fixture
 def launches(monkeypatch):
     """What the calls in a test run, on kernels however small the operands are."""
-    monkeypatch.setattr(graph, "LARGE", 1)
+    for op in OPERATORS.values():
+        monkeypatch.setattr(op, "large", 1)
     found = Launches()
     graph.observers.append(found)
     with Interceptor():  # the complete path: short ones know by heart what is large

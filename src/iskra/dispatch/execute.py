@@ -54,7 +54,7 @@ def run_pointwise(op, bound):
     """Promote, compute, wrap; and note what the short path may do next time."""
     check_operands(op, bound)
     result = graph.UNSERVED
-    if is_large(bound):
+    if is_large(op, bound):
         result, kind = _promoted_by_kernels(op, bound)
     if result is graph.UNSERVED:
         arrays, kind = promote(op, bound)
@@ -83,7 +83,7 @@ def run_general(op, bound):
         if result is not None:
             return _wrap_all(op, result, None)
     check_operands(op, bound)
-    if op.has_kernels and is_large(bound):
+    if op.has_kernels and is_large(op, bound):
         by_kernels = _by_kernels if op.promote is NONE else _promoted_by_kernels
         result, kind = by_kernels(op, bound)
         if result is not graph.UNSERVED:
@@ -92,14 +92,14 @@ def run_general(op, bound):
     return _wrap_all(op, compute(op, arrays, bound), kind)
 
 
-def is_large(bound):
+def is_large(op, bound):
     """Whether a call's operands are worth the kernel tier's attention."""
     for value in bound:
         if isinstance(value, Tensor):
             array = value._array
             if array.__class__ is not ndarray:
                 return False
-            if array.size >= graph.LARGE:
+            if array.size >= op.large:
                 return True
     return False
 
@@ -120,7 +120,7 @@ def _promoted_by_kernels(op, bound, into=None):
 
 def written_by_kernels(op, bound, target):
     """Whether the kernel tier has written a large pointwise result into the tensor `target`."""
-    if target._array.__class__ is not ndarray or not is_large(bound):
+    if target._array.__class__ is not ndarray or not is_large(op, bound):
         return False
     if op.moves:
         arrays = [unwrap(v) for v in bound]
@@ -162,7 +162,7 @@ def served(op, compute, *operands):
 
 def _compute_plain(op, arrays):
     """Run the body, on the kernel tier where that serves; settings with defaults are left out."""
-    if op.has_kernels and arrays[op.operands[0]].size >= graph.LARGE:
+    if op.has_kernels and arrays[op.operands[0]].size >= op.large:
         result = graph.run(op, arrays)
         if result is not graph.UNSERVED:
             return result
@@ -181,7 +181,7 @@ def on_arrays(function, *arguments):
     """
     op = function.operator
     operand = arguments[op.operands[0]]
-    if operand.__class__ is ndarray and operand.size >= graph.LARGE:
+    if operand.__class__ is ndarray and operand.size >= op.large:
         result = graph.run(op, arguments + op.signature.defaults[len(arguments):])
         if result is not graph.UNSERVED:
             return result

@@ -9,7 +9,6 @@ from iskra.dispatch.execute import quiet_run
 from iskra.dispatch.operator import bind
 from iskra.dispatch.shortcuts import _are_settings, general, wrapped
 from iskra.dispatch.tape import hang, record
-from iskra.graph import LARGE
 from iskra.tensor import Parameter, Tensor
 
 new = object.__new__
@@ -43,7 +42,7 @@ def leading(op):
                     if edge is not None:
                         wanted |= bit
                 value = value._array
-                if value.__class__ is not ndarray or value.size >= LARGE:
+                if value.__class__ is not ndarray or value.size >= op.large:
                     return otherwise(*args, **kwargs)
             elif cls not in _SETTINGS or value is not None and bit <= op.last_operand:
                 return otherwise(*args, **kwargs)

@@ -3,6 +3,7 @@
 import inspect
 from operator import itemgetter
 
+from iskra import graph
 from iskra.core.dtypes import BOOL, COMPLEX, FLOATING, INTEGER
 
 # name -> Operator, in the order of declaration. Functions, methods, in-place and out= forms,
@@ -93,6 +94,8 @@ class Operator:
         self.result = result
         self.computes = computes
         self.moves = moves  # only moves or converts elements, which kernels can do too
+        # From how many elements on kernels serve.
+        self.large = graph.threshold(kind, ufunc is not None)
         self.has_kernels = computes or moves  # may: what can't be traced stays without
         self.autocast = autocast
         self.storage = storage  # the body is given (flat memory, NumPy dtype, offset), no array

@@ -29,7 +29,6 @@ from iskra.dispatch.tape import PLAIN, pair_recorder, record, record_one
 from iskra.tensor import Parameter, Tensor
 from iskra.tensor.tensor import _new as new
 
-LARGE = graph.LARGE
 empty, generic = np.empty, np.generic
 ndarray = np.ndarray
 
@@ -53,7 +52,7 @@ def unary(op):
             try:
                 compute, dtype = plans[input._dtype]
                 array = input._array
-                if array.size < LARGE:
+                if array.size < op.large:
                     array = quiet_run(compute, array)
                 else:
                     array = served(op, compute, array)
@@ -89,7 +88,7 @@ def unary_with_settings(op):
             try:
                 compute, dtype = plans[input._dtype]
                 array = input._array
-                if array.size < LARGE:
+                if array.size < op.large:
                     array = quiet_run(compute, array)
                 else:
                     array = served(op, compute, array)
@@ -121,14 +120,14 @@ def binary(op):
                 compute, dtype = plans[kind]
                 if (other_cls is Tensor or other_cls is Parameter) and other._dtype is kind:
                     first, second = input._array, other._array
-                    if first.size < LARGE and second.size < LARGE:
+                    if first.size < op.large and second.size < op.large:
                         array = quiet_run(compute, first, second)
                     else:
                         array = served(op, compute, first, second)
                     taped = input._requires_grad or other._requires_grad
                 elif (other_cls is float or other_cls is int) and kind.is_floating_point:
                     first = input._array
-                    if first.size < LARGE:
+                    if first.size < op.large:
                         array = quiet_run(compute, first, constant(other, kind))
                     else:
                         array = served_with_number(op, compute, first, kind.numpy.type(other))
@@ -283,7 +282,7 @@ def general(op):
             return call(op, args, kwargs)
         try:
             result = None
-            if kernels and arrays[main].__class__ is ndarray and arrays[main].size >= LARGE:
+            if kernels and arrays[main].__class__ is ndarray and arrays[main].size >= op.large:
                 result = _from_kernels(op, arrays, kwargs)
             if result is None:
                 if computes:
@@ -312,7 +311,7 @@ def reducing(op):
             return partly(*args, **kwargs)
         input = args[0]
         cls = input.__class__
-        if not (cls is Tensor or cls is Parameter) or input._array.size >= LARGE:
+        if not (cls is Tensor or cls is Parameter) or input._array.size >= op.large:
             return partly(input)
         kind = input._dtype
         if not (taken[kind] if kind in taken else _takes(op, kind)):

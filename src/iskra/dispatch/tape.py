@@ -12,7 +12,6 @@ from iskra.core.local import active, local
 from iskra.dispatch.execute import quiet_run
 from iskra.dispatch.plan import Plan
 from iskra.dispatch.saving import RESTORED, SavedOutput, overwritten, save_outputs
-from iskra.graph import LARGE
 from iskra.tensor import Parameter, Tensor
 
 _new = object.__new__
@@ -55,7 +54,7 @@ class OperatorNode(Node):
         plan, kind, saved = self.plan, g._dtype, self.saved
         body = plan.bodies.get(kind) or plan.body_for(kind)
         array = g._array
-        if body is None or saved is FREED or array.size >= LARGE:
+        if body is None or saved is FREED or array.size >= plan.direct.large:
             return None
         dtype = array.dtype
         arrays = [array, *saved]
@@ -67,7 +66,7 @@ class OperatorNode(Node):
             if storage is not None and storage.version != version:
                 return None
             array = arrays[place + 1] = value._array
-            if array.size >= LARGE:
+            if array.size >= plan.direct.large:
                 return None
         try:
             found = quiet_run(body, *plan.pick_direct(arrays))

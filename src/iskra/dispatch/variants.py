@@ -7,7 +7,6 @@ import warnings
 
 import numpy as np
 
-from iskra import graph
 from iskra.autograd.node import gradient_edge
 from iskra.autograd.view import rebase, refuse_kind
 from iskra.core.local import local
@@ -119,7 +118,7 @@ def _wrote(op, target, other):
         return False
     array = target._array
     try:
-        if array.size < graph.LARGE or not execute.served_in_place(op, array, operand):
+        if array.size < op.large or not execute.served_in_place(op, array, operand):
             execute.quiet_run(op.ufunc, array, operand, array)
     except Exception:  # the whole path does it again and says what is wrong
         return False
@@ -155,7 +154,7 @@ def write_result(op, name, bound):
     if op.kind == "composite":
         return _write_composite(op, name, bound, target)
     execute.check_operands(op, bound)
-    large = (op.kind == "pointwise" or op.moves) and execute.is_large(bound)
+    large = (op.kind == "pointwise" or op.moves) and execute.is_large(op, bound)
     if not large:
         array = _fitting_result(op, bound, target, name)
     edges, plan = edges_of(op, bound) if local.grad_enabled else ((), None)

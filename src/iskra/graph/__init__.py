@@ -6,9 +6,22 @@ What stands here is light; the compiler itself is loaded with the first large op
 import importlib
 import os
 
-# Elements of the largest operand from which on machine code serves a call: there one call of a
-# kernel costs about what NumPy's calls cost.
+# Elements of the largest operand from which on machine code serves a call. A call of a kernel costs
+# what some calls of NumPy cost, 1 to 2 µs; so it depends on how many of those a body makes. On the
+# machine of docs/performance.md, µs for NumPy / kernel: add of 4096 elements 1.3 / 1.6; sum along a
+# dimension of 2048 1.7 / 1.9; gelu of 512 3.7 / 1.7; softmax of 64 4.2 / 1.8 (but below some
+# hundreds of elements the compiler would be loaded for little).
 LARGE = 4096
+_LARGE = {"pointwise": 1024, "reduction": 2048, "fused": 256}
+
+
+def threshold(kind, ufunc):
+    """From how many elements on kernels serve an operator of this kind.
+
+    `ufunc`: whether its body is a single one of NumPy's functions.
+    """
+    return LARGE if ufunc else _LARGE.get(kind, LARGE)
+
 
 _PLACES = {"run": "tier", "run_plain": "tier", "sweep_arrays": "sweep"}
 # Told what the kernel tier does with each call that reaches it; see `iskra.graph.replay`.

@@ -5,9 +5,8 @@ Which of them serves follows from shapes, dtypes and layouts alone.
 
 import numpy as np
 
-from iskra import codegen, graph
+from iskra import codegen, graph, runtime
 from iskra.ops.large import is_large
-from iskra.runtime.memory import empty
 
 
 def taken(array, index, axis, from_end=False):
@@ -51,7 +50,7 @@ def copied(array):
     """A contiguous copy to write into; a large one's memory is recycled."""
     if not is_large(array):
         return np.array(array, order="C")
-    made = empty(array.shape, array.dtype)
+    made = runtime.memory.empty(array.shape, array.dtype)
     made[...] = array
     return made
 
