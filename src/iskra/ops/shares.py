@@ -13,13 +13,17 @@ from iskra.dispatch import SAME, fused, pointwise
 _INTERNAL = dict(method=False, function=False, out=False)
 
 
+def _extremum_samples(make):
+    x = make((3, 4), requires_grad=False)
+    return [
+        ((make((3, 1)), x, x.amax(1, True), (1,)), {}), ((make(()), x, x.amax(), (0, 1)), {}),
+    ]
+
+
 @fused(
     **_INTERNAL, operands="input grad extreme",
     grad={"grad": lambda g, input, extreme, dims: extremum_backward(g, input, extreme, dims)},
-    samples=lambda make: [
-        ((make((3, 1)), (x := make((3, 4), requires_grad=False)), x.detach().amax(1, True), (1,)), {}),
-        ((make(()), (x := make((3, 4), requires_grad=False)), x.detach().amax(), (0, 1)), {}),
-    ] if make.dtype.is_floating_point else [],
+    samples=lambda make: _extremum_samples(make) if make.dtype.is_floating_point else [],
 )
 def extremum_backward(grad, input, extreme, dims):
     """`grad`, shared equally among the elements that attain the extremum along `dims`."""
