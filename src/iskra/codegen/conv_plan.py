@@ -92,14 +92,7 @@ class WindowsPlan:
 
     def _plan_weights(self, windows, weights, shape):
         rows, inner = windows.rows, windows.inner
-        self.depth, lie = even(inner, DEPTH), SIDE_BY_SIDE
-        if weights.places is not None:
-            lie = SCATTERED
-            if 1 < weights.run <= DEPTH:
-                lie, runs = RUNS, inner // weights.run
-                self.depth = -(-runs // -(-inner // DEPTH)) * weights.run
-                if self.depth > DEPTH:
-                    self.depth = DEPTH // weights.run * weights.run
+        self.depth, lie = _stretch(inner, weights)
         self.tiles = heights(rows, shape.rows)
         self.stretch_size = rows * self.depth + slack(shape)
         self.stretches = -(-inner // self.depth)
@@ -169,6 +162,17 @@ class WindowsPlan:
                     self.row_places, 1.0, self.numbers, self.tasks)
         if self.separate is not None:
             self.separate(result, out, self.separate_numbers, self.separate_numbers[1])
+
+
+def _stretch(inner, weights):
+    """How many k's are packed together, and how their weights lie."""
+    if weights.places is None:
+        return even(inner, DEPTH), SIDE_BY_SIDE
+    if not 1 < weights.run <= DEPTH:
+        return even(inner, DEPTH), SCATTERED
+    runs = inner // weights.run
+    stretches = -(-runs // (DEPTH // weights.run))
+    return -(-runs // stretches) * weights.run, RUNS
 
 
 class ChannelTables:
