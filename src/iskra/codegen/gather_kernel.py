@@ -7,7 +7,7 @@ processors' own gathers.
 
 from iskra.codegen.gemm_call import Arguments
 from iskra.codegen.ir import Function, Type, smaller
-from iskra.codegen.moving import Places, copy
+from iskra.codegen.moving import Places, copy, lanes_of
 from iskra.codegen.sharing import my_units
 
 LANES = 16
@@ -22,10 +22,17 @@ def _begin(name, kind, index, from_end, numbers):
 
 
 def rows(kind, index, from_end):
-    """``result[o, k, :] = x[o, index[k], :]``, by rows of `inner` words."""
+    """``result[o, k, :] = x[o, index[k], :]``, by rows of `inner` words.
+
+    Rows are asked for `ahead` of time, as nothing else can foresee where they lie.
+    """
     f, arg, places = _begin("gather_rows", kind, index, from_end,
-                            ("size", "count", "inner", "units", "tasks"))
+                            ("size", "count", "inner", "ahead", "units", "tasks"))
     with my_units(f, arg.units, arg.tasks) as unit:
+        later = smaller(unit % arg.count + arg.ahead, arg.count - 1)
+        start = (unit // arg.count * arg.size + places.trusted(later)) * arg.inner
+        with f.loop(0, arg.inner, lanes_of(kind)) as base:
+            f.prefetch(arg.x, start + base, kind)
         place = unit // arg.count * arg.size + places.read(unit % arg.count)
         copy(f, arg.x, place * arg.inner, arg.result, unit * arg.inner, arg.inner, kind)
     places.finish()

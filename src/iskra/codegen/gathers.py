@@ -18,6 +18,8 @@ from iskra.codegen.moving import as_vector, flags_for, index_kind, word_of
 from iskra.codegen.sharing import compiled, folded, is_served, tasks_for
 from iskra.runtime.memory import empty
 
+_AHEAD = 4096  # bytes of rows that are asked for ahead of time
+
 
 def take(array, index, axis, from_end=False):
     """Return ``numpy.take(array, index, axis)``, or None.
@@ -36,9 +38,10 @@ def take(array, index, axis, from_end=False):
         return _elements(array, index, made, (outer, size, index.size), word, kind, from_end, True)
     units = outer * index.size
     tasks = tasks_for(units, made.size * words)
+    ahead = max(2, min(32, _AHEAD // (inner * array.itemsize)))
     call = compiled(gather_kernel.rows, (word, kind, from_end), "aaaatn")
     return _checked(call, array, index, made,
-                    (size, index.size, inner * words, units, tasks), tasks)
+                    (size, index.size, inner * words, ahead, units, tasks), tasks)
 
 
 def take_along(array, index, axis):
