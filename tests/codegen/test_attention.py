@@ -21,7 +21,7 @@ SHAPES = [
     ((), 1, 1, 1, 1), ((2,), 16, 16, 20, 33), ((), 33, 40, 17, 9), ((), 31, 129, 20, 33),
     ((2,), 70, 8, 17, 9), ((), 140, 260, 17, 9),
 ]
-MASKS = ["none", "causal", "bools", "numbers", "both"]
+MASKS = ["none", "causal", "bools", "numbers", "both", "dropped"]
 
 
 @pytest.fixture
@@ -69,24 +69,26 @@ def weights_of(query, key, mask, causal, scale):
     return powers / np.where(total == 0, 1, total)
 
 
-def reference(query, key, value, grad, mask, causal, scale):
+def reference(query, key, value, grad, mask, causal, scale, kept=None, share=1.0):
     """The result and the gradients, in float64; what is summed up for them, as absolute values."""
     q, k, v, g = (x.astype(np.float64) for x in (query, key, value, grad))
     p = weights_of(q, k, mask, causal, scale)
-    out = p @ v
-    slopes = g @ v.swapaxes(-1, -2)
+    noise = 1.0 if kept is None else kept * share
+    out = p * noise @ v
+    slopes = g @ v.swapaxes(-1, -2) * noise
     d = p * (slopes - (g * out).sum(-1, keepdims=True))
-    exact = out, d @ k * scale, d.swapaxes(-1, -2) @ q * scale, p.swapaxes(-1, -2) @ g
+    exact = out, d @ k * scale, d.swapaxes(-1, -2) @ q * scale, (p * noise).swapaxes(-1, -2) @ g
     q, k, v, g, scale = map(np.abs, (q, k, v, g, scale))
-    d = p * (g @ v.swapaxes(-1, -2) + (g * (p @ v)).sum(-1, keepdims=True))
-    sizes = p @ v, d @ k * scale, d.swapaxes(-1, -2) @ q * scale, p.swapaxes(-1, -2) @ g
+    d = p * (g @ v.swapaxes(-1, -2) * noise + (g * (p * noise @ v)).sum(-1, keepdims=True))
+    sizes = (p * noise @ v, d @ k * scale, d.swapaxes(-1, -2) @ q * scale,
+             (p * noise).swapaxes(-1, -2) @ g)
     # A score's error becomes its weight's relative error.
     of_score = np.max(q @ k.swapaxes(-1, -2)) * scale
     return exact, sizes, of_score
 
 
-def check(results, query, key, value, grad, mask, causal, scale):
-    exact, sizes, of_score = reference(query, key, value, grad, mask, causal, scale)
+def check(results, query, key, value, grad, mask, causal, scale, *noise):
+    exact, sizes, of_score = reference(query, key, value, grad, mask, causal, scale, *noise)
     # Rounding errors: of a score one for each product, of a sum of n terms at most n. Seldom more
     # than their square roots add up; a kernel that lost a term would be off by far more.
     terms = max(*query.shape, *key.shape, value.shape[-1])
@@ -97,10 +99,11 @@ def check(results, query, key, value, grad, mask, causal, scale):
         assert (np.abs(result - expected) <= bound * size + 1e-300).all()
 
 
-def computed(query, key, value, grad, mask, causal, scale):
+def computed(query, key, value, grad, mask, causal, scale, kept=None, share=1.0):
     """(result, gradients for query, key and value), by the kernels."""
-    out, state = attention.forward(query, key, value, mask, causal, scale)
-    return out, *attention.backward(grad, query, key, value, mask, out, state, causal, scale)
+    settings = causal, scale, share
+    out, state = attention.forward(query, key, value, mask, kept, *settings)
+    return out, *attention.backward(grad, query, key, value, mask, kept, out, state, *settings)
 
 
 def compare(rng, shape, dtype, kind, scale=None):
@@ -108,6 +111,8 @@ def compare(rng, shape, dtype, kind, scale=None):
     mask, causal = mask_of(rng, kind, *shape[1:3], dtype)
     scale = shape[3] ** -0.5 if scale is None else scale
     everything = query, key, value, grad, mask, causal, scale
+    if kind == "dropped":
+        everything += rng.random((*shape[0], *shape[1:3])) < 0.7, 1 / 0.7
     check(computed(*everything), *everything)
 
 
@@ -303,7 +308,7 @@ def test_no_access_out_of_bounds_between_strided_rows(rng, interpreted):
 def test_every_kernel_is_well_formed(machine, kind):
     """Its scratch memory fits the stack too, up to the largest sizes that are served."""
     for size, mask, count in [(1, "", 1), (256, "i1", 1000), (256, kind, 20)]:
-        spec = spec_of(machine, kind, count, size, size, mask, True)
+        spec = spec_of(machine, kind, count, size, size, mask, True, True)
         assert spec.tile.rows * spec.tile.vectors + spec.tile.vectors < machine.registers
         for kernel in (Forward, QueryGradient, KeyGradient):
             verify(kernel.function_of(spec))

@@ -189,6 +189,27 @@ def test_fused_values_and_gradients_are_pytorchs(settings):
         np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("settings", [{}, {"is_causal": True}, {"mask": draw(2, 1, 40, 50) > 0}])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_fused_dropout_draws_pytorchs_mask(settings, dtype):
+    reference = pytest.importorskip("torch")
+    found = []
+    for lib in (torch, reference):
+        lib.manual_seed(3)
+        tensors = [t.to(getattr(lib, dtype)).requires_grad_() for t in larger(lib)]
+        found.append([t.float() for t in results(lib, tensors, dropout_p=0.3, **settings)])
+        found[-1].append(lib.rand(5))  # the streams stand at the same place
+    tolerance = 1e-4 if dtype == "float32" else 0.05
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=tolerance, atol=tolerance)
+
+
+def test_wrong_probabilities_are_refused():
+    for p in (-0.1, 1.5):
+        with pytest.raises(ValueError, match="probability has to be between 0 and 1"):
+            attend(*larger(), dropout_p=p)
+
+
 def test_which_calls_are_fused():
     q, k, v = larger(requires_grad=True)
     mask = torch.zeros(40, 50)
@@ -197,7 +218,7 @@ def test_which_calls_are_fused():
         return type(attend(*operands, **settings).grad_fn).__name__ == FUSED
 
     assert fused(q, k, v) and fused(q, k, v, mask) and fused(q, k, v, is_causal=True)
-    assert not fused(q, k, v, dropout_p=0.5)
+    assert fused(q, k, v, dropout_p=0.5) and not fused(q, k, v, dropout_p=1.0)
     assert not fused(q, k, v, mask.requires_grad_())
     assert not fused(q[:1, :1, :4, :4], k[:1, :1, :, :4], v[:1, :1])
     with torch.no_grad():
@@ -248,6 +269,7 @@ def test_narrow_floats_are_computed_as_float32(dtype, causal):
 
 @pytest.mark.parametrize("settings", [
     {}, {"is_causal": True}, {"attn_mask": torch.tensor(draw(4, 5) > -0.7)}, {"scale": 0.4},
+    {"dropout_p": 0.4},
 ])
 def test_derivatives_of_any_order(monkeypatch, settings):
     monkeypatch.setattr("iskra.codegen.attention._SCORES", 1)
@@ -256,6 +278,7 @@ def test_derivatives_of_any_order(monkeypatch, settings):
     tensors = [t.clone().requires_grad_() for t in (q[0, :1], k[0, :2], v[0, :2, :, :3])]
 
     def call(*tensors):
+        torch.manual_seed(0)
         return attend(*tensors, **settings)
 
     assert type(call(*tensors).grad_fn).__name__ == FUSED

@@ -2,7 +2,7 @@
 
 >>> import numpy as np
 >>> x = np.eye(2, dtype=np.float32)
->>> out, state = forward(x, x, x, None, True, 1.0)
+>>> out, state = forward(x, x, x, None, None, True, 1.0)
 >>> out.round(4)
 array([[1.    , 0.    ],
        [0.2689, 0.7311]], dtype=float32)
@@ -55,37 +55,38 @@ def serves(query, key, value, mask):
             and query.shape[-2] >= _FEWEST and np.prod(scores) >= _SCORES and available())
 
 
-def forward(query, key, value, mask, causal, scale):
+def forward(query, key, value, mask, kept, causal, scale, share=1.0):
     """Return ``softmax(scale * query @ key.T + mask) @ value``, and what `backward` needs of it.
 
     query: (..., L, E); key: (..., S, E); value: (..., S, Ev), of float32 or float64; mask: None,
     or what broadcasts to (..., L, S): bools (what takes part), or numbers to be added. causal:
-    whether query i sees the keys up to number i only. Leading dimensions broadcast; strides are
-    any. The results are (..., L, Ev) and (..., 2, L). A query that sees nothing gets zeros.
+    whether query i sees the keys up to number i only. kept: None, or bools (..., L, S): weights
+    are multiplied by `share` where it is true, else by 0. Leading dimensions broadcast; strides
+    are any. The results are (..., L, Ev) and (..., 2, L). A query that sees nothing gets zeros.
     """
-    arrays = _arranged(query, key, value, mask)
+    arrays = _arranged(query, key, value, mask, kept)
     batch = _batch(arrays)
     launch = _launch(Forward, arrays, batch, causal)
     queries, width = query.shape[-2], value.shape[-1]
     out = empty((*batch, queries, width), query.dtype)
     state = empty((*batch, 2, queries), query.dtype)
-    launch(arrays, (out, state), scale)
+    launch(arrays, (out, state), scale, share)
     return out, state
 
 
-def backward(grad, query, key, value, mask, out, state, causal, scale):
+def backward(grad, query, key, value, mask, kept, out, state, causal, scale, share=1.0):
     """Return the gradients for query, key and value, of the broadcast batch.
 
     grad: the gradient of `out`, of its shape; the others are `forward`'s operands and results.
     """
-    arrays = _arranged(query, key, value, mask, grad, out)
+    arrays = _arranged(query, key, value, mask, kept, grad, out)
     batch, dtype = _batch(arrays), query.dtype
     query_launch = _launch(QueryGradient, arrays, batch, causal)
-    key_launch = _launch(KeyGradient, arrays[:5], batch, causal)
+    key_launch = _launch(KeyGradient, arrays[:6], batch, causal)
     totals = empty((*batch, query.shape[-2]), dtype)
     results = [empty((*batch, *x.shape[-2:]), dtype) for x in (query, key, value)]
-    query_launch(arrays, (state, totals, results[0]), scale)
-    key_launch(arrays[:5], (state, totals, *results[1:]), scale)
+    query_launch(arrays, (state, totals, results[0]), scale, share)
+    key_launch(arrays[:6], (state, totals, *results[1:]), scale, share)
     return tuple(results)
 
 
@@ -119,11 +120,12 @@ def _launch(kernel, arrays, batch, causal):
 
 
 def _prepared(kernel, arrays, batch, causal):
-    query, key, value, mask = arrays[:4]
+    query, key, value, mask, kept = arrays[:5]
     kind = _KINDS[query.dtype.name]
     mask_kind = "" if mask is None else "i1" if mask.dtype == bool else kind
     rows = (key if kernel is KeyGradient else query).shape[-2]
-    spec = spec_of(host(), kind, rows, query.shape[-1], value.shape[-1], mask_kind, causal)
+    spec = spec_of(host(), kind, rows, query.shape[-1], value.shape[-1], mask_kind, causal,
+                   kept is not None)
     run = compiled(kernel.function_of, (spec,), kernel.kinds)
     offsets = np.stack([_starts(x, batch) for x in arrays], axis=1)
     panels = -(-rows // spec.tile.columns)
@@ -132,7 +134,8 @@ def _prepared(kernel, arrays, batch, causal):
     steps = [0 if x is None else x.strides[-2] // x.itemsize for x in arrays]
     numbers = (query.shape[-2], key.shape[-2], *steps, blocks, share)
     tasks = blocks * len(offsets)
-    return lambda operands, results, scale: run(*operands, *results, offsets, scale, numbers, tasks)
+    return lambda operands, results, *settings: run(
+        *operands, *results, offsets, *settings, numbers, tasks)
 
 
 def _starts(array, batch):

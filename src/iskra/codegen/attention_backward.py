@@ -2,7 +2,8 @@
 
 With the weights p = exp(scores - base) * factor, which are computed anew from what the way there
 left behind, and d = (gradient · values - sum of gradient * result) * p, the gradients are d · keys
-for the queries, d' · queries for the keys and p' · gradient for the values. One kernel takes panels
+for the queries, d' · queries for the keys and p' · gradient for the values. (Where weights were
+dropped, the products gradient · values are too, and p in the last product.) One kernel takes panels
 of queries and lets the keys pass by, another takes panels of keys and lets the queries pass by: so
 each task has results of its own, at the price of computing the weights twice.
 """
@@ -19,12 +20,12 @@ class QueryGradient(QueryPanels):
     gradient * result.
     """
 
-    pointers = ("query", "key", "value", "mask", "grad", "out", "state", "totals", "result",
-                "offsets")
-    numbers = ("queries", "keys", "query_row", "key_row", "value_row", "mask_row", "grad_row",
-               "out_row", "blocks", "panels")
-    kinds = "aaaaaaaaaaftn"
-    operands = 6
+    pointers = ("query", "key", "value", "mask", "kept", "grad", "out", "state", "totals",
+                "result", "offsets")
+    numbers = ("queries", "keys", "query_row", "key_row", "value_row", "mask_row", "kept_row",
+               "grad_row", "out_row", "blocks", "panels")
+    kinds = "aaaaaaaaaaafftn"
+    operands = 7
 
     def write(self):
         f, spec, columns = self.function, self.spec, self.tile.columns
@@ -34,7 +35,7 @@ class QueryGradient(QueryPanels):
         self.results = self.scratch(spec.width)
         self.weights = self.scratch(spec.block + self.tile.rows)
         self.slopes = self.scratch(spec.block + self.tile.rows)
-        self.turned = self.scratch(spec.block) if spec.mask else None
+        self.turned_scratch()
         first, last, count = self.begin_task(self.arg.queries)
         with f.loop(0, count) as panel:
             self.begin(panel, first + panel * columns)
@@ -48,8 +49,8 @@ class QueryGradient(QueryPanels):
         self.pack(self.panel_of(self.packed, panel, spec.depth), *self.query_rows(0, query),
                   spec.depth, scale=self.arg.scale.to(self.tile.kind))
         grads = self.panel_of(self.grads, panel, spec.width)
-        self.pack(grads, *self.query_rows(4, query), spec.width)
-        source, step, there = self.query_rows(5, query)
+        self.pack(grads, *self.query_rows(5, query), spec.width)
+        source, step, there = self.query_rows(6, query)
         self.pack(self.results, source, step, there, spec.width)
         self.fill(self.panel_of(self.sums, panel, spec.depth), spec.depth)
         (totals,) = self.sums_of(1)
@@ -63,15 +64,14 @@ class QueryGradient(QueryPanels):
     def block(self, panel, query, key, there):
         """Let a block of keys pass by a panel."""
         f, arg, spec, tile = self.function, self.arg, self.spec, self.tile
-        if spec.mask:
-            self.turn_mask(self.turned, query, key, there)
+        self.turn_masks(query, key, there)
         keys = f.offset(self.starts[1], key * arg.key_row, tile.kind)
         values = f.offset(self.starts[2], key * arg.value_row, tile.kind)
         packed = self.panel_of(self.packed, panel, spec.depth)
         grads = self.panel_of(self.grads, panel, spec.width)
         with f.loop(0, there, tile.rows) as row:
             rows = self.tile_rows(row, there)
-            self.put_tile(self.scores(rows, keys, packed, self.turned, row, query - key),
+            self.put_tile(self.scores(rows, keys, packed, row, query - key),
                           self.weights, row)
             self.put_tile(self.products(rows, values, arg.value_row, grads, spec.width),
                           self.slopes, row)
@@ -89,6 +89,9 @@ class QueryGradient(QueryPanels):
         totals = self.line(arg.totals, matrix * arg.queries + query, queries)
         with self.function.loop(0, there) as row:
             scores, slopes = (self.vectors_of(x, row) for x in (self.weights, self.slopes))
+            if self.spec.drops:
+                share = arg.share.to(self.tile.kind)
+                slopes = [x * k * share for x, k in zip(slopes, self.vectors_of(self.kept, row))]
             self.put([(slope - total) * (exp_of_difference(score - base) * factor)
                       for score, slope, base, factor, total
                       in zip(scores, slopes, bases, factors, totals)], self.slopes, row)
@@ -110,12 +113,12 @@ class KeyGradient(Panels):
     keys, width).
     """
 
-    pointers = ("query", "key", "value", "mask", "grad", "state", "totals", "key_result",
-                "value_result", "offsets")
-    numbers = ("queries", "keys", "query_row", "key_row", "value_row", "mask_row", "grad_row",
-               "blocks", "panels")
-    kinds = "aaaaaaaaaaftn"
-    operands = 5
+    pointers = ("query", "key", "value", "mask", "kept", "grad", "state", "totals",
+                "key_result", "value_result", "offsets")
+    numbers = ("queries", "keys", "query_row", "key_row", "value_row", "mask_row", "kept_row",
+               "grad_row", "blocks", "panels")
+    kinds = "aaaaaaaaaaafftn"
+    operands = 6
 
     def write(self):
         f, arg, spec, tile = self.function, self.arg, self.spec, self.tile
@@ -156,7 +159,7 @@ class KeyGradient(Panels):
         """Let `there` queries, from number `query` on, pass by a panel."""
         f, arg, spec, tile = self.function, self.arg, self.spec, self.tile
         queries = f.offset(self.starts[0], query * arg.query_row, tile.kind)
-        grads = f.offset(self.starts[4], query * arg.grad_row, tile.kind)
+        grads = f.offset(self.starts[5], query * arg.grad_row, tile.kind)
         packed = self.panel_of(self.packed, panel, spec.depth)
         values = self.panel_of(self.values, panel, spec.width)
         with f.loop(0, there, tile.rows) as row:
@@ -166,7 +169,7 @@ class KeyGradient(Panels):
             self.put_tile(sums, self.weights, row)
             self.put_tile(self.products(rows, grads, arg.grad_row, values, spec.width),
                           self.slopes, row)
-        self.gradients(query, there)
+        self.gradients(query, key, there)
         self.accumulate(self.panel_of(self.value_sums, panel, spec.width), spec.width, grads,
                         arg.grad_row, self.weights, there)
         self.accumulate(self.panel_of(self.key_sums, panel, spec.depth), spec.depth, queries,
@@ -174,14 +177,12 @@ class KeyGradient(Panels):
 
     def mask(self, sums, rows, query, key):
         """Mask a tile of scores."""
-        f, arg, spec, tile = self.function, self.arg, self.spec, self.tile
+        f, spec, tile = self.function, self.spec, self.tile
         if spec.mask:
-            there = smaller(arg.keys - key, tile.columns)
-            memory = Type(spec.mask, tile.lanes)
             for number, totals in zip(rows, sums):
-                line = f.offset(self.starts[3], (query + number) * arg.mask_row + key, spec.mask)
-                for total, (j, mask) in zip(totals, self.line_masks(there)):
-                    total.set(self.masked(total.get(), f.load(line, j, memory, mask)))
+                line = self.mask_line(3, spec.mask, query + number, key)
+                for total, given in zip(totals, line):
+                    total.set(self.masked(total.get(), given))
         if spec.causal:
             with f.when(query + rows[0] < key + (tile.columns - 1)):
                 for number, totals in zip(rows, sums):
@@ -190,7 +191,16 @@ class KeyGradient(Panels):
                                              tile.lanes)
                         total.set(select(seen, total.get(), -INF))
 
-    def gradients(self, query, there):
+    def mask_line(self, number, kind, query, key):
+        """What a mask has for a query and the panel's keys."""
+        f, tile = self.function, self.tile
+        step = getattr(self.arg, self.pointers[number] + "_row")
+        line = f.offset(self.starts[number], query * step + key, kind)
+        there = smaller(self.arg.keys - key, tile.columns)
+        return [f.load(line, j, Type(kind, tile.lanes), mask)
+                for j, mask in self.line_masks(there)]
+
+    def gradients(self, query, key, there):
         """Make of the block's scores the weights, and of its products the scores' gradients."""
         f, arg, scalar = self.function, self.arg, Type(self.tile.kind)
         lines = [f.offset(pointer, row * arg.queries + query, scalar.kind) for pointer, row in (
@@ -199,8 +209,14 @@ class KeyGradient(Panels):
         with f.loop(0, there) as row:
             base, factor, total = (f.load(line, row, scalar) for line in lines)
             scores, slopes = (self.vectors_of(x, row) for x in (self.weights, self.slopes))
-            weights = [exp_of_difference(score - base) * factor for score in scores]
-            self.put(weights, self.weights, row)
+            weights = kept = [exp_of_difference(score - base) * factor for score in scores]
+            if self.spec.drops:
+                share = arg.share.to(scalar.kind)
+                shares = [k.to(scalar.kind) * share
+                          for k in self.mask_line(4, "i1", query + row, key)]
+                kept = [weight * x for weight, x in zip(weights, shares)]
+                slopes = [slope * x for slope, x in zip(slopes, shares)]
+            self.put(kept, self.weights, row)
             self.put([(slope - total) * weight for slope, weight in zip(slopes, weights)],
                      self.slopes, row)
 

@@ -16,14 +16,15 @@ class Forward(QueryPanels):
     """The kernel that computes the results of a few panels of queries.
 
     Strides count elements. out: (matrices, queries, width); state: (matrices, 2, queries), what is
-    subtracted from a query's scores, and what their exponentials are multiplied by.
+    subtracted from a query's scores, and what their exponentials are multiplied by. kept: which
+    weights are; those are multiplied by `share`.
     """
 
-    pointers = ("query", "key", "value", "mask", "out", "state", "offsets")
-    numbers = ("queries", "keys", "query_row", "key_row", "value_row", "mask_row", "blocks",
-               "panels")
-    kinds = "aaaaaaaftn"
-    operands = 4
+    pointers = ("query", "key", "value", "mask", "kept", "out", "state", "offsets")
+    numbers = ("queries", "keys", "query_row", "key_row", "value_row", "mask_row", "kept_row",
+               "blocks", "panels")
+    kinds = "aaaaaaaafftn"
+    operands = 5
 
     def write(self):
         f, spec, columns = self.function, self.spec, self.tile.columns
@@ -31,7 +32,7 @@ class Forward(QueryPanels):
         self.sums = self.scratch(spec.panels * spec.width)
         self.tops, self.totals = self.scratch(spec.panels), self.scratch(spec.panels)
         self.weights = self.scratch(spec.block + self.tile.rows)
-        self.turned = self.scratch(spec.block) if spec.mask else None
+        self.turned_scratch()
         first, last, count = self.begin_task(self.arg.queries)
         with f.loop(0, count) as panel:
             self.begin(panel, first + panel * columns)
@@ -51,8 +52,7 @@ class Forward(QueryPanels):
     def block(self, panel, query, key, there):
         """Let a block of keys pass by a panel."""
         f, arg, spec, kind = self.function, self.arg, self.spec, self.tile.kind
-        if spec.mask:
-            self.turn_mask(self.turned, query, key, there)
+        self.turn_masks(query, key, there)
         before = self.vectors_of(self.tops, panel)
         after = self.all_scores(panel, query, key, there, before)
         bases = [finite_or_zero(top) for top in after]
@@ -72,7 +72,7 @@ class Forward(QueryPanels):
         keys = f.offset(self.starts[1], key * arg.key_row, tile.kind)
         with f.loop(0, there, tile.rows) as row:
             rows = self.tile_rows(row, there)
-            sums = self.scores(rows, keys, packed, self.turned, row, query - key)
+            sums = self.scores(rows, keys, packed, row, query - key)
             self.put_tile(sums, self.weights, row)
             for totals in sums:
                 for top, total in zip(tops, totals):
@@ -87,9 +87,11 @@ class Forward(QueryPanels):
         with f.loop(0, there) as row:
             scores = self.vectors_of(self.weights, row)
             weights = [exp_of_difference(s - b) for s, b in zip(scores, bases)]
-            self.put(weights, self.weights, row)
             for total, weight in zip(totals, weights):
                 total.set(total.get() + weight)
+            if self.spec.drops:
+                weights = [w * k for w, k in zip(weights, self.vectors_of(self.kept, row))]
+            self.put(weights, self.weights, row)
         return [total.get() for total in totals]
 
     def end(self, panel, query):
@@ -98,7 +100,8 @@ class Forward(QueryPanels):
         there = smaller(arg.queries - query, tile.columns)
         totals = self.vectors_of(self.totals, panel)
         inverses = [1.0 / select(total.eq(0.0), 1.0, total) for total in totals]
-        self.put(inverses, self.totals, panel)
+        share = arg.share.to(tile.kind) if spec.drops else 1.0
+        self.put([x * share for x in inverses], self.totals, panel)
         factors = self.panel_of(self.totals, panel, 1)
         out = f.offset(arg.out, (self.matrix * arg.queries + query) * spec.width, tile.kind)
         self.unpack(self.panel_of(self.sums, panel, spec.width), spec.width, out, there,

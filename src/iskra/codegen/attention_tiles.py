@@ -39,7 +39,8 @@ class Spec(NamedTuple):
 
     tile: of the scores, its rows being those that stream past; depth: elements of a query and of a
     key; width: of a value; mask: "" (none), "i1" (what takes part) or the kind of what is added;
-    causal: whether each query sees the keys up to its own place only; block: how many rows stream
+    causal: whether each query sees the keys up to its own place only; drops: whether weights are
+    dropped; block: how many rows stream
     past before the products that follow; panels: how many of them a task holds at most.
     """
 
@@ -48,17 +49,18 @@ class Spec(NamedTuple):
     width: int
     mask: str
     causal: bool
+    drops: bool
     block: int
     panels: int
 
 
-def spec_of(machine, kind, count, depth, width, mask, causal):
+def spec_of(machine, kind, count, depth, width, mask, causal, drops):
     """The `Spec` for operands of such sizes on a machine; count: queries or keys in the panels."""
     vectors = 1 if count <= machine.lanes(kind) else 2
     tile = Tile(machine, kind, _ROWS[machine.name], vectors)
     size = tile.columns * max(depth, width) * SIZES[kind]
     panels = max(1, min(_PANELS, _BYTES // size))
-    return Spec(tile, depth, width, mask, causal, _BLOCK, panels)
+    return Spec(tile, depth, width, mask, causal, drops, _BLOCK, panels)
 
 
 class Panels:
@@ -73,7 +75,7 @@ class Panels:
     def __init__(self, spec, name):
         self.function = Function(name)
         self.spec, self.tile = spec, spec.tile
-        self.arg = Arguments(self.function, self.pointers, self.numbers, ("scale",))
+        self.arg = Arguments(self.function, self.pointers, self.numbers, ("scale", "share"))
         self.vector = Type(spec.tile.kind, spec.tile.lanes)
         self.write()
 
@@ -96,11 +98,10 @@ class Panels:
         return first, last, (last - first + (columns - 1)) // columns
 
     def _start(self, number):
-        name, kind = self.pointers[number], self.tile.kind
-        if name == "mask":
-            if not self.spec.mask:
-                return None
-            kind = self.spec.mask
+        name, spec = self.pointers[number], self.spec
+        kind = {"mask": spec.mask, "kept": spec.drops and "i1"}.get(name, self.tile.kind)
+        if not kind:
+            return None
         offset = self.function.load(self.arg.offsets, self.matrix * self.operands + number, INT)
         return self.function.offset(getattr(self.arg, name), offset, kind)
 
@@ -283,14 +284,26 @@ class QueryPanels(Panels):
                 with f.when(there > 0):
                     block(panel, query, key, there)
 
-    def turn_mask(self, turned, query, key, there):
-        """Transpose the block's mask, so that it lies as the scores do."""
-        f, tile, kind, step = self.function, self.tile, self.spec.mask, self.arg.mask_row
-        source = f.offset(self.starts[3], query * step + key, kind)
-        queries = smaller(self.arg.queries - query, tile.columns)
+    def turned_scratch(self):
+        """Memory for a block of the mask and of what is kept, or None where there is none."""
+        spec = self.spec
+        self.turned = self.scratch(spec.block) if spec.mask else None
+        self.kept = self.scratch(spec.block) if spec.drops else None
+
+    def turn_masks(self, query, key, there):
+        """Transpose the block's masks, so that they lie as the scores do."""
+        if self.spec.mask:
+            self._turn(self.turned, 3, self.spec.mask, query, key, there)
+        if self.spec.drops:
+            self._turn(self.kept, 4, "i1", query, key, there)
+
+    def _turn(self, turned, number, kind, query, key, there):
+        step = getattr(self.arg, self.pointers[number] + "_row")
+        source = self.function.offset(self.starts[number], query * step + key, kind)
+        queries = smaller(self.arg.queries - query, self.tile.columns)
         self.pack(turned, source, step, queries, there, kind)
 
-    def scores(self, rows, keys, packed, turned, row, place):
+    def scores(self, rows, keys, packed, row, place):
         """A tile of masked scores: variables for each of the rows, the first of them being `row`.
 
         place: the first query's number, counted from the block's first key.
@@ -299,7 +312,7 @@ class QueryPanels(Panels):
         sums = self.products(rows, keys, self.arg.key_row, packed, spec.depth)
         if spec.mask:
             for number, totals in zip(rows, sums):
-                for total, given in zip(totals, self.vectors_of(turned, number)):
+                for total, given in zip(totals, self.vectors_of(self.turned, number)):
                     given = given.ne(0.0) if spec.mask == "i1" else given
                     total.set(self.masked(total.get(), given))
         if spec.causal:

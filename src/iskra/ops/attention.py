@@ -12,12 +12,14 @@ import numpy as np
 
 from iskra import codegen
 from iskra.core.dtypes import bfloat16, bool_, float16, float32
+from iskra.core.generator import default_generator
 from iskra.core.size import format_shape
 from iskra.dispatch import composite, operator
 from iskra.ops.comparison import where
 from iskra.ops.dropout import dropout
 from iskra.ops.matmul import matmul
 from iskra.ops.softmax import softmax, softmax_backward
+from iskra.runtime import random as streams
 from iskra.tensor import wrap
 
 
@@ -91,26 +93,27 @@ def _composed(query, key, value, attn_mask, dropout_p, is_causal, scale):
     return matmul(weights, value)
 
 
-def _curvature(g, grad, query, key, value, attn_mask, is_causal, scale):
+def _curvature(g, grad, query, key, value, attn_mask, kept, is_causal, scale, share):
     """The gradients of `attention_backward`: for grad, query, key and value."""
+    noise = 1.0 if kept is None else kept.to(query.dtype) * share
     g_query, g_key, g_value = (
         x.new_zeros(x.shape) if given is None else given
         for x, given in zip((query, key, value), g, strict=True)
     )
     scores = matmul(query, key.mT) * scale
     weights = _weights(_masked(scores, attn_mask, is_causal))
-    slopes = matmul(grad, value.mT)
+    slopes = matmul(grad, value.mT) * noise
     slopes_of_scores = softmax_backward(slopes, weights, -1)
     g_slopes_of_scores = (matmul(g_query, key.mT) + matmul(query, g_key.mT)) * scale
-    g_slopes = softmax_backward(g_slopes_of_scores, weights, -1)
+    g_slopes = softmax_backward(g_slopes_of_scores, weights, -1) * noise
     g_weights = (
         g_slopes_of_scores * (slopes - (slopes * weights).sum(-1, keepdim=True))
         - slopes * (g_slopes_of_scores * weights).sum(-1, keepdim=True)
-        + matmul(grad, g_value.mT)
+        + matmul(grad, g_value.mT) * noise
     )
     g_scores = softmax_backward(g_weights, weights, -1)
     return (
-        matmul(weights, g_value) + matmul(g_slopes, value),
+        matmul(weights * noise, g_value) + matmul(g_slopes, value),
         (matmul(g_scores, key) + matmul(slopes_of_scores, g_key)) * scale,
         (matmul(g_scores.mT, query) + matmul(slopes_of_scores.mT, g_query)) * scale,
         matmul(g_slopes.mT, grad),
@@ -123,47 +126,67 @@ _INTERNAL = dict(
 
 
 @operator(
-    **_INTERNAL, operands="grad query key value attn_mask out state", outputs=3,
+    **_INTERNAL, operands="grad query key value attn_mask kept out state", outputs=3,
     grad={("grad", "query", "key", "value"): _curvature},
 )
-def attention_backward(grad, query, key, value, attn_mask, out, state, is_causal, scale):
+def attention_backward(
+    grad, query, key, value, attn_mask, kept, out, state, is_causal, scale, share
+):
     """The gradients of `fused_attention` for query, key and value."""
     return codegen.attention.backward(
-        grad, query, key, value, attn_mask, out, state, is_causal, scale
+        grad, query, key, value, attn_mask, kept, out, state, is_causal, scale, share
     )
 
 
-def _gradients(g, query, key, value, attn_mask, result, is_causal, scale):
-    out, state = result
-    return attention_backward(g[0], query, key, value, attn_mask, out, state, is_causal, scale)
+def _gradients(g, query, key, value, attn_mask, kept, result, is_causal, scale, share):
+    return attention_backward(
+        g[0], query, key, value, attn_mask, kept, *result, is_causal, scale, share
+    )
 
 
 @operator(
-    **_INTERNAL, operands="query key value attn_mask", outputs=2,
+    **_INTERNAL, operands="query key value attn_mask kept", outputs=2,
     grad={("query", "key", "value"): _gradients},
 )
-def fused_attention(query, key, value, attn_mask, is_causal, scale):
-    """The result of attention, and what its gradients need: two numbers a query."""
-    return codegen.attention.forward(query, key, value, attn_mask, is_causal, scale)
+def fused_attention(query, key, value, attn_mask, kept, is_causal, scale, share):
+    """The result of attention, and what its gradients need: two numbers a query.
+
+    Weights are multiplied by `share` where `kept` is true, else by 0; None: they stay.
+    """
+    return codegen.attention.forward(
+        query, key, value, attn_mask, kept, is_causal, scale, share
+    )
 
 
 def _fusable(query, key, value, attn_mask, dropout_p):
     """Whether machine code serves the call; else attention is composed of operators."""
-    if dropout_p or attn_mask is not None and attn_mask.requires_grad:
-        return False  # then the weights themselves are needed
+    if not 0.0 <= dropout_p < 1.0 or attn_mask is not None and attn_mask.requires_grad:
+        return False  # a mask's gradient is as large as the scores
     mask = None if attn_mask is None else attn_mask._array
     return codegen.attention.serves(query._array, key._array, value._array, mask)
 
 
-def _fused(query, key, value, attn_mask, is_causal, scale):
+def _fused(query, key, value, attn_mask, dropout_p, is_causal, scale):
     """`fused_attention`; narrow floats are computed as float32."""
     dtype = query.dtype
-    if dtype not in (float16, bfloat16):
-        return fused_attention(query, key, value, attn_mask, is_causal, scale)[0]
-    query, key, value = (x.to(float32) for x in (query, key, value))
-    if attn_mask is not None and attn_mask.dtype is dtype:
-        attn_mask = attn_mask.to(float32)
-    return fused_attention(query, key, value, attn_mask, is_causal, scale)[0].to(dtype)
+    narrow = dtype in (float16, bfloat16)
+    if narrow:
+        query, key, value = (x.to(float32) for x in (query, key, value))
+        if attn_mask is not None and attn_mask.dtype is dtype:
+            attn_mask = attn_mask.to(float32)
+    kept, share = None, 1.0
+    if dropout_p:
+        kept, share = _kept(query, key, attn_mask, dropout_p), 1.0 / (1.0 - dropout_p)
+    result = fused_attention(query, key, value, attn_mask, kept, is_causal, scale, share)[0]
+    return result.to(dtype) if narrow else result
+
+
+def _kept(query, key, attn_mask, dropout_p):
+    """Which of the weights dropout keeps: the stream that `dropout` would draw for them."""
+    shapes = (t.shape for t in (query, key, attn_mask) if t is not None)
+    batch = np.broadcast_shapes(*(shape[:-2] for shape in shapes))
+    shape = (*batch, query.size(-2), key.size(-2))
+    return wrap(streams.bernoulli(default_generator, shape, bool_, 1.0 - dropout_p))
 
 
 def _grouped(query, key, value, attn_mask):
@@ -213,7 +236,9 @@ def scaled_dot_product_attention(
         query, key, value, attn_mask = _grouped(query, key, value, attn_mask)
     scale = 1 / math.sqrt(query.size(-1)) if scale is None else scale
     if _fusable(query, key, value, attn_mask, dropout_p):
-        result = _fused(query, key, value, attn_mask, is_causal, float(scale))
+        result = _fused(
+            query, key, value, attn_mask, float(dropout_p), is_causal, float(scale)
+        )
     else:
         result = _composed(query, key, value, attn_mask, dropout_p, is_causal, scale)
     return result if query.dim() == rank else result.flatten(-4, -3)
