@@ -6,7 +6,10 @@ nobody needs them.
 
 import importlib
 
-_KERNELS = ("attention", "bags", "bands", "gathers", "joins", "scans", "scatters", "windows")
+_KERNELS = (
+    "attention", "bags", "bands", "convolutions", "gathers", "joins", "products",
+    "recurrent", "scans", "scatters", "windows",
+)
 
 
 def __getattr__(name):

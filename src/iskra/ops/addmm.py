@@ -19,6 +19,7 @@ from iskra.ops.matmul import (
     product,
     same_dtype,
     times_adjoint,
+    times_vector,
 )
 
 
@@ -127,7 +128,7 @@ def addmv(input, mat, vec, *, beta=1, alpha=1):
     """
     same_dtype(input, mat, vec)
     check_matrix_vector(mat, vec, input.size)
-    return _added(input, np.dot(mat, vec), beta, alpha)
+    return _added(input, times_vector(mat, vec), beta, alpha)
 
 
 @operator(

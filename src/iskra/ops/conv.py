@@ -7,6 +7,7 @@ Source: https://docs.pytorch.org/docs/stable/nn.functional.html#convolution-func
 
 import numpy as np
 
+from iskra import codegen
 from iskra.core.size import format_shape
 from iskra.dispatch import composite, operator
 from iskra.ops.arithmetic import conj_of
@@ -67,10 +68,19 @@ def convolution(
     input, weight, bias=None, stride=(1,), padding=(0,), dilation=(1,), groups=1
 ):
     """Convolve ``(N, C, *input)`` with ``(out, C/groups, *kernel)``; add a number per channel."""
-    result = correlate(input, weight, Geometry(stride, padding, dilation, groups))
+    geometry = Geometry(stride, padding, dilation, groups)
+    if _has_kernels(input, weight):
+        return codegen.convolutions.convolve(input, weight, *geometry.settings(), bias)
+    result = correlate(input, weight, geometry)
     if bias is not None:
         result += by_channel(bias, result.ndim)
     return result
+
+
+def _has_kernels(first, second):
+    """Whether the kernels of convolutions take these arrays, and are worth it."""
+    return first.__class__ is second.__class__ is np.ndarray and (
+        min(first.size, second.size) > 0 and codegen.convolutions.worthwhile(first, second))
 
 
 def by_channel(values, rank):
@@ -98,7 +108,12 @@ def _cut(result, shape):
 ])
 def conv_input(grad, weight, shape, stride, padding, dilation, groups, bias=None):
     """The gradient of `convolution` with respect to an input of this shape; also: transposed."""
-    result = spread(grad, weight, shape, Geometry(stride, padding, dilation, groups))
+    geometry = Geometry(stride, padding, dilation, groups)
+    size, kernel = tuple(shape[2:]), weight.shape[2:]
+    if _has_kernels(grad, weight) and geometry.output_size(size, kernel) == grad.shape[2:]:
+        result = codegen.convolutions.convolve_input(grad, weight, size, *geometry.settings())
+    else:
+        result = spread(grad, weight, shape, geometry)
     if bias is not None:
         result += by_channel(bias, result.ndim)
     return result
@@ -116,7 +131,11 @@ def conv_input(grad, weight, shape, stride, padding, dilation, groups, bias=None
 ])
 def conv_weight(grad, input, shape, stride, padding, dilation, groups):
     """The gradient of `convolution` with respect to a weight of this shape."""
-    return correlation_of(grad, input, shape, Geometry(stride, padding, dilation, groups))
+    geometry = Geometry(stride, padding, dilation, groups)
+    size, kernel = input.shape[2:], tuple(shape[2:])
+    if _has_kernels(grad, input) and geometry.output_size(size, kernel) == grad.shape[2:]:
+        return codegen.convolutions.convolve_weight(grad, input, kernel, *geometry.settings())
+    return correlation_of(grad, input, shape, geometry)
 
 
 def numbers(value, rank, name):

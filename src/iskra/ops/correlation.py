@@ -33,6 +33,10 @@ class Geometry:
         self.dilation = dilation
         self.groups = groups
 
+    def settings(self):
+        """``(stride, padding, dilation, groups)``, as tuples and a number."""
+        return tuple(self.stride), tuple(self.padding), tuple(self.dilation), self.groups
+
     def output_size(self, size, kernel):
         """The spatial shape of the output."""
         return tuple(

@@ -19,6 +19,7 @@ from iskra.ops.matmul import (
     product,
     refuse_m1_m2,
     same_dtype,
+    times_vector,
 )
 from iskra.ops.summing import sum_rows
 
@@ -146,6 +147,8 @@ def linear(input, weight, bias=None):
     if input.ndim == 2 == weight.ndim:
         if input.shape[1] != weight.shape[1]:
             _refuse_shapes(input, weight)
+        if bias is not None and bias.shape == weight.shape[:1]:
+            return product(input, weight.T, bias)
         result = product(input, weight.T)
     else:
         result = _product_of_ranks(input, weight)
@@ -179,7 +182,7 @@ def _product_of_ranks(input, weight):
                 f"size mismatch, got input ({math.prod(input.shape[:-1])}), mat "
                 f"({math.prod(input.shape[:-1])}x{input.shape[-1]}), vec ({weight.size})"
             )
-        return np.asarray(np.dot(input, weight))
+        return np.asarray(times_vector(input, weight))
     if input.ndim == 1:
         return product(input[None], weight.T)[0]
     return product(input, weight.T)

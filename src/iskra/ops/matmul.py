@@ -1,7 +1,8 @@
 """Products of vectors, matrices and batches of matrices.
 
-Two-dimensional products go to ``ndarray.dot``, the quickest way to BLAS; `np.matmul` serves
-batches, after a look whether BLAS can take the operands as they lie.
+Floats are multiplied by kernels of our own (`iskra.codegen.products`); tiny matrices, integers and
+complex numbers by ``ndarray.dot``, the quickest way to BLAS, or in batches by `np.matmul`, after a
+look whether BLAS can take the operands as they lie.
 Source of every operator here:
 https://docs.pytorch.org/docs/stable/torch.html#blas-and-lapack-operations
 """
@@ -10,6 +11,7 @@ import math
 
 import numpy as np
 
+from iskra import codegen
 from iskra.core.size import broadcast
 from iskra.dispatch import composite, operator
 from iskra.ops.arithmetic import conj_of
@@ -27,8 +29,36 @@ _C_NAMES = {
 # -- on arrays ------------------------------------------------------------------------------------
 
 
-def product(a, b):
-    """The matrix product of arrays of two or more dimensions each; batches broadcast."""
+# Multiplications: with fewer it would not pay to load the kernels; see `worthwhile` in
+# `iskra.codegen.products`.
+_TINY = 1000
+
+
+def product(a, b, bias=None):
+    """The matrix product of arrays of two or more dimensions each; batches broadcast.
+
+    `bias` is added to each row.
+    """
+    if a.size * b.shape[-1] > _TINY and has_kernels(a, b):
+        return codegen.products.matmul(a, b, bias=bias)
+    found = _by_blas(a, b)
+    return found if bias is None else np.add(found, bias, found if found.size else None)
+
+
+def has_kernels(a, b):
+    """Whether the kernels of matrix products take these arrays."""
+    return a.dtype is b.dtype and a.dtype.char in "fd" and (
+        a.__class__ is b.__class__ is np.ndarray)
+
+
+def times_vector(matrix, vector):
+    """The product of a matrix, or several, and a vector."""
+    if matrix.ndim > 1 and matrix.size > _TINY and has_kernels(matrix, vector):
+        return codegen.products.matmul(matrix, vector)
+    return np.dot(matrix, vector)
+
+
+def _by_blas(a, b):
     if a.dtype.kind in "iu":
         return _integer_product(a, b)
     if b.ndim == 2:
@@ -310,7 +340,7 @@ def mv(input, vec):
     """
     same_dtype(input, vec)
     check_matrix_vector(input, vec)
-    return np.dot(input, vec)
+    return times_vector(input, vec)
 
 
 @composite(aliases=("ger",), out=True, samples=lambda make: [((make((3,)), make((2,))), {})])
@@ -431,7 +461,7 @@ def matmul(input, other):
         return product(input, other)
     _check_matmul(input, other)
     if other.ndim == 1:
-        return np.dot(input, other)
+        return times_vector(input, other)
     if input.ndim == 1:
         return product(input[None], other)[..., 0, :]
     return product(input, other)
