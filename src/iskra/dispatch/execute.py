@@ -244,7 +244,7 @@ def note_plan(op, bound, kind, result_dtype):
                 return
         elif not kind.is_floating_point:
             return
-    op.plans[kind] = (op.ufunc or op.body, result_dtype)
+    op.plans[kind] = (op.ufunc or op.body, result_dtype, op.large)
 
 
 def _resolve_dims(op, bound):

@@ -108,7 +108,7 @@ class Operator:
         self.direct = {}
         self.programs = {}
         self.fixes_numbers = False  # its programs hold for one value of each number
-        self.plans = {}  # dtype -> (function, result dtype): see iskra.dispatch.door
+        self.plans = {}  # dtype -> (function, result dtype, `large`): see iskra.dispatch.execute
         self.taken = {}  # dtype -> whether the body takes its arrays as they are
         self.one_dtype = promote is not NONE or uniform is not None
         self.node_classes = {}

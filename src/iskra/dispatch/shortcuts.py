@@ -50,9 +50,9 @@ def unary(op):
         cls = input.__class__
         if (cls is Tensor or cls is Parameter) and not settings and not active.intercepting:
             try:
-                compute, dtype = plans[input._dtype]
+                compute, dtype, large = plans[input._dtype]
                 array = input._array
-                if array.size < op.large:
+                if array.size < large:
                     array = quiet_run(compute, array)
                 else:
                     array = served(op, compute, array)
@@ -86,9 +86,9 @@ def unary_with_settings(op):
             and (not settings or settings == _not_inplace)
         ):
             try:
-                compute, dtype = plans[input._dtype]
+                compute, dtype, large = plans[input._dtype]
                 array = input._array
-                if array.size < op.large:
+                if array.size < large:
                     array = quiet_run(compute, array)
                 else:
                     array = served(op, compute, array)
@@ -117,17 +117,17 @@ def binary(op):
         if (cls is Tensor or cls is Parameter) and not active.intercepting:
             kind = input._dtype
             try:
-                compute, dtype = plans[kind]
+                compute, dtype, large = plans[kind]
                 if (other_cls is Tensor or other_cls is Parameter) and other._dtype is kind:
                     first, second = input._array, other._array
-                    if first.size < op.large and second.size < op.large:
+                    if first.size < large and second.size < large:
                         array = quiet_run(compute, first, second)
                     else:
                         array = served(op, compute, first, second)
                     taped = input._requires_grad or other._requires_grad
                 elif (other_cls is float or other_cls is int) and kind.is_floating_point:
                     first = input._array
-                    if first.size < op.large:
+                    if first.size < large:
                         array = quiet_run(compute, first, constant(other, kind))
                     else:
                         array = served_with_number(op, compute, first, kind.numpy.type(other))

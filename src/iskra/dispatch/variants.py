@@ -126,7 +126,7 @@ def _wrote(op, target, other):
     return True
 
 
-_NO_PLAN = (None, None)
+_NO_PLAN = (None, None, None)
 
 
 class _InplaceForm:
