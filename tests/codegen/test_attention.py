@@ -2,17 +2,18 @@
 
 import itertools
 import math
+import re
 
 import numpy as np
 import pytest
 
-from iskra.codegen import attention, interpret
+from iskra.codegen import attention, interpret, lower
 from iskra.codegen.attention_backward import KeyGradient, QueryGradient
 from iskra.codegen.attention_forward import Forward
 from iskra.codegen.attention_tiles import spec_of
 from iskra.codegen.gemm_tiles import AVX2, AVX512, BASELINE, NEON
 from iskra.codegen.verify import verify
-from iskra.runtime import memory, threads
+from iskra.runtime import jit, memory, threads
 
 MACHINES = [AVX512, AVX2, NEON, BASELINE]
 INF, NAN = float("inf"), float("nan")
@@ -328,3 +329,24 @@ def test_what_the_kernels_serve():
     assert not served(value_keys=63) and not served(mask=np.ones((63, 64), bool))
     assert not served(mask=np.ones((2, 65, 64), bool)) and not served(queries=1, mask=np.ones(
         (64, 64), bool))
+
+
+@pytest.mark.parametrize(("machine", "target"), [
+    (AVX512, dict(triple="x86_64-linux-gnu", cpu="x86-64-v4", features="-prefer-256-bit")),
+    (AVX2, dict(triple="x86_64-linux-gnu", cpu="x86-64-v3")),
+    (NEON, dict(triple="aarch64-linux-gnu", cpu="neoverse-v1")),
+], ids=["avx512", "avx2", "neon"])
+@pytest.mark.parametrize("kernel", [Forward, QueryGradient, KeyGradient])
+def test_the_sums_stay_in_registers(machine, target, kernel):
+    spec = spec_of(machine, "f32", 512, 64, 64, "", True, False)
+    text = jit.assembly(lower.text(kernel.function_of(spec)), **target)
+    blocks = [re.split(r"\n\s+(?:j\w+|b\.\w+|cb\w+)\s", block)[0]
+              for block in re.split(r"\n(?=\.L)", text)]
+    # The loops of products, not those of exponentials, in which there are multiplications too.
+    loops = [block for block in blocks if not re.search(r"\bv?f?mul", block)
+             and len(re.findall(r"fmadd|fmla", block)) >= spec.tile.rows * spec.tile.vectors]
+    assert len(loops) >= 2
+    for loop in loops:
+        # Nothing is stored, and no vector lies on the stack but the panel's.
+        assert not re.search(r"\bv?mov\w+\s+%[xyz]mm\d+, [-\d]*\(|\bst[pr]\s+[qdsv]", loop)
+        assert not re.search(r"\(%r[sb]p\), %[xyz]mm|\[sp", loop)
