@@ -10,7 +10,9 @@ __all__ = ["SDPBackend", "sdpa_kernel"]
 
 
 class SDPBackend(IntEnum):
-    """PyTorch's ways to compute scaled_dot_product_attention. Iskra has one, whatever is chosen.
+    """PyTorch's ways to compute scaled_dot_product_attention.
+
+    Iskra goes by dtypes and shapes, whatever is chosen.
 
     Source: `torch.nn.attention.SDPBackend`.
 
