@@ -5,9 +5,20 @@ from codegen.both import copied, same_bits
 
 import iskra
 from iskra import graph
-from iskra.codegen import bags, bands, gathers, interpret, joins, scans, scatters, sharing, windows
+from iskra.codegen import (
+    bags,
+    bands,
+    gathers,
+    interpret,
+    joins,
+    recurrent,
+    scans,
+    scatters,
+    sharing,
+    windows,
+)
 
-MODULES = (bags, bands, gathers, joins, scans, scatters, windows)
+MODULES = (bags, bands, gathers, joins, recurrent, scans, scatters, windows)
 
 
 def serve_small(monkeypatch, task=64):

@@ -1,4 +1,4 @@
-"""The steps of recurrent networks, and the loops over time, layers and directions.
+"""The loops of recurrent networks over layers and directions, and over packed sequences.
 
 A state is a tuple of tensors (B, H): (h,) for RNN and GRU, (h, c) for LSTM. The weights of one
 layer and direction come in PyTorch's order: w_ih, w_hh, b_ih, b_hh (None without bias), w_hr
@@ -6,41 +6,8 @@ layer and direction come in PyTorch's order: w_ih, w_hh, b_ih, b_hh (None withou
 """
 
 from iskra.nn import functional as F
-from iskra.ops import cat, relu, sigmoid, stack, tanh
-
-
-def rnn_tanh_step(gates, state, w_hh, b_hh, w_hr=None):
-    """h' = tanh(gates + W h + b)."""
-    return (tanh(gates + F.linear(state[0], w_hh, b_hh)),)
-
-
-def rnn_relu_step(gates, state, w_hh, b_hh, w_hr=None):
-    """h' = relu(gates + W h + b)."""
-    return (relu(gates + F.linear(state[0], w_hh, b_hh)),)
-
-
-def gru_step(gates, state, w_hh, b_hh, w_hr=None):
-    """h' = n + z (h - n), n = tanh(gates_n + r (W_n h + b_n)); r and z are sigmoids."""
-    (h,) = state
-    in_r, in_z, in_n = gates.chunk(3, -1)
-    own_r, own_z, own_n = F.linear(h, w_hh, b_hh).chunk(3, -1)
-    reset, update = sigmoid(in_r + own_r), sigmoid(in_z + own_z)
-    new = tanh(in_n + reset * own_n)
-    return ((h - new) * update + new,)
-
-
-def lstm_step(gates, state, w_hh, b_hh, w_hr=None):
-    """c' = f c + i g, h' = o tanh(c'), then projected by w_hr if there is one."""
-    h, c = state
-    i, f, g, o = (gates + F.linear(h, w_hh, b_hh)).chunk(4, -1)
-    c = sigmoid(f) * c + sigmoid(i) * tanh(g)
-    h = sigmoid(o) * tanh(c)
-    return (h if w_hr is None else F.linear(h, w_hr), c)
-
-
-STEPS = {
-    "RNN_TANH": rnn_tanh_step, "RNN_RELU": rnn_relu_step, "GRU": gru_step, "LSTM": lstm_step,
-}
+from iskra.ops import cat, stack
+from iskra.ops.recurrent import STEPS, layer
 
 
 def run_layers(mode, input, state, weights, dropout, training, bidirectional, batch_sizes=None):
@@ -51,30 +18,25 @@ def run_layers(mode, input, state, weights, dropout, training, bidirectional, ba
     """
     directions = 2 if bidirectional else 1
     final = []
-    for layer in range(len(weights) // directions):
-        if layer and dropout and training:
+    for number in range(len(weights) // directions):
+        if number and dropout and training:
             input = F.dropout(input, dropout, True)
         outputs = []
         for direction in range(directions):
-            place = layer * directions + direction
+            place = number * directions + direction
             start = tuple(part[place] for part in state)
-            run = _run_packed if batch_sizes is not None else _run
-            output, end = run(STEPS[mode], input, start, weights[place], direction, batch_sizes)
+            output, end = _run(mode, input, start, weights[place], direction, batch_sizes)
             outputs.append(output)
             final.append(end)
         input = outputs[0] if directions == 1 else cat(outputs, -1)
     return input, tuple(stack(parts) for parts in zip(*final, strict=True))
 
 
-def _run(step, input, state, weights, backward, _):
-    """One layer in one direction over (T, B, I): (outputs (T, B, H), final state)."""
-    w_ih, w_hh, b_ih, b_hh, w_hr = weights
-    gates = F.linear(input, w_ih, b_ih).unbind(0)
-    outputs = []
-    for at_step in reversed(gates) if backward else gates:
-        state = step(at_step, state, w_hh, b_hh, w_hr)
-        outputs.append(state[0])
-    return stack(outputs[::-1] if backward else outputs), state
+def _run(mode, input, state, weights, backward, batch_sizes):
+    """One layer in one direction over (T, B, I), or packed data: (outputs, final state)."""
+    if batch_sizes is not None:
+        return _run_packed(STEPS[mode], input, state, weights, backward, batch_sizes)
+    return layer(mode, input, state, weights, bool(backward))
 
 
 def _run_packed(step, input, state, weights, backward, batch_sizes):

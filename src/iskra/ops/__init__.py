@@ -25,7 +25,7 @@ _FAMILIES = (
     "factorizations", "linalg",
     "lowrank", "statistics",
     "fft", "attention", "image", "sampling_grid",
-    "spectrogram",
+    "spectrogram", "recurrent",
 )
 # Many small objects that all stay: the garbage collector would look through them in vain.
 _collecting = gc.isenabled()
