@@ -18,6 +18,7 @@ GROUPS = {
     "rows": 0.7,
     "products": 1.0,
     "convolutions": 1.0,
+    "windows": 1.0,
     "attention": 0.9,
     "moves": 0.8,
     "optimizers": None,

@@ -12,13 +12,14 @@ from iskra.codegen import (
     interpret,
     joins,
     recurrent,
+    sampling,
     scans,
     scatters,
     sharing,
     windows,
 )
 
-MODULES = (bags, bands, gathers, joins, recurrent, scans, scatters, windows)
+MODULES = (bags, bands, gathers, joins, recurrent, sampling, scans, scatters, windows)
 
 
 def serve_small(monkeypatch, task=64):

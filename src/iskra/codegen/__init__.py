@@ -8,7 +8,7 @@ import importlib
 
 _KERNELS = (
     "attention", "bags", "bands", "convolutions", "gathers", "joins", "products",
-    "recurrent", "scans", "scatters", "windows",
+    "recurrent", "sampling", "scans", "scatters", "windows",
 )
 
 

@@ -7,8 +7,11 @@ import itertools
 
 import numpy as np
 
+from iskra import codegen
+from iskra.autograd import grad as gradients_of
+from iskra.autograd import is_grad_enabled
 from iskra.core.size import format_shape
-from iskra.dispatch import composite
+from iskra.dispatch import composite, operator
 from iskra.ops.comparison import clamp, where
 from iskra.tensor import wrap
 
@@ -84,6 +87,33 @@ def _linear(input, places):
         share = values * weight.unsqueeze(1)
         total = share if total is None else total + share
     return total
+
+
+_INTERNAL = dict(method=False, function=False, out=False, node="GridSampler2DBackward0")
+
+
+@operator(**_INTERNAL, operands="grad input rows columns", outputs=3)
+def sample_backward(grad, input, rows, columns, of_input, of_places):
+    """The gradients of `bilinear_sample` for its operands."""
+    return codegen.sampling.gradients(grad, input, rows, columns, of_input, of_places)
+
+
+def _gradients(g, input, rows, columns, needs):
+    if not is_grad_enabled():
+        return sample_backward(g, input, rows, columns, needs[0], needs[1] or needs[2])
+    # To be differentiated again: by way of the composition.
+    operands = (input, rows, columns)
+    wanted = [x for x, need in zip(operands, needs, strict=True) if need]
+    found = iter(gradients_of(_linear(input, operands[1:]), wanted, g, create_graph=True))
+    return tuple(next(found) if need else None for need in needs)
+
+
+@operator(
+    **_INTERNAL, operands="input rows columns", grad={("input", "rows", "columns"): _gradients},
+)
+def bilinear_sample(input, rows, columns):
+    """`_linear` of images ``(N, C, H, W)`` in machine code, for what `sampling.serves` names."""
+    return codegen.sampling.sample(input, rows, columns)
 
 
 def _cubic_weights(t):
@@ -174,6 +204,8 @@ def grid_sample(input, grid, mode="bilinear", padding_mode="zeros", align_corner
     places = [_settle(p, n, padding_mode, align) for p, n in zip(places, sizes, strict=True)]
     if mode == "nearest":
         return _taken(input, [_whole(p.detach().round()) for p in places])
+    if len(places) == 2 and codegen.sampling.serves(input._array, *(p._array for p in places)):
+        return bilinear_sample(input, *places)
     return _linear(input, places)
 
 

@@ -1,0 +1,98 @@
+"""Windows over images: pooling, resizing, columns, sampling; and recurrent layers."""
+
+import functools
+
+from benchmarks.cases import case, normal
+
+CASES = {}
+windows = functools.partial(case, CASES, tolerance=1e-4, checked_steps=1)
+
+
+def both_ways(name, shape, function, goal=1.0):
+    """A case for the function of an image, and one for its gradient."""
+    @windows(name, goal=goal)
+    def forward(T):
+        x = normal(T, *shape)
+        return lambda: function(T.nn.functional, x)
+
+    @windows(f"{name}: the gradient", goal=goal)
+    def backward(T):
+        x = normal(T, *shape, requires_grad=True)
+        result = function(T.nn.functional, x)
+        g = normal(T, *result.shape, seed=1)
+        return lambda: T.autograd.grad(result, x, g, retain_graph=True)[0]
+
+
+LARGE, SMALL = (64, 64, 56, 56), (16, 32, 28, 28)
+both_ways("max_pool2d 3, stride 2, 64×64×56×56", LARGE, lambda F, x: F.max_pool2d(x, 3, 2, 1))
+both_ways("max_pool2d 2, 16×32×28×28", SMALL, lambda F, x: F.max_pool2d(x, 2))
+both_ways("avg_pool2d 3, stride 2, 64×64×56×56", LARGE, lambda F, x: F.avg_pool2d(x, 3, 2, 1))
+both_ways("avg_pool2d 2, 16×32×28×28", SMALL, lambda F, x: F.avg_pool2d(x, 2))
+both_ways("adaptive_avg_pool2d to 7×7, 16×64×28×28", (16, 64, 28, 28),
+          lambda F, x: F.adaptive_avg_pool2d(x, 7))
+both_ways("max_pool3d 2, 4×8×16×28×28", (4, 8, 16, 28, 28), lambda F, x: F.max_pool3d(x, 2))
+for mode in ("nearest", "bilinear", "bicubic"):
+    both_ways(f"interpolate to twice the size, {mode}", SMALL,
+              lambda F, x, mode=mode: F.interpolate(x, scale_factor=2, mode=mode))
+both_ways("interpolate 224×224 to 112×112, bilinear", (8, 3, 224, 224),
+          lambda F, x: F.interpolate(x, size=(112, 112), mode="bilinear"))
+both_ways("pixel_shuffle 2, 16×64×28×28", (16, 64, 28, 28), lambda F, x: F.pixel_shuffle(x, 2))
+both_ways("unfold 3, 16×32×56×56", (16, 32, 56, 56), lambda F, x: F.unfold(x, 3, padding=1))
+both_ways("unfold 16, stride 16, 16×3×224×224", (16, 3, 224, 224),
+          lambda F, x: F.unfold(x, 16, stride=16))
+
+
+def grid_of(T, count, height, width):
+    """Places within and a little beyond the image."""
+    return normal(T, count, height, width, 2, seed=3) * 0.5
+
+
+@windows("grid_sample, 8×16×56×56", goal=1.0)
+def grid_sample(T):
+    x, grid = normal(T, 8, 16, 56, 56), grid_of(T, 8, 56, 56)
+    return lambda: T.nn.functional.grid_sample(x, grid, align_corners=False)
+
+
+@windows("grid_sample, 8×16×56×56: both gradients", goal=1.0)
+def grid_sample_gradients(T):
+    x = normal(T, 8, 16, 56, 56, requires_grad=True)
+    grid = grid_of(T, 8, 56, 56).requires_grad_()
+    result = T.nn.functional.grid_sample(x, grid, align_corners=False)
+    g = normal(T, *result.shape, seed=1)
+    return lambda: list(T.autograd.grad(result, (x, grid), g, retain_graph=True))
+
+
+def recurrent(kind, width, steps, rows, goal):
+    """The forward pass of a layer, and a training step's way from its input to all gradients."""
+    def prepared(T):
+        layer = getattr(T.nn, kind)(width, width)
+        for seed, parameter in enumerate(layer.parameters()):
+            parameter.data.copy_(normal(T, *parameter.shape, seed=seed) * width ** -0.5)
+        return layer, normal(T, steps, rows, width, seed=9)
+
+    label = f"{kind}, {steps} steps of {rows}×{width}"
+
+    @windows(label, goal=goal)
+    def forward(T):
+        layer, x = prepared(T)
+
+        def step():
+            with T.no_grad():
+                return layer(x)[0]
+        return step
+
+    @windows(f"{label}: forward and backward", goal=goal)
+    def both(T):
+        layer, x = prepared(T)
+        x.requires_grad_()
+        wanted = [x, *layer.parameters()]
+
+        def step():
+            output, _ = layer(x)
+            return list(T.autograd.grad((output * output).mean(), wanted))
+        return step
+
+
+for kind in ("LSTM", "GRU", "RNN"):
+    recurrent(kind, 256, 50, 32, 0.8)
+    recurrent(kind, 64, 20, 16, 0.8)
