@@ -2,15 +2,16 @@
 
 import threading
 import types
+from collections import Counter
 from textwrap import indent
 
 import numpy as np
 
-from iskra import graph
+from iskra import graph, runtime
 from iskra.dispatch import Interceptor
 from iskra.dispatch.operator import bind
 from iskra.dispatch.overrides import FOREIGN, scan
-from iskra.graph.explain import Launch, SweepLaunch
+from iskra.graph.explain import Launch, SweepLaunch, WrittenKernel
 from iskra.tensor import Tensor
 
 __all__ = ["Explanation", "OperatorCall", "explain"]
@@ -23,7 +24,8 @@ def explain(f, /, *args, show="graph kernels", **kwargs):
     """Run ``f(*args, **kwargs)`` once and tell what that ran, as an `Explanation`.
 
     Printed, it lists the operator calls in order: dtypes and shapes, whether kernels or NumPy
-    served the call, and if NumPy, why. Under a call stand its graph and its kernels. Calls inside
+    served the call, and if NumPy, why. Under a call stand its graph and its kernels; of kernels
+    written by hand, such as those of matrix products, the names stand beside it. Calls inside
     a composite operator are indented. `show` names what is printed, separated by spaces: "graph"
     (the expressions), "kernels" (their loops), "ir" (the loop IR), "llvm" (LLVM's IR), "assembly".
 
@@ -53,7 +55,7 @@ def explain(f, /, *args, show="graph kernels", **kwargs):
     watch = _Watch()
     graph.observers.append(watch)
     try:
-        with watch:
+        with runtime.native.watching(watch.written), watch:
             result = f(*args, **kwargs)
     finally:
         graph.observers.remove(watch)
@@ -76,7 +78,7 @@ class Explanation:
 
     result: what it returned. calls: its `OperatorCall`s, in order. kernels: those of all calls, as
     `iskra.graph.explain.KernelText`, with ``form``, ``ir``, ``llvm``, ``assembly`` and
-    ``assembly_for(triple, cpu)``.
+    ``assembly_for(triple, cpu)``, or `WrittenKernel`, with the same.
     """
 
     def __init__(self, result, calls, parts):
@@ -105,7 +107,8 @@ class OperatorCall:
     name: the operator's. signature: the call as text. served: by "kernels" or "NumPy"; "a view"
     and "the calls inside" compute nothing themselves, and "its body alone" serves a composite
     operator that calls no other. reason: why kernels did not serve the call. launches: what the
-    kernel tier ran, each with `graph` and `kernels`. inside: the calls of a composite operator.
+    kernel tier ran, each with `graph` and `kernels`. written: the kernels written by hand that ran,
+    each as often as it did. inside: the calls of a composite operator.
     """
 
     def __init__(self, name, signature):
@@ -114,27 +117,48 @@ class OperatorCall:
         self.served = "NumPy"
         self.reason = None
         self.launches = []
+        self.written = []
         self.inside = []
 
     @property
     def kernels(self):
         """The kernels of this call and of the calls inside."""
         own = [k for launch in self.launches for k in launch.kernels]
-        return own + [k for call in self.inside for k in call.kernels]
+        return own + self.written + [k for call in self.inside for k in call.kernels]
 
     def text(self, parts):
         """The call, with these parts of its kernels."""
-        served = self.served
-        if self.launches:
-            count = sum(len(launch.kernels) for launch in self.launches)
-            served = "1 kernel" if count == 1 else f"{count} kernels"
-        lines = [f"{self.signature}: {served}" + (f", {self.reason}" if self.reason else "")]
+        lines = [f"{self.signature}: {self._served()}"]
         lines += [indent(_launch_text(launch, parts), "  ") for launch in self.launches]
+        lines += [indent(_kernel_text(k.name, k, parts), "  ") for k in _distinct(self.written)]
         lines += [indent(call.text(parts), "  ") for call in self.inside]
         return "\n".join(line for line in lines if line)
 
+    def _served(self):
+        """By what, in words."""
+        words = []
+        if self.launches:
+            words.append(_counted(sum(len(launch.kernels) for launch in self.launches)))
+        if self.written:
+            words.append(f"{_counted(len(self.written))} by hand: {_names(self.written)}")
+        return " and ".join(words) or self.served + (f", {self.reason}" if self.reason else "")
+
     def __repr__(self):
         return self.text(())
+
+
+def _counted(kernels):
+    return "1 kernel" if kernels == 1 else f"{kernels} kernels"
+
+
+def _names(kernels):
+    """The kernels' names, in the order in which they first ran, with how often they did."""
+    counts = Counter(kernel.name for kernel in kernels)
+    return ", ".join(name if n == 1 else f"{name} x {n}" for name, n in counts.items())
+
+
+def _distinct(kernels):
+    return {kernel.name: kernel for kernel in kernels}.values()
 
 
 def _launch_text(launch, parts):
@@ -143,9 +167,16 @@ def _launch_text(launch, parts):
         if "kernels" in parts:
             first, *rest = [*str(kernel).split("\n"), *filter(None, [kernel.work])]
             lines += [f"kernel {number}, {first}", *[f"  {line}" for line in rest]]
-        for part in ("ir", "llvm", "assembly"):
-            if part in parts:
-                lines += [f"kernel {number}, {part}:", indent(getattr(kernel, part), "  ")]
+        lines.append(_kernel_text(f"kernel {number}", kernel, parts))
+    return "\n".join(filter(None, lines))
+
+
+def _kernel_text(name, kernel, parts):
+    """The parts of one kernel that are code."""
+    lines = []
+    for part in ("ir", "llvm", "assembly"):
+        if part in parts:
+            lines += [f"{name}, {part}:", indent(getattr(kernel, part), "  ")]
     return "\n".join(lines)
 
 
@@ -169,8 +200,8 @@ class _Watch(Interceptor):
         finally:
             self._open.pop()
         call.signature += f" -> {_shown(result)}"
-        if call.launches:
-            call.served = "kernels"
+        if call.launches or call.written:
+            call.served, call.reason = "kernels", None
         elif call.inside:
             call.served = "the calls inside"
         else:
@@ -208,6 +239,11 @@ class _Watch(Interceptor):
             call.served = "kernels"
             call.launches.append(SweepLaunch(sweep))
             self._note(call)
+
+    def written(self, name, source):
+        """A kernel written by hand is about to run."""
+        if threading.get_ident() == self._thread:
+            self._call(name).written.append(WrittenKernel(name, source))
 
     def _call(self, name):
         """The call that the kernel tier serves: the one that is running."""

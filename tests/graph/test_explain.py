@@ -72,8 +72,10 @@ def test_gaps_and_columns():
     (lambda: iskra.ones(9).mul_(2), "NumPy", "too small: 9 elements, kernels begin at 4096"),
     (lambda: iskra.zeros(5000, dtype=iskra.complex64).exp(), "NumPy",
      "an operand of dtype complex64"),
-    (lambda: iskra.cat([iskra.ones(5000)]), "NumPy", "not traced: its body moves data"),
-    (lambda: iskra.ones(5000).cumsum(0), "NumPy", "not traced: add.accumulate"),
+    (lambda: iskra.ones(5000).flip(0), "NumPy", "not traced: its body moves data"),
+    (lambda: iskra.cat([iskra.ones(5000)]), "1 kernel by hand: join", None),
+    (lambda: iskra.ones(5000).histc(), "NumPy", "not traced: an expression has no min"),
+    (lambda: iskra.ones(5000).cumsum(0), "1 kernel by hand: rows_add_f32_f32", None),
     (lambda: iskra.ones(5000), "its body alone", None),
     (lambda: iskra.ones(80, 80).t(), "a view", None),
     (lambda: iskra.ones(5000).sub_(1), "1 kernel", None),
@@ -82,6 +84,38 @@ def test_which_tier_serves_a_call_and_why(function, served, reason):
     call = iskra.explain(function).calls[-1]
     assert served in call.text(())
     assert call.reason is None if reason is None else call.reason.startswith(reason)
+
+
+def test_kernels_written_by_hand_are_named():
+    a = iskra.ones(64, 64)
+    found = iskra.explain(iskra.matmul, a, a)
+    (call,), (kernel,) = found.calls, found.kernels
+    assert str(found) == "matmul(float32[64, 64], float32[64, 64]) -> float32[64, 64]: " \
+        "1 kernel by hand: product"
+    assert (call.served, call.reason, kernel.form, kernel.name) == (
+        "kernels", None, "by hand", "product")
+    assert kernel.ir.startswith("kernel product(slots, task)") and kernel.ir in _outdented(
+        found.show("ir"))
+    assert "define void @product" in kernel.llvm and "product:" in kernel.assembly
+    assert "product:" in kernel.assembly_for("aarch64-linux-gnu")
+
+
+def _outdented(text):
+    return "\n".join(line.removeprefix("    ") for line in text.splitlines())
+
+
+def test_random_streams_are_written_by_hand():
+    found = iskra.explain(lambda: iskra.rand(3 << 20), show="")
+    assert str(found) == "rand(3145728) -> float32[3145728]: 3 kernels by hand: uniform32 x 3"
+    assert found.kernels[0].ir.count("define void @uniform32") == 1
+    assert "uniform32:" in found.kernels[0].assembly
+
+
+def test_kernels_by_hand_beside_others():
+    found = iskra.explain(lambda: iskra.ones(64, 64).mm(iskra.ones(64, 64)).exp(), show="")
+    assert [line.rpartition(": ")[2] for line in str(found).splitlines()[2:]] == [
+        "product", "1 kernel"]
+    assert "by hand" not in found.calls[-1].text(())
 
 
 def test_an_overlapping_write_says_why():
@@ -123,12 +157,13 @@ def test_backward_and_an_optimizers_sweep():
 
 def test_only_this_thread_is_seen():
     def function():
-        other = threading.Thread(target=lambda: iskra.ones(5000).tanh())
+        other = threading.Thread(target=lambda: iskra.ones(80, 80).tanh().mm(iskra.ones(80, 80)))
         other.start()
         other.join()
         return iskra.ones(5000).exp()
 
-    assert "tanh" not in str(iskra.explain(function))
+    text = str(iskra.explain(function))
+    assert "tanh" not in text and "by hand" not in text
 
 
 def test_nested_explanations():
@@ -208,10 +243,10 @@ def test_both_ways_of_a_call_take_the_same_tier(dtype, noted):
 
 
 def test_what_cannot_be_traced_does_not_keep_its_operands():
-    OPERATORS["cumsum"].programs.clear()
+    OPERATORS["histc"].programs.clear()
     array = np.zeros(5000, np.float32)
     alive = weakref.ref(array)
-    assert "add.accumulate" in str(iskra.explain(iskra.cumsum, iskra.from_numpy(array), 0))
+    assert "has no min" in str(iskra.explain(iskra.histc, iskra.from_numpy(array)))
     del array
     gc.collect()
     assert alive() is None

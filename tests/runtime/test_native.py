@@ -372,3 +372,46 @@ def test_code_is_made_for_other_machines(triple):
         text = jit.assembly(pool_ir.pool_ir(machine, futex), triple=triple)
         assert "pthread_create" in text
         assert ("syscall" in text) == futex
+
+
+def watched(kernel="mark", kinds="an"):
+    """A builtin that can be watched."""
+    return native.builtin(kernel, jit.load(KERNELS).address(kernel), kinds, lambda: KERNELS)
+
+
+def test_watching():
+    run, unwatched, out, seen = watched(), make("mark", "an"), np.zeros(2, np.int64), []
+    run(out, 2)
+    with native.watching(lambda name, source: seen.append((name, source(), out.tolist()))):
+        run(out, 2)
+        unwatched(out, 2)
+        with native.watching(lambda name, source: seen.append(name)):
+            run(out, 2)
+        run(out, 1)
+    run(out, 1)
+    assert seen == [("mark", KERNELS, [1, 1]), ("mark", KERNELS, [3, 3]), "mark",
+                    ("mark", KERNELS, [4, 4])]
+    assert out.tolist() == [6, 4]
+
+
+def test_a_watcher_that_raises_keeps_the_kernel_from_running():
+    run, out = watched(), np.zeros(1, np.int64)
+
+    def watcher(name, source):
+        raise ValueError(name)
+
+    with pytest.raises(ValueError, match="mark"), native.watching(watcher):
+        run(out, 1)
+    assert out[0] == 0
+    run(out, 1)
+    assert out[0] == 1
+
+
+def test_watching_keeps_no_references():
+    run, out = watched(), np.zeros(1, np.int64)
+    before = sys.getrefcount(out), sys.getrefcount(None)
+    with native.watching(lambda name, source: None):
+        for _ in range(1000):
+            run(out, 1)
+    assert sys.getrefcount(out) == before[0]
+    assert abs(sys.getrefcount(None) - before[1]) < 500

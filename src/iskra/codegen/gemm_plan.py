@@ -69,7 +69,8 @@ def compiled(build, arguments, kinds):
     """The function that runs ``build(*arguments)``, a kernel whose arguments are of these kinds."""
     function = build(*arguments)
     address = jit.load(lower.text(function)).address(function.name)
-    return native.builtin(function.name, address, kinds)
+    source = functools.partial(build, *arguments)
+    return native.builtin(function.name, address, kinds, source)
 
 
 def plan(matrices, after):

@@ -184,6 +184,43 @@ def _count(number, noun):
     return f"{number} {noun if number == 1 else plural}"
 
 
+class WrittenKernel:
+    """A kernel written by hand, such as a matrix product's: `name`, and its texts."""
+
+    form = "by hand"
+    work = ""
+
+    def __init__(self, name, source):
+        self.name = name
+        self._source = source
+
+    @property
+    def ir(self):
+        """The loop IR, or LLVM's IR where it was written in that."""
+        return str(self._source())
+
+    @property
+    def llvm(self):
+        """LLVM's IR, after the passes that are run on it."""
+        return jit.optimized(self._lowered())
+
+    @property
+    def assembly(self):
+        """The assembly for this machine."""
+        return self.assembly_for()
+
+    def assembly_for(self, triple=None, cpu=None, features=""):
+        """The assembly for another machine; see `iskra.runtime.jit.assembly`."""
+        return jit.assembly(self._lowered(), triple, cpu, features)
+
+    def _lowered(self):
+        source = self._source()
+        return source if isinstance(source, str) else lower.text(source)
+
+    def __str__(self):
+        return f"by hand: {self.name}"
+
+
 class Launch:
     """What one call of a program ran: its `graph` and its `kernels`, in order."""
 

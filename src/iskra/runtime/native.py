@@ -5,6 +5,7 @@ as 8-byte slots on its stack and runs the kernel's tasks. Calling a kernel this 
 more than calling any function written in C; ctypes would cost a microsecond.
 """
 
+import contextlib
 import ctypes
 import functools
 import struct
@@ -27,8 +28,13 @@ class _MethodDef(ctypes.Structure):
 # Python keeps only pointers to these, as long as the functions live.
 _definitions = []
 
+# Who is told of calls, and the address that the machine code finds there: 0, or that of `_report`.
+_watchers = []
+_watcher = ctypes.c_void_p()
+_sources = {}           # a function's descriptor -> its name and its source
 
-def builtin(name, address, kinds):
+
+def builtin(name, address, kinds, source=None):
     """Return a Python function that runs the kernel at `address`.
 
     name: what the function is called; kinds: one letter per argument, `n` the last:
@@ -46,6 +52,9 @@ def builtin(name, address, kinds):
     caller's business. Ctrl-C is heeded between tasks: then the function raises KeyboardInterrupt
     and some tasks have not run.
 
+    source: a function that returns what the kernel was made from, a `codegen.ir.Function` or LLVM's
+    IR as text; calls of kernels that have one can be watched (`watching`).
+
     The function returns None; it raises TypeError (or OverflowError) naming itself and the
     position for arguments of another kind, ValueError where they fill more than 96 slots.
     Raises ValueError for kinds that make no sense, NotImplementedError where this Python's objects
@@ -58,10 +67,36 @@ def builtin(name, address, kinds):
     definition = _MethodDef(name.encode(), _wrapper(), _METH_FASTCALL, None)
     _definitions.append(definition)
     descriptor = struct.pack("<QQQ", address, _address_of_name(definition), len(kinds))
+    descriptor += kinds.encode()
+    if source is not None:
+        _sources[descriptor] = name, source
     make = ctypes.pythonapi.PyCFunction_NewEx
     make.restype, make.argtypes = ctypes.py_object, (ctypes.c_void_p, ctypes.py_object,
                                                      ctypes.c_void_p)
-    return make(ctypes.addressof(definition), descriptor + kinds.encode(), None)
+    return make(ctypes.addressof(definition), descriptor, None)
+
+
+@contextlib.contextmanager
+def watching(watcher):
+    """A context in which `watcher(name, source)` is called before a kernel that has a source runs.
+
+    Whatever thread runs it. An exception of the watcher's keeps the kernel from running.
+    """
+    _watchers.append(watcher)
+    _watcher.value = id(_report)
+    try:
+        yield
+    finally:
+        _watchers.remove(watcher)
+        if not _watchers:
+            _watcher.value = None
+
+
+def _report(descriptor):
+    """What the wrapper calls while somebody watches."""
+    if descriptor in _sources:
+        for watcher in tuple(_watchers):
+            watcher(*_sources[descriptor])
 
 
 def available():
@@ -116,6 +151,6 @@ def _layout():
 def _wrapper():
     """The address of the wrapper's code."""
     symbols = {"iskra_none": id(None), "iskra_ndarray": id(np.ndarray), "iskra_tuple": id(tuple),
-               "iskra_list": id(list),
+               "iskra_list": id(list), "iskra_watcher": ctypes.addressof(_watcher),
                "pool_run_polled": threads.pool().address("pool_run_polled")}
     return jit.load(wrapper_ir(_layout()), symbols).address("call")

@@ -29,18 +29,21 @@ def _kernels():
     except (ImportError, OSError, RuntimeError):
         return None
 
-    def made(code, **kinds):
+    def made(code, source, **kinds):
         return {
-            name: native.builtin(name, code.address(name), kind) for name, kind in kinds.items()
+            name: native.builtin(name, code.address(name), kind, source)
+            for name, kind in kinds.items()
         }
 
     kernels = types.SimpleNamespace(
         **made(
-            streams, words="iain", wide_words="iain", shuffle="iain", remainder="iaiffin",
+            streams, random_ir.text,
+            words="iain", wide_words="iain", shuffle="iain", remainder="iaiffin",
             uniform32="iaifffn", uniform64="iaifffn", bernoulli8="iaiin", bernoulli32="iaiifn",
         ),
         **made(
-            normals, normal32="iaiffn", normal_blocks="ain", normal_pairs="ain", fma64="aiffn",
+            normals, normal_ir.text,
+            normal32="iaiffn", normal_blocks="ain", normal_pairs="ain", fma64="aiffn",
             **{f"map_{name}": "ain" for name in normal_ir.FUNCTIONS},
         ),
     )

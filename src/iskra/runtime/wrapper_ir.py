@@ -52,6 +52,7 @@ _WRAPPER = """
 @iskra_ndarray = external global i8
 @iskra_tuple = external global i8
 @iskra_list = external global i8
+@iskra_watcher = external global ptr
 @PyExc_TypeError = external global ptr
 @PyExc_OverflowError = external global ptr
 @PyExc_ValueError = external global ptr
@@ -64,6 +65,7 @@ declare i64 @PyLong_AsLongLong(ptr)
 declare double @PyFloat_AsDouble(ptr)
 declare i32 @PyType_IsSubtype(ptr, ptr)
 declare ptr @PyList_AsTuple(ptr)
+declare ptr @PyObject_CallFunctionObjArgs(ptr, ...)
 declare ptr @PyBytes_FromStringAndSize(ptr, i64)
 declare ptr @PyErr_Occurred()
 declare i32 @PyErr_ExceptionMatches(ptr)
@@ -219,6 +221,21 @@ define ptr @call(ptr %self, ptr %args, i64 %count) {
   store i64 0, ptr %used.var
   store i64 0, ptr %owns.var
   store i64 0, ptr %position.var
+  %watcher = load ptr, ptr @iskra_watcher
+  %watched = icmp ne ptr %watcher, null
+  br i1 %watched, label %report, label %begin
+
+report:
+  %heard = call ptr (ptr, ...) @PyObject_CallFunctionObjArgs(ptr %watcher, ptr %self, ptr null)
+  %unheard = icmp eq ptr %heard, null
+  br i1 %unheard, label %not.run, label %heard.out
+not.run:
+  ret ptr null
+heard.out:
+  call void @Py_DecRef(ptr %heard)
+  br label %begin
+
+begin:
   %kernel.at = getelementptr i8, ptr %self, i64 {BYTES}
   %name.at = getelementptr ptr, ptr %kernel.at, i64 1
   %kinds.count.at = getelementptr ptr, ptr %kernel.at, i64 2
