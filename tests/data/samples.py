@@ -125,3 +125,17 @@ class Raises:
         if i == self.at:
             raise self.exception
         return i
+
+
+class Threads(Dataset):
+    """The number of threads of whoever looks."""
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, i):
+        return iskra.get_num_threads()
+
+
+def three_threads(number):
+    iskra.set_num_threads(3)

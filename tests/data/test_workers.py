@@ -16,7 +16,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from data import samples
-from data.samples import Counted, Draws, Numbers, Raises, Rows, Sharded, as_it_is
+from data.samples import (
+    Counted,
+    Draws,
+    Numbers,
+    Raises,
+    Rows,
+    Sharded,
+    Threads,
+    as_it_is,
+    three_threads,
+)
 
 import iskra
 from iskra.data import processes
@@ -136,6 +146,16 @@ def test_seeds_are_pytorchs():
         [(1, base + 1, 0.6938178539276123, 0.7733861492043289, 0.6702704958690073),
          (1, base + 1, 0.29795897006988525, 0.1634220007200502, 0.07589687641367027)],
     ]
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_workers_have_a_thread_each(method):
+    here = iskra.get_num_threads()
+    found = loader(Threads(), multiprocessing_context=method)
+    assert list(found) == [1, 1]
+    more = loader(Threads(), multiprocessing_context=method, worker_init_fn=three_threads)
+    assert list(more) == [3, 3]
+    assert iskra.get_num_threads() == here
 
 
 def test_worker_init_fn():

@@ -10,6 +10,7 @@ import sys
 
 import numpy as np
 
+from iskra import runtime
 from iskra.core import default_generator
 from iskra.data.channel import Channel
 from iskra.data.failure import ExceptionWrapper
@@ -124,8 +125,9 @@ def _attempt(job, function):
 
 
 def _prepare(job):
-    """Seed all random generators as PyTorch does, and let the user's function run."""
+    """One thread, random generators seeded as PyTorch does; then let the user's function run."""
     global _info
+    runtime.threads.set_num_threads(1)  # the other cores are for the other workers
     seed = job.base_seed + job.id
     random.seed(seed)
     default_generator.manual_seed(seed)
