@@ -278,6 +278,58 @@ def test_fuse_linear_and_batch_norm():
     )
 
 
+@pytest.mark.parametrize(("layer", "norm", "shape", "transpose"), [
+    (lambda n: n.Conv1d(2, 4, 3, groups=2), lambda n: n.BatchNorm1d(4), (2, 2, 6), False),
+    (lambda n: n.Conv3d(2, 3, 2, bias=False), lambda n: n.BatchNorm3d(3, eps=0.1),
+     (1, 2, 3, 3, 3), False),
+    (lambda n: n.ConvTranspose2d(2, 3, 2, stride=2), lambda n: n.BatchNorm2d(3), (2, 2, 3, 3),
+     True),
+    (lambda n: n.Conv2d(2, 3, 2), lambda n: n.BatchNorm2d(3, affine=False), (2, 2, 3, 3), False),
+    (lambda n: n.Linear(3, 4, bias=False), lambda n: n.BatchNorm1d(4), (5, 3), None),
+    (lambda n: n.Linear(3, 4), lambda n: n.BatchNorm1d(1), (5, 1, 3), None),
+])
+def test_fusion_beside_pytorch(layer, norm, shape, transpose):
+    found = []
+    for T in (torch, pytest.importorskip("torch")):
+        T.manual_seed(0)
+        first, second = layer(T.nn), norm(T.nn)
+        second.running_mean.uniform_(-1, 1)
+        second.running_var.uniform_(0.5, 2)
+        if second.affine:
+            T.nn.init.uniform_(second.weight, 0.5, 2)
+            T.nn.init.uniform_(second.bias, -1, 1)
+        first.eval(), second.eval()
+        if transpose is None:
+            fused = T.nn.utils.fuse_linear_bn_eval(first, second)
+        else:
+            fused = T.nn.utils.fuse_conv_bn_eval(first, second, transpose)
+        x = T.rand(shape)
+        if transpose is not None or second.num_features > 1:
+            np.testing.assert_allclose(fused(x).detach().numpy(), second(first(x)).detach().numpy(),
+                                       rtol=1e-4, atol=1e-5)
+        found.append((fused.weight, fused.bias))
+        assert first.weight is not fused.weight
+    for ours, theirs in zip(*found, strict=True):
+        assert ours.requires_grad == theirs.requires_grad
+        np.testing.assert_allclose(ours.detach().numpy(), theirs.detach().numpy(), rtol=1e-5,
+                                   atol=1e-6)
+
+
+def test_fusion_keeps_dtypes_and_refuses_other_sizes():
+    weight, bias = torch.ones(2, 3).bfloat16(), torch.ones(2).half()
+    mean, var = torch.zeros(2), torch.ones(2)
+    made = nn.utils.fuse_linear_bn_weights(weight, bias, mean, var, 0.0, None, None)
+    assert [m.dtype for m in made] == [torch.bfloat16, torch.float16]
+    assert isinstance(made[0], nn.Parameter) and made[1].tolist() == [1, 1]
+    made = nn.utils.fuse_conv_bn_weights(torch.ones(2, 3, 1), None, mean, var, 0.0, var * 3, mean)
+    assert made[0].unique().tolist() == [3] and not made[1].requires_grad
+    with pytest.raises(AssertionError, match="num_features"):
+        nn.utils.fuse_linear_bn_eval(nn.Linear(3, 4).eval(), nn.BatchNorm1d(3).eval())
+    norm = nn.BatchNorm1d(4, track_running_stats=False).eval()
+    with pytest.raises(AssertionError, match="running_mean"):
+        nn.utils.fuse_linear_bn_eval(nn.Linear(3, 4).eval(), norm)
+
+
 def test_skip_init_draws_nothing():
     torch.manual_seed(0)
     layer = nn.utils.skip_init(nn.Linear, 3, 2, bias=False)
