@@ -4,7 +4,6 @@
 """
 
 import functools
-import resource
 
 import numpy
 
