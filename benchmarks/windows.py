@@ -1,11 +1,15 @@
 """Windows over images: pooling, resizing, columns, sampling; and recurrent layers."""
 
-import functools
-
 from benchmarks.cases import case, normal
 
 CASES = {}
-windows = functools.partial(case, CASES, tolerance=1e-4, checked_steps=1)
+
+
+def windows(name, goal, tolerance=1e-4):
+    """The decorator of a case."""
+    return case(CASES, name, goal=goal, tolerance=tolerance, checked_steps=1)
+
+
 
 
 def both_ways(name, shape, function, goal=1.0):
@@ -53,7 +57,8 @@ def grid_sample(T):
     return lambda: T.nn.functional.grid_sample(x, grid, align_corners=False)
 
 
-@windows("grid_sample, 8×16×56×56: both gradients", goal=1.0)
+# What the grid's gradient adds up cancels, and its places are rounded.
+@windows("grid_sample, 8×16×56×56: both gradients", goal=1.0, tolerance=5e-3)
 def grid_sample_gradients(T):
     x = normal(T, 8, 16, 56, 56, requires_grad=True)
     grid = grid_of(T, 8, 56, 56).requires_grad_()

@@ -269,3 +269,27 @@ def fold(kind, step):
                         values = f.load(columns, row * arg.out_width + column, met.type, wanted)
                         met.add(values, f.offset(image, line * arg.width, kind))
     return f
+
+
+def tile(kind):
+    """The kernel that puts columns of blocks which do not overlap back into images, as `fold` does.
+
+    places: for each column of the image, where its element lies beyond that of the first in the
+    same row, -1 if no block has it. A unit is a plane.
+    """
+    f = Function(f"tile_{kind}")
+    arg = Arguments(f, ("image", "columns", "places"), (*GRID, "units", "tasks"))
+    blocks, vector = arg.out_height * arg.out_width, Type(kind, LANES)
+    with my_units(f, arg.units, arg.tasks) as unit:
+        with f.loop(0, arg.height) as row:
+            block, line = row // arg.kernel_height, row % arg.kernel_height
+            line = (unit * arg.kernel_height + line) * arg.kernel_width
+            source = f.offset(arg.columns, line * blocks + block * arg.out_width, kind)
+            out = f.offset(arg.image, (unit * arg.height + row) * arg.width, kind)
+            covered = (block < arg.out_height).splat(LANES)
+            with f.loop(0, arg.width, LANES) as column:
+                wanted = f.lanes_below(arg.width - column, LANES)
+                places = f.load(arg.places, column, Type("i32", LANES), wanted)
+                found = wanted & covered & (places >= 0)
+                f.store(f.gather(source, places, vector.kind, found), out, column, wanted)
+    return f

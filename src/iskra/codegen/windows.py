@@ -7,6 +7,7 @@
 (array([65., 67., 69.]), array([65, 67, 69]))
 """
 
+import functools
 import math
 from typing import NamedTuple
 
@@ -98,14 +99,18 @@ def unfold(image, grid):
 def fold(columns, grid):
     """Return the image (N, C, H, W) whose elements are the sums of what columns hold for them.
 
-    columns: as from `unfold`, of float32 or float64. None where it is not served.
+    columns: as from `unfold`, of float32 or float64, or, where windows do not overlap, of any dtype
+    that `unfold` takes. None where it is not served.
     """
+    apart = (grid.kernel == grid.stride and not any(grid.padding) and set(grid.dilation) == {1})
     count, channels = columns.shape[0], columns.shape[1] // math.prod(grid.kernel)
     shape = (count, channels, *grid.size)
-    if columns.dtype.name not in ("float32", "float64"):
+    if columns.dtype.name not in ("float32", "float64") and not (apart and _is_computed(columns)):
         return None
     if not (is_served(columns.size) and is_served(math.prod(shape))):
         return None
+    if apart:
+        return _tile(np.ascontiguousarray(columns), empty(shape, columns.dtype), grid)
     return _move("fold", np.ascontiguousarray(columns), empty(shape, columns.dtype), grid,
                  count * channels)
 
@@ -119,6 +124,22 @@ def _move(name, source, target, grid, units):
     kernel = compiled(getattr(window_kernels, name), arguments, "aatn")
     kernel(image, columns, (*grid.numbers(), units, tasks), tasks)
     return target
+
+
+def _tile(columns, image, grid):
+    """`fold` where each element of the image is in one block or in none."""
+    units, tasks = math.prod(image.shape[:2]), tasks_for(math.prod(image.shape[:2]), image.size)
+    kernel = compiled(window_kernels.tile, (kind_of(columns.dtype),), "aaatn")
+    places = _places_in_blocks(grid.size[1], grid.kernel[1], *grid.output)
+    kernel(image, columns, places, (*grid.numbers(), units, tasks), tasks)
+    return image
+
+
+@functools.lru_cache(256)
+def _places_in_blocks(width, kernel, rows, blocks):
+    """Where each element of an image's row lies in the columns, by its number in its block."""
+    block, place = np.divmod(np.arange(width), kernel)
+    return np.where(block < blocks, place * rows * blocks + block, -1).astype(np.int32)
 
 
 def _is_computed(array):

@@ -9,6 +9,7 @@ import math
 
 import numpy as np
 
+from iskra import codegen
 from iskra.core.dtypes import uint8
 from iskra.core.size import format_shape
 from iskra.dispatch import composite, operator
@@ -322,6 +323,50 @@ def upsample_bilinear(input, size=None, scale_factor=None):
     return interpolate(input, size, scale_factor, "bilinear", True)
 
 
+def _pixel_grid(size, r):
+    """The blocks of r × r pixels of an image."""
+    blocks = tuple(n // r for n in size)
+    return codegen.windows.Grid(tuple(size), blocks, (r, r), (r, r), (0, 0), (1, 1))
+
+
+@operator(
+    method=False, function=False, out=False, node="PixelShuffleBackward0",
+    grad=lambda g, factor: unshuffle_pixels(g, factor),
+    samples=lambda make: [((make((2, 8, 3, 2)), 2), {}), ((make((9, 1, 2)), 3), {})],
+)
+def shuffle_pixels(input, factor):
+    """The operator behind `pixel_shuffle`."""
+    *lead, channels, height, width = input.shape
+    shape = (*lead, channels // factor**2, height * factor, width * factor)
+    if is_large(input):  # channels are what blocks of pixels were laid out as
+        columns = input.reshape(-1, channels, height * width)
+        found = codegen.windows.fold(columns, _pixel_grid(shape[-2:], factor))
+        if found is not None:
+            return found.reshape(shape)
+    planes = math.prod(shape[:-2])
+    split = np.reshape(input, (planes, factor, factor, height, width))
+    return np.reshape(np.transpose(split, (0, 3, 1, 4, 2)), shape)
+
+
+@operator(
+    method=False, function=False, out=False, node="PixelUnshuffleBackward0",
+    grad=lambda g, factor: shuffle_pixels(g, factor),
+    samples=lambda make: [((make((2, 3, 4, 6)), 2), {}), ((make((1, 3, 3)), 3), {})],
+)
+def unshuffle_pixels(input, factor):
+    """The operator behind `pixel_unshuffle`."""
+    *lead, channels, height, width = input.shape
+    shape = (*lead, channels * factor**2, height // factor, width // factor)
+    if is_large(input):
+        images = input.reshape(-1, *input.shape[-3:])
+        found = codegen.windows.unfold(images, _pixel_grid(input.shape[-2:], factor))
+        if found is not None:
+            return found.reshape(shape)
+    planes = math.prod(input.shape[:-2])
+    split = np.reshape(input, (planes, height // factor, factor, width // factor, factor))
+    return np.reshape(np.transpose(split, (0, 2, 4, 1, 3)), shape)
+
+
 @composite(**BOTH)
 def pixel_shuffle(input, upscale_factor):
     """Rearrange ``(*, C * r**2, H, W)`` to ``(*, C, H * r, W * r)``.
@@ -345,10 +390,7 @@ def pixel_shuffle(input, upscale_factor):
             "pixel_shuffle expects its input's 'channel' dimension to be divisible by the square "
             f"of upscale_factor, but input.size(-3)={channels} is not divisible by {r * r}"
         )
-    split = input.reshape(*lead, channels // (r * r), r, r, height, width)
-    k = len(lead)
-    moved = split.permute(*range(k + 1), k + 3, k + 1, k + 4, k + 2)
-    return moved.reshape(*lead, channels // (r * r), height * r, width * r)
+    return shuffle_pixels(input, r)
 
 
 @composite(**BOTH)
@@ -373,10 +415,7 @@ def pixel_unshuffle(input, downscale_factor):
             "pixel_unshuffle expects height and width to be divisible by downscale_factor, but "
             f"got {height} x {width} and {r}"
         )
-    split = input.reshape(*lead, channels, height // r, r, width // r, r)
-    k = len(lead)
-    moved = split.permute(*range(k + 1), k + 2, k + 4, k + 1, k + 3)
-    return moved.reshape(*lead, channels * r * r, height // r, width // r)
+    return unshuffle_pixels(input, r)
 
 
 @composite(**BOTH)
