@@ -42,7 +42,9 @@ def forward(mode, x, h, c, w_ih, w_hh, b_ih, b_hh, backwards, keep=True):
     gates = matmul(x, w_ih.T, None, b_ih)
     h, c = _contiguous(h), _contiguous(c)
     outputs = empty((steps, rows, size), x.dtype)
-    kept = empty((steps if keep else 1, rows, cell.kept * size), x.dtype)
+    kept = None
+    if not cell.in_place:
+        kept = empty((steps if keep else 1, rows, cell.kept * size), x.dtype)
     cells = None if c is None else empty((steps if keep else 2, rows, size), x.dtype)
     # Columns side by side: no step has to arrange them anew.
     transposed = np.ascontiguousarray(w_hh.T)
@@ -51,11 +53,13 @@ def forward(mode, x, h, c, w_ih, w_hh, b_ih, b_hh, backwards, keep=True):
     for step in _order(steps, backwards):
         matmul(h, transposed, product, b_hh)
         new_h, new_c = outputs[step], None if c is None else cells[step if keep else step % 2]
-        kernel(product, gates[step], h, c, new_h, new_c, kept[step if keep else 0],
-               (size, rows, tasks), tasks)
+        kernel(product, gates[step], h, c, new_h, new_c,
+               None if kept is None else kept[step if keep else 0], (size, rows, tasks), tasks)
         h, c = new_h, new_c
     last = None if c is None else c.copy()
-    return (outputs, last, cells, kept) if keep else (outputs, last, None, None)
+    if not keep:
+        return outputs, last, None, None
+    return outputs, last, cells, gates if kept is None else kept
 
 
 def backward(mode, grad, grad_c, x, h, c, w_ih, w_hh, outputs, cells, kept, backwards, needs):

@@ -26,6 +26,11 @@ class Cell(NamedTuple):
     gates: int
     kept: int
 
+    @property
+    def in_place(self):
+        """Whether these values take the place of what the inputs contributed."""
+        return self.kept == self.gates
+
 
 CELLS = {cell.mode: cell for cell in (
     Cell("RNN_TANH", 1, 1), Cell("RNN_RELU", 1, 1), Cell("GRU", 3, 4), Cell("LSTM", 4, 4))}
@@ -62,8 +67,7 @@ class _Step:
 
     def keep(self, *values):
         """What backward needs."""
-        for number, value in enumerate(values):
-            self.store(value, "kept", number, len(values))
+        self.put("gates" if self.cell.in_place else "kept", *values)
 
     def kept(self, count):
         """What forward kept."""
@@ -144,7 +148,7 @@ def forward(mode, kind):
     """The kernel from one step's products and inputs to the new state.
 
     product, gates: (rows, gates * size); h, c, new_h, new_c: (rows, size), c only of LSTM; kept:
-    (rows, `Cell.kept` * size).
+    (rows, `Cell.kept` * size), unless what is kept is written to `gates`.
     """
     return _Step("forward", CELLS[mode], kind, FORWARD).build(_STEPS[mode][0])
 
