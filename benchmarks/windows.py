@@ -11,7 +11,6 @@ def windows(name, goal, tolerance=1e-4):
 
 
 
-
 def both_ways(name, shape, function, goal=1.0):
     """A case for the function of an image, and one for its gradient."""
     @windows(name, goal=goal)
