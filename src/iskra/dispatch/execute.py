@@ -115,6 +115,8 @@ def _promoted_by_kernels(op, bound, into=None):
         if isinstance(arrays[index], _NUMBERS):
             arrays[index] = number(arrays[index], target)[()]
     narrow = kind.numpy if kind.is_narrow else None
+    if not any(a.__class__ is ndarray and a.dtype is not target for a in arrays):
+        target = None  # nothing to convert: the same program as on the short paths
     return graph.run(op, arrays, target, narrow, into), kind
 
 

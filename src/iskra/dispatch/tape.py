@@ -54,7 +54,9 @@ class OperatorNode(Node):
         plan, kind, saved = self.plan, g._dtype, self.saved
         body = plan.bodies.get(kind) or plan.body_for(kind)
         array = g._array
-        if body is None or saved is FREED or array.size >= plan.direct.large:
+        if body is None or saved is FREED or array.__class__ is not ndarray:
+            return None
+        if array.size >= plan.direct.large:
             return None
         dtype = array.dtype
         arrays = [array, *saved]
