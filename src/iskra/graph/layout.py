@@ -10,6 +10,7 @@ import math
 from functools import cmp_to_key
 
 from iskra.codegen.accumulate import LANES
+from iskra.codegen.extent import NotTraceable
 from iskra.codegen.nest import SEGMENT, SQUARES, Kernel
 from iskra.codegen.placement import Placed, topological
 from iskra.codegen.values import Layout
@@ -52,6 +53,9 @@ class Plan:
              [None if a is None else axes.index(a) for a in output.axes])
             for axes, output in zip(memory, nest.outputs)
         ]
+        ordered = any(o.expr.op == "ordered" for o in nest.outputs)
+        if ordered and self.group_size(len(self.groups) - 1) < LANES // 2:
+            raise NotTraceable("a copy of rows of a few elements, which NumPy does as fast")
         flat = self._flat()
         tile, crossed = self._crossed(flat)
         self.layout = Layout(tuple(self.groups), self._strided() - crossed, tile, crossed, flat)
