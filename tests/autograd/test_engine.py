@@ -4,9 +4,11 @@ import gc
 import threading
 import weakref
 
+import numpy as np
 import pytest
 
 import iskra as torch
+from iskra.tensor import wrap
 
 
 def leaf(*values, dtype=torch.float64):
@@ -258,6 +260,38 @@ def test_node_names_and_next_functions():
     assert (node.name(), number) == ("MulBackward0", 0)
     accumulate = node.next_functions[0][0]
     assert accumulate.name() == "AccumulateGrad" and accumulate.variable is x
+
+
+@pytest.mark.parametrize(("kept", "shape_of", "taken"), [
+    (False, lambda a: a, True),
+    (False, lambda a: a.reshape(2, 3), True),
+    (False, lambda a: a.reshape(3, 2).T, True),
+    (True, lambda a: a.reshape(2, 3), False),
+    (False, lambda a: np.broadcast_to(a[:1], (2, 3)), False),
+    (False, lambda a: a[:4], False),
+    (False, lambda a: np.lib.stride_tricks.as_strided(a, (2, 3), (8, 8)), False),
+])
+def test_leaves_take_gradients_over_that_nobody_else_sees(kept, shape_of, taken):
+    address, held = [], []
+
+    class Own(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x.sum()
+
+        @staticmethod
+        def backward(ctx, g):
+            array = np.array([1.0, 2, 3, 4, 5, 6])
+            address.append(array.ctypes.data)
+            held.extend([array] * kept)
+            return wrap(shape_of(array))
+
+    x = torch.zeros(shape_of(np.zeros(6)).shape, dtype=torch.float64, requires_grad=True)
+    Own.apply(x).backward()
+    np.testing.assert_array_equal(x.grad.numpy(), shape_of(np.arange(1.0, 7)))
+    assert (x.grad.data_ptr() in address) == taken
+    x.grad.add_(1)
+    np.testing.assert_array_equal(x.grad.numpy(), shape_of(np.arange(1.0, 7)) + 1)
 
 
 def test_integer_results_have_no_history():

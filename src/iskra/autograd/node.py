@@ -193,13 +193,25 @@ def _own(gradient):
         and getrefcount(array) <= _ARRAY_HOLDERS
         and gradient.__class__ is Tensor
         and array.__class__ is ndarray
-        and array.base is None
+        and (array.base is None or _is_all_that_sees_its_base(array))
         and gradient._edge is None
     ):
         return gradient
     if isinstance(array, ndarray) and gradient._plain and not active.intercepting:
         return wrap(np.copy(array, order="K"), gradient._dtype)
     return gradient.detach().clone()
+
+
+def _is_all_that_sees_its_base(array):
+    """Whether an array is the other shape of one that nobody else holds."""
+    base = array.base
+    return (
+        base.__class__ is ndarray
+        and base.base is None
+        and base.size == array.size
+        and array.flags.forc
+        and getrefcount(base) <= _ARRAY_HOLDERS  # the array, this function, the counting call
+    )
 
 
 def gradient_edge(tensor):
