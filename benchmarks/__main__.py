@@ -80,7 +80,8 @@ def print_row(row):
     goal = "" if row.goal is None else f"{row.goal:.2f}"
     if row.limit is not None:
         goal = f"{row.limit:g} s"
-    print(f"| {row.case:36} | {row.ours * 1e6:10.2f} | {row.theirs * 1e6:10.2f} | {row.ratio:5.2f} "
+    ours, theirs = row.ours * row.shown, row.theirs * row.shown
+    print(f"| {row.case:36} | {ours:10.2f} | {theirs:10.2f} | {row.ratio:5.2f} "
           f"| {row.lowest:.2f}–{row.highest:.2f} | {goal:>5} |", flush=True)
 
 

@@ -13,7 +13,8 @@ class Case(NamedTuple):
     arguments. What `step()` returns is compared between the frameworks in the first
     `checked_steps` (several, where a step changes what the next one finds), unless
     `measures_itself`: then it returns the seconds that it took. `goal` is the ratio to PyTorch's
-    time that we aim at, `limit` the time in seconds.
+    time that we aim at, `limit` the time in seconds. `shown` is what times are multiplied with to
+    be µs in the table; a case that measures something else has its own.
     """
 
     name: str
@@ -23,6 +24,7 @@ class Case(NamedTuple):
     tolerance: float = 1e-5
     checked_steps: int = 5
     measures_itself: bool = False
+    shown: float = 1e6
 
 
 def case(cases, name, **fields):

@@ -4,6 +4,8 @@
 """
 
 import functools
+import subprocess
+import sys
 
 import numpy
 
@@ -47,7 +49,8 @@ def cnn(T):
                          classes(T, 10, 64), lr=1e-3)
 
 
-@training("ResNet-18, 16 images of 32×32")
+# Batch norms make rounding grow: after two steps the losses lie 1e-4 around float64's.
+@training("ResNet-18, 16 images of 32×32", checked_steps=2)
 def resnet(T):
     return training_step(T, networks.resnet18(T), T.optim.SGD, normal(T, 16, 3, 32, 32),
                          classes(T, 10, 16), lr=0.01, momentum=0.9, weight_decay=5e-4)
@@ -74,3 +77,23 @@ def small_gpt(T):
 @training("GPT 2 × 512, 4 × 256 tokens")
 def wide_gpt(T):
     return gpt_step(T, 2, 512, 8, 256, 4, 1000)
+
+
+# A process of its own, since a process's peak is that of all it ever did.
+MEMORY = """
+import importlib, resource, sys
+T = importlib.import_module(sys.argv[1])
+T.set_num_threads(int(sys.argv[2]))
+from benchmarks.training import wide_gpt
+step = wide_gpt(T)
+for _ in range(3):
+    step()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+
+@training("GPT 2 × 512: peak memory in MiB", measures_itself=True, shown=1)
+def memory(T):
+    run = subprocess.run([sys.executable, "-c", MEMORY, T.__name__, str(T.get_num_threads())],
+                         check=True, capture_output=True, text=True)
+    return lambda: float(run.stdout)
