@@ -1,6 +1,6 @@
 """Fit the polynomials of `iskra.codegen`'s mathematics and write their coefficients.
 
-    python tools/fit_polynomials.py           writes src/iskra/codegen/coefficients.py
+    python tools/fit_polynomials.py           writes src/iskra/codegen/mathematics/coefficients.py
     python tools/fit_polynomials.py --check   says whether the file is what would be written
 
 Each polynomial is a minimax fit, found by Remez's exchange algorithm in 50 digits (mpmath, which

@@ -17,8 +17,8 @@ import numpy as np
 import scipy.special as special
 from mpmath import mp, mpf
 
-from iskra.codegen.evaluate import evaluate
 from iskra.codegen.mathematics import FUNCTIONS
+from iskra.codegen.mathematics.evaluate import evaluate
 
 TARGET = Path(__file__).resolve().parents[1] / "docs" / "mathematics.md"
 BOUNDS = (0.5, 1.0, 2.0, 4.0)

@@ -5,11 +5,11 @@ from codegen.both import copied, same_bits
 
 import iskra
 from iskra import graph
-from iskra.codegen import (
+from iskra.codegen import interpret
+from iskra.codegen.kernels import (
     bags,
     bands,
     gathers,
-    interpret,
     joins,
     recurrent,
     sampling,

@@ -12,7 +12,8 @@ from collections import Counter
 import numpy as np
 
 import iskra
-from iskra.codegen import gemm_plan, interpret, lower, products
+from iskra.codegen import interpret, lower
+from iskra.codegen.kernels import gemm_plan, products
 from iskra.graph import layout, sweep, tier  # noqa: F401  (all that calls kernels)
 from iskra.runtime import jit, native
 
@@ -45,11 +46,11 @@ def load(source, *args, **options):
     return Code(code, functions[source]) if source in functions else code
 
 
-def builtin(name, address, kinds):
+def builtin(name, address, kinds, source=None):
     """`native.builtin`, but of the interpreter where the function is known."""
     function = functions.get(address)
     if function is None:
-        return _builtin(name, address, kinds)
+        return _builtin(name, address, kinds, source)
 
     def call(*arguments):
         slots = []

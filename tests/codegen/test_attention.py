@@ -7,11 +7,12 @@ import re
 import numpy as np
 import pytest
 
-from iskra.codegen import attention, interpret, lower
-from iskra.codegen.attention_backward import KeyGradient, QueryGradient
-from iskra.codegen.attention_forward import Forward
-from iskra.codegen.attention_tiles import spec_of
-from iskra.codegen.gemm_tiles import AVX2, AVX512, BASELINE, NEON
+from iskra.codegen import interpret, lower
+from iskra.codegen.kernels import attention
+from iskra.codegen.kernels.attention_backward import KeyGradient, QueryGradient
+from iskra.codegen.kernels.attention_forward import Forward
+from iskra.codegen.kernels.attention_tiles import spec_of
+from iskra.codegen.kernels.gemm_tiles import AVX2, AVX512, BASELINE, NEON
 from iskra.codegen.verify import verify
 from iskra.runtime import jit, memory, threads
 
@@ -286,7 +287,7 @@ def interpreted(monkeypatch):
 @pytest.mark.parametrize("machine", MACHINES, ids=lambda m: m.name)
 def test_no_access_out_of_bounds_and_no_races(on, rng, interpreted, monkeypatch, machine, kind):
     on(machine)
-    monkeypatch.setattr("iskra.codegen.attention_tiles._BLOCK", 12)
+    monkeypatch.setattr("iskra.codegen.kernels.attention_tiles._BLOCK", 12)
     for shape, dtype in [(((2,), 19, 27, 5, 3), np.float32), (((), 35, 9, 3, 10), np.float64)]:
         compare(rng, shape, dtype, kind)
     assert {name for name, _ in interpreted} == {"Forward", "QueryGradient", "KeyGradient"}

@@ -6,7 +6,7 @@ from codegen.handwritten import LAYOUTS, check_each_call, laid_out, on_threads, 
 
 import iskra
 from iskra import graph
-from iskra.codegen import bands as kernels
+from iskra.codegen.kernels import bands as kernels
 from iskra.nn import functional as F
 from iskra.ops.bands import Band, mapped, picked, transposed, windows_band
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from codegen.guard import guarded, interpreted_kernels
 
-from iskra.codegen import conv_plan, convolutions, ir
-from iskra.codegen.conv_geometry import Geometry, Layout, backward_parts
-from iskra.codegen.gemm_tiles import AVX2, AVX512, BASELINE, NEON
+from iskra.codegen import ir
+from iskra.codegen.kernels import conv_plan, convolutions
+from iskra.codegen.kernels.conv_geometry import Geometry, Layout, backward_parts
+from iskra.codegen.kernels.gemm_tiles import AVX2, AVX512, BASELINE, NEON
 from iskra.runtime import threads
 
 MACHINES = [AVX512, AVX2, NEON, BASELINE]

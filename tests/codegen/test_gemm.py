@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from codegen.guard import guarded, interpreted_kernels
 
-from iskra.codegen import gemm_kernel, gemm_plan, ir, lower, products
-from iskra.codegen.gemm_call import After
-from iskra.codegen.gemm_kernel import AHEAD, TURNED, Spec
-from iskra.codegen.gemm_tiles import AVX2, AVX512, BASELINE, NEON, heights, tile
+from iskra.codegen import ir, lower
+from iskra.codegen.kernels import gemm_kernel, gemm_plan, products
+from iskra.codegen.kernels.gemm_call import After
+from iskra.codegen.kernels.gemm_kernel import AHEAD, TURNED, Spec
+from iskra.codegen.kernels.gemm_tiles import AVX2, AVX512, BASELINE, NEON, heights, tile
 from iskra.runtime import jit, threads
 
 MACHINES = [AVX512, AVX2, NEON, BASELINE]

@@ -5,9 +5,9 @@ import pytest
 import scipy.special as special
 from codegen.both import can_run, compare, machine
 
-from iskra.codegen.evaluate import evaluate, kernel
 from iskra.codegen.ir import Function, Type
 from iskra.codegen.mathematics import FUNCTIONS
+from iskra.codegen.mathematics.evaluate import evaluate, kernel
 from iskra.codegen.verify import verify
 
 INF, NAN = np.inf, np.nan

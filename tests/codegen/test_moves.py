@@ -5,7 +5,7 @@ import pytest
 from codegen.handwritten import LAYOUTS, check_each_call, laid_out, on_threads, serve_small
 
 import iskra
-from iskra.codegen import bags, gathers, joins, scatters
+from iskra.codegen.kernels import bags, gathers, joins, scatters
 from iskra.nn import functional as F
 
 DTYPES = ["f4", "f8", "i8", "i2", "u1", "?", "c8", "c16", "f2"]
@@ -292,7 +292,7 @@ def test_interpreted(order, rng, monkeypatch):
 
 
 def test_bits_do_not_depend_on_threads(monkeypatch):
-    monkeypatch.setattr("iskra.codegen.sharing.TASK", 1 << 12)
+    monkeypatch.setattr("iskra.codegen.kernels.sharing.TASK", 1 << 12)
     on_threads(lambda: everything(np.random.default_rng(4), 8))
 
 

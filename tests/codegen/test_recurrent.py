@@ -7,7 +7,7 @@ from codegen.handwritten import check_each_call, on_threads, serve_small
 import iskra
 from iskra import nn
 from iskra.autograd import grad
-from iskra.codegen import recurrent
+from iskra.codegen.kernels import recurrent
 
 LAYERS = {
     "RNN_TANH": lambda *a, **k: nn.RNN(*a, **k),

@@ -6,7 +6,7 @@ from codegen.handwritten import LAYOUTS, check_each_call, laid_out, on_threads, 
 
 import iskra
 from iskra.autograd import grad
-from iskra.codegen import sampling
+from iskra.codegen.kernels import sampling
 from iskra.nn import functional as F
 
 SHAPES = [((1, 1, 1, 1), (1, 1)), ((2, 3, 5, 4), (3, 7)), ((1, 4, 9, 33), (5, 16)),

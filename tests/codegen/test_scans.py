@@ -5,7 +5,7 @@ import pytest
 from codegen.handwritten import LAYOUTS, check_each_call, laid_out, on_threads, serve_small
 
 import iskra
-from iskra.codegen import scans
+from iskra.codegen.kernels import scans
 
 SHAPES = [(1,), (15,), (16,), (17,), (300,), (5, 131), (3, 1, 37), (3, 20, 17), (33, 140), (2, 333)]
 NAMES = ["add", "multiply", "maximum", "minimum", "logaddexp"]

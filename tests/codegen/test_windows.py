@@ -8,8 +8,8 @@ from codegen.handwritten import LAYOUTS, check_each_call, laid_out, on_threads, 
 
 import iskra
 from iskra import graph
-from iskra.codegen import windows
-from iskra.codegen.windows import Grid
+from iskra.codegen.kernels import windows
+from iskra.codegen.kernels.windows import Grid
 from iskra.nn import functional as F
 from iskra.ops import pool
 from iskra.ops.fold import columns_to_image, image_to_columns

@@ -232,7 +232,7 @@ def test_both_ways_agree(monkeypatch):
     for settings in ({}, {"is_causal": True}, {"mask": keep}, {"mask": draw(2, 1, 40, 50)}):
         found = results(torch, larger(dtype=np.float64, requires_grad=True), **settings)
         with monkeypatch.context() as patch:
-            patch.setattr("iskra.codegen.attention.serves", lambda *arrays: False)
+            patch.setattr("iskra.codegen.kernels.attention.serves", lambda *arrays: False)
             expected = results(torch, larger(dtype=np.float64, requires_grad=True), **settings)
         for a, b in zip(found, expected, strict=True):
             close(a, b.numpy())
@@ -272,7 +272,7 @@ def test_narrow_floats_are_computed_as_float32(dtype, causal):
     {"dropout_p": 0.4},
 ])
 def test_derivatives_of_any_order(monkeypatch, settings):
-    monkeypatch.setattr("iskra.codegen.attention._SCORES", 1)
+    monkeypatch.setattr("iskra.codegen.kernels.attention._SCORES", 1)
     q, k, v = operands()
     # The one head of queries is broadcast.
     tensors = [t.clone().requires_grad_() for t in (q[0, :1], k[0, :2], v[0, :2, :, :3])]
@@ -296,7 +296,7 @@ def test_third_derivatives_are_those_of_the_composition(monkeypatch):
         return torch.autograd.grad(sums, tensors)
 
     expected = third()
-    monkeypatch.setattr("iskra.codegen.attention._SCORES", 1)
+    monkeypatch.setattr("iskra.codegen.kernels.attention._SCORES", 1)
     for a, b in zip(third(), expected, strict=True):
         np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-8, atol=1e-9)
 

@@ -410,9 +410,11 @@ def attention_backward(
     key: Tensor,
     value: Tensor,
     attn_mask: Tensor,
+    kept: Tensor,
     state: Tensor,
     is_causal: _Any,
     scale: _Any,
+    share: _Any,
     *,
     out: Tensor,
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -1829,8 +1831,10 @@ def fused_attention(
     key: Tensor,
     value: Tensor,
     attn_mask: Tensor,
+    kept: Tensor,
     is_causal: _Any,
     scale: _Any,
+    share: _Any,
 ) -> tuple[Tensor, Tensor]:
     """The result of attention, and what its gradients need: two numbers a query."""
 def gammainc(input: Tensor, other: Tensor | _Number, *, out: Tensor | None = ...) -> Tensor:

@@ -1,7 +1,7 @@
 """Scaled dot-product attention.
 
 Two ways: machine code that never stores the scores (`fused_attention`, for the shapes that
-`iskra.codegen.attention.serves` names), and a composition of operators for all other calls.
+`iskra.codegen.kernels.attention.serves` names), and a composition of operators for all other calls.
 
 Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.scaled_dot_product_attention.html
 """
@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from iskra import codegen
+from iskra.codegen import kernels
 from iskra.core.dtypes import bfloat16, bool_, float16, float32
 from iskra.core.generator import default_generator
 from iskra.core.size import format_shape
@@ -133,7 +133,7 @@ def attention_backward(
     grad, query, key, value, attn_mask, kept, out, state, is_causal, scale, share
 ):
     """The gradients of `fused_attention` for query, key and value."""
-    return codegen.attention.backward(
+    return kernels.attention.backward(
         grad, query, key, value, attn_mask, kept, out, state, is_causal, scale, share
     )
 
@@ -153,7 +153,7 @@ def fused_attention(query, key, value, attn_mask, kept, is_causal, scale, share)
 
     Weights are multiplied by `share` where `kept` is true, else by 0; None: they stay.
     """
-    return codegen.attention.forward(
+    return kernels.attention.forward(
         query, key, value, attn_mask, kept, is_causal, scale, share
     )
 
@@ -163,7 +163,7 @@ def _fusable(query, key, value, attn_mask, dropout_p):
     if not 0.0 <= dropout_p < 1.0 or attn_mask is not None and attn_mask.requires_grad:
         return False  # a mask's gradient is as large as the scores
     mask = None if attn_mask is None else attn_mask._array
-    return codegen.attention.serves(query._array, key._array, value._array, mask)
+    return kernels.attention.serves(query._array, key._array, value._array, mask)
 
 
 def _fused(query, key, value, attn_mask, dropout_p, is_causal, scale):

@@ -9,7 +9,7 @@ import functools
 
 import numpy as np
 
-from iskra import codegen
+from iskra.codegen import kernels
 from iskra.ops.large import is_large
 
 
@@ -77,7 +77,7 @@ def mapped(array, bands, divisors=None):
     bands: a tuple, one for each dimension; divisors: a tuple of numbers for each.
     """
     if is_large(array):
-        found = codegen.bands.mapped(array, bands, divisors)
+        found = kernels.bands.mapped(array, bands, divisors)
         if found is not None:
             return found
     for axis, band in enumerate(bands, 2):
@@ -106,7 +106,7 @@ def _along(array, band, axis):
 def picked(array, bands):
     """Bands of one tap without weights, for any dtype: copies of elements."""
     if is_large(array):
-        found = codegen.bands.picked(array, bands)
+        found = kernels.bands.picked(array, bands)
         if found is not None:
             return found
     for axis, band in enumerate(bands, 2):

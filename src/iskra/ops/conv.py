@@ -7,7 +7,7 @@ Source: https://docs.pytorch.org/docs/stable/nn.functional.html#convolution-func
 
 import numpy as np
 
-from iskra import codegen
+from iskra.codegen import kernels
 from iskra.core.size import format_shape
 from iskra.dispatch import composite, operator
 from iskra.ops.arithmetic import conj_of
@@ -70,7 +70,7 @@ def convolution(
     """Convolve ``(N, C, *input)`` with ``(out, C/groups, *kernel)``; add a number per channel."""
     geometry = Geometry(stride, padding, dilation, groups)
     if _has_kernels(input, weight):
-        return codegen.convolutions.convolve(input, weight, *geometry.settings(), bias)
+        return kernels.convolutions.convolve(input, weight, *geometry.settings(), bias)
     result = correlate(input, weight, geometry)
     if bias is not None:
         result += by_channel(bias, result.ndim)
@@ -80,7 +80,7 @@ def convolution(
 def _has_kernels(first, second):
     """Whether the kernels of convolutions take these arrays, and are worth it."""
     return first.__class__ is second.__class__ is np.ndarray and (
-        min(first.size, second.size) > 0 and codegen.convolutions.worthwhile(first, second))
+        min(first.size, second.size) > 0 and kernels.convolutions.worthwhile(first, second))
 
 
 def by_channel(values, rank):
@@ -111,7 +111,7 @@ def conv_input(grad, weight, shape, stride, padding, dilation, groups, bias=None
     geometry = Geometry(stride, padding, dilation, groups)
     size, kernel = tuple(shape[2:]), weight.shape[2:]
     if _has_kernels(grad, weight) and geometry.output_size(size, kernel) == grad.shape[2:]:
-        result = codegen.convolutions.convolve_input(grad, weight, size, *geometry.settings())
+        result = kernels.convolutions.convolve_input(grad, weight, size, *geometry.settings())
     else:
         result = spread(grad, weight, shape, geometry)
     if bias is not None:
@@ -134,7 +134,7 @@ def conv_weight(grad, input, shape, stride, padding, dilation, groups):
     geometry = Geometry(stride, padding, dilation, groups)
     size, kernel = input.shape[2:], tuple(shape[2:])
     if _has_kernels(grad, input) and geometry.output_size(size, kernel) == grad.shape[2:]:
-        return codegen.convolutions.convolve_weight(grad, input, kernel, *geometry.settings())
+        return kernels.convolutions.convolve_weight(grad, input, kernel, *geometry.settings())
     return correlation_of(grad, input, shape, geometry)
 
 

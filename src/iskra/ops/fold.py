@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from iskra import codegen
+from iskra.codegen import kernels
 from iskra.core.size import format_shape
 from iskra.dispatch import composite, operator
 from iskra.ops.conv import padded, windows
@@ -34,8 +34,8 @@ def image_to_columns(input, kernel, dilation, padding, stride):
     """``(N, C, H, W)`` to ``(N, C * places in the kernel, blocks)``."""
     if is_large(input):
         blocks = _blocks(input.shape[2:], kernel, dilation, padding, stride)
-        grid = codegen.windows.Grid(input.shape[2:], blocks, kernel, stride, padding, dilation)
-        found = codegen.windows.unfold(input, grid)
+        grid = kernels.windows.Grid(input.shape[2:], blocks, kernel, stride, padding, dilation)
+        found = kernels.windows.unfold(input, grid)
         if found is not None:
             return found
     seen = windows(padded(input, padding), kernel, stride, dilation)
@@ -53,8 +53,8 @@ def columns_to_image(input, size, kernel, dilation, padding, stride):
     """``(N, C * places, blocks)`` to ``(N, C, *size)``; overlapping elements are summed."""
     blocks = _blocks(size, kernel, dilation, padding, stride)
     if is_large(input):
-        grid = codegen.windows.Grid(tuple(size), blocks, kernel, stride, padding, dilation)
-        found = codegen.windows.fold(input, grid)
+        grid = kernels.windows.Grid(tuple(size), blocks, kernel, stride, padding, dilation)
+        found = kernels.windows.fold(input, grid)
         if found is not None:
             return found
     count = input.shape[0]

@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from iskra import codegen
+from iskra.codegen import kernels
 from iskra.core.dtypes import uint8
 from iskra.core.size import format_shape
 from iskra.dispatch import composite, operator
@@ -326,7 +326,7 @@ def upsample_bilinear(input, size=None, scale_factor=None):
 def _pixel_grid(size, r):
     """The blocks of r × r pixels of an image."""
     blocks = tuple(n // r for n in size)
-    return codegen.windows.Grid(tuple(size), blocks, (r, r), (r, r), (0, 0), (1, 1))
+    return kernels.windows.Grid(tuple(size), blocks, (r, r), (r, r), (0, 0), (1, 1))
 
 
 @operator(
@@ -340,7 +340,7 @@ def shuffle_pixels(input, factor):
     shape = (*lead, channels // factor**2, height * factor, width * factor)
     if is_large(input):  # channels are what blocks of pixels were laid out as
         columns = input.reshape(-1, channels, height * width)
-        found = codegen.windows.fold(columns, _pixel_grid(shape[-2:], factor))
+        found = kernels.windows.fold(columns, _pixel_grid(shape[-2:], factor))
         if found is not None:
             return found.reshape(shape)
     planes = math.prod(shape[:-2])
@@ -359,7 +359,7 @@ def unshuffle_pixels(input, factor):
     shape = (*lead, channels * factor**2, height // factor, width // factor)
     if is_large(input):
         images = input.reshape(-1, *input.shape[-3:])
-        found = codegen.windows.unfold(images, _pixel_grid(input.shape[-2:], factor))
+        found = kernels.windows.unfold(images, _pixel_grid(input.shape[-2:], factor))
         if found is not None:
             return found.reshape(shape)
     planes = math.prod(input.shape[:-2])

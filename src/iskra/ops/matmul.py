@@ -1,8 +1,8 @@
 """Products of vectors, matrices and batches of matrices.
 
-Floats are multiplied by kernels of our own (`iskra.codegen.products`); tiny matrices, integers and
-complex numbers by ``ndarray.dot``, the quickest way to BLAS, or in batches by `np.matmul`, after a
-look whether BLAS can take the operands as they lie.
+Floats are multiplied by kernels of our own (`iskra.codegen.kernels.products`); tiny matrices,
+integers and complex numbers by ``ndarray.dot``, the quickest way to BLAS, or in batches by
+`np.matmul`, after a look whether BLAS can take the operands as they lie.
 Source of every operator here:
 https://docs.pytorch.org/docs/stable/torch.html#blas-and-lapack-operations
 """
@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from iskra import codegen
+from iskra.codegen import kernels
 from iskra.core.size import broadcast
 from iskra.dispatch import composite, operator
 from iskra.ops.arithmetic import conj_of
@@ -40,7 +40,7 @@ def product(a, b, bias=None):
     `bias` is added to each row.
     """
     if a.size * b.shape[-1] > _TINY and has_kernels(a, b):
-        return codegen.products.matmul(a, b, bias=bias)
+        return kernels.products.matmul(a, b, bias=bias)
     found = _by_blas(a, b)
     return found if bias is None else np.add(found, bias, found if found.size else None)
 
@@ -54,7 +54,7 @@ def has_kernels(a, b):
 def times_vector(matrix, vector):
     """The product of a matrix, or several, and a vector."""
     if matrix.ndim > 1 and matrix.size > _TINY and has_kernels(matrix, vector):
-        return codegen.products.matmul(matrix, vector)
+        return kernels.products.matmul(matrix, vector)
     return np.dot(matrix, vector)
 
 

@@ -5,7 +5,8 @@ Which of them serves follows from shapes, dtypes and layouts alone.
 
 import numpy as np
 
-from iskra import codegen, graph, runtime
+from iskra import graph, runtime
+from iskra.codegen import kernels
 from iskra.ops.large import is_large
 
 
@@ -13,7 +14,7 @@ def taken(array, index, axis, from_end=False):
     """``np.take(array, index, axis)``; with `from_end` indices below 0 count from the end."""
     if array.__class__ is index.__class__ is np.ndarray and array.ndim and (
             index.size * array.size >= graph.LARGE * array.shape[axis] > 0):
-        found = codegen.gathers.take(array, index, axis, from_end)
+        found = kernels.gathers.take(array, index, axis, from_end)
         if found is not None:
             return found
     return np.take(array, index, axis)
@@ -23,24 +24,24 @@ def taken_along(array, index, axis):
     """``np.take_along_axis`` for indices from 0 on; None where kernels do not serve."""
     if index.ndim != array.ndim or not is_large(index) or array.__class__ is not np.ndarray:
         return None
-    return codegen.gathers.take_along(array, index, axis)
+    return kernels.gathers.take_along(array, index, axis)
 
 
 def reduced_bags(mode, table, indices, bags, count, weights):
-    """`iskra.codegen.bags.reduce_bags`, given each index's bag; None where it does not serve."""
+    """`kernels.bags.reduce_bags`, given each index's bag; None where it does not serve."""
     if indices.size * table.shape[1] < graph.LARGE or not is_large(table, indices, bags):
         return None
     if (bags[1:] < bags[:-1]).any():
         return None
     starts = np.zeros(count + 1, np.int64)
     np.cumsum(np.bincount(bags, minlength=count), out=starts[1:])
-    return codegen.bags.reduce_bags(mode, table, indices, starts, weights)
+    return kernels.bags.reduce_bags(mode, table, indices, starts, weights)
 
 
 def joined(arrays, axis):
     """``np.concatenate(arrays, axis)``."""
     if is_large(*arrays) and -arrays[0].ndim <= axis < arrays[0].ndim:
-        found = codegen.joins.join(arrays, axis % arrays[0].ndim)
+        found = kernels.joins.join(arrays, axis % arrays[0].ndim)
         if found is not None:
             return found
     return np.concatenate(arrays, axis)
@@ -58,14 +59,14 @@ def copied(array):
 def write_rows(how, target, index, values, axis, from_end=False):
     """Whether kernels have let `target` take in the entries of `values` at a vector of indices.
 
-    See `iskra.codegen.scatters.scatter_rows`.
+    See `iskra.codegen.kernels.scatters.scatter_rows`.
     """
     return is_large(target, values) and values.size >= graph.LARGE and (
-        codegen.scatters.scatter_rows(
+        kernels.scatters.scatter_rows(
             how, target, index.reshape(-1), values, axis, from_end))
 
 
 def write_along(how, target, index, values, axis):
-    """The same at an index for each of `values`; see `iskra.codegen.scatters.scatter_along`."""
+    """The same at an index for each of `values`; see `kernels.scatters.scatter_along`."""
     return is_large(target, values) and values.size >= graph.LARGE and (
-        codegen.scatters.scatter_along(how, target, index, values, axis))
+        kernels.scatters.scatter_along(how, target, index, values, axis))

@@ -9,8 +9,8 @@ import math
 
 import numpy as np
 
-from iskra import codegen
 from iskra.autograd import is_grad_enabled
+from iskra.codegen import kernels
 from iskra.core.size import format_shape
 from iskra.dispatch import composite, operator
 from iskra.ops.bands import mapped, transposed, windows_band
@@ -200,7 +200,7 @@ def put_back(grad, indices, shape):
     if not grad.size:
         return np.zeros(shape, grad.dtype)
     if is_large(grad, indices):
-        found = codegen.windows.spread(grad, indices, shape)
+        found = kernels.windows.spread(grad, indices, shape)
         if found is not None:
             return found
     rows = np.arange(0, count * size, size).reshape(count, 1)
@@ -218,8 +218,8 @@ def max_windows(input, kernel, stride, padding, dilation, ceil_mode, places=True
     """The largest element of each window, and where it is."""
     output = _output("max_pool", input.shape, kernel, stride, padding, dilation, ceil_mode)
     if is_large(input):
-        grid = codegen.windows.Grid(input.shape[2:], output, kernel, stride, padding, dilation)
-        found = codegen.windows.maxima(input, grid, places)
+        grid = kernels.windows.Grid(input.shape[2:], output, kernel, stride, padding, dilation)
+        found = kernels.windows.maxima(input, grid, places)
         if found is not None:
             return found
     wide = _extended(input, output, kernel, stride, padding, dilation, _lowest(input.dtype))

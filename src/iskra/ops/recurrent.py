@@ -1,14 +1,14 @@
 """Recurrent layers over whole sequences, and the single steps that they are made of.
 
 Two ways: machine code for the products and gates of a step (`recurrent_layer`, for the operands
-that `iskra.codegen.recurrent.serves` names), and the steps as compositions of operators.
+that `iskra.codegen.kernels.recurrent.serves` names), and the steps as compositions of operators.
 
 A state is a tuple of tensors (B, H): (h,) for RNN and GRU, (h, c) for LSTM.
 """
 
-from iskra import codegen
 from iskra.autograd import grad as gradients_of
 from iskra.autograd import is_grad_enabled
+from iskra.codegen import kernels
 from iskra.dispatch import operator
 from iskra.ops.activation import relu, sigmoid
 from iskra.ops.joining import stack
@@ -69,7 +69,7 @@ def recurrent_backward(
     grad, grad_c, x, h, c, w_ih, w_hh, outputs, cells, kept, mode, backwards, needs
 ):
     """The gradients of `recurrent_layer` for all of its operands that need one."""
-    return codegen.recurrent.backward(
+    return kernels.recurrent.backward(
         mode, grad, grad_c, x, h, c, w_ih, w_hh, outputs, cells, kept, backwards, needs
     )
 
@@ -104,7 +104,7 @@ def _gradients(g, x, h, c, w_ih, w_hh, b_ih, b_hh, result, needs, mode, backward
 )
 def recurrent_layer(x, h, c, w_ih, w_hh, b_ih, b_hh, mode, backwards, keep):
     """``(outputs (T, B, H), last c, all c, what backward needs)``; c only of LSTM."""
-    return codegen.recurrent.forward(mode, x, h, c, w_ih, w_hh, b_ih, b_hh, backwards, keep)
+    return kernels.recurrent.forward(mode, x, h, c, w_ih, w_hh, b_ih, b_hh, backwards, keep)
 
 
 def layer(mode, input, state, weights, backwards):
@@ -115,7 +115,7 @@ def layer(mode, input, state, weights, backwards):
     """
     *weights, w_hr = weights
     operands = [x for x in (input, *state, *weights) if x is not None]
-    if w_hr is not None or not codegen.recurrent.serves([x._array for x in operands]):
+    if w_hr is not None or not kernels.recurrent.serves([x._array for x in operands]):
         return composed_layer(mode, input, state, (*weights, w_hr), backwards)
     keep = is_grad_enabled() and any(x.requires_grad for x in operands)
     c = state[1] if mode == "LSTM" else None

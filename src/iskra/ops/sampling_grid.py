@@ -7,9 +7,9 @@ import itertools
 
 import numpy as np
 
-from iskra import codegen
 from iskra.autograd import grad as gradients_of
 from iskra.autograd import is_grad_enabled
+from iskra.codegen import kernels
 from iskra.core.size import format_shape
 from iskra.dispatch import composite, operator
 from iskra.ops.comparison import clamp, where
@@ -95,7 +95,7 @@ _INTERNAL = dict(method=False, function=False, out=False, node="GridSampler2DBac
 @operator(**_INTERNAL, operands="grad input rows columns", outputs=3)
 def sample_backward(grad, input, rows, columns, of_input, of_places):
     """The gradients of `bilinear_sample` for its operands."""
-    return codegen.sampling.gradients(grad, input, rows, columns, of_input, of_places)
+    return kernels.sampling.gradients(grad, input, rows, columns, of_input, of_places)
 
 
 def _gradients(g, input, rows, columns, needs):
@@ -113,7 +113,7 @@ def _gradients(g, input, rows, columns, needs):
 )
 def bilinear_sample(input, rows, columns):
     """`_linear` of images ``(N, C, H, W)`` in machine code, for what `sampling.serves` names."""
-    return codegen.sampling.sample(input, rows, columns)
+    return kernels.sampling.sample(input, rows, columns)
 
 
 def _cubic_weights(t):
@@ -204,7 +204,7 @@ def grid_sample(input, grid, mode="bilinear", padding_mode="zeros", align_corner
     places = [_settle(p, n, padding_mode, align) for p, n in zip(places, sizes, strict=True)]
     if mode == "nearest":
         return _taken(input, [_whole(p.detach().round()) for p in places])
-    if len(places) == 2 and codegen.sampling.serves(input._array, *(p._array for p in places)):
+    if len(places) == 2 and kernels.sampling.serves(input._array, *(p._array for p in places)):
         return bilinear_sample(input, *places)
     return _linear(input, places)
 

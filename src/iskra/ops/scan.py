@@ -5,7 +5,7 @@ Source: https://docs.pytorch.org/docs/stable/torch.html#other-operations
 
 import numpy as np
 
-from iskra import codegen
+from iskra.codegen import kernels
 from iskra.core.dtypes import finfo
 from iskra.core.size import wrap_dim, wrap_dims
 from iskra.dispatch import composite, reduction
@@ -41,7 +41,7 @@ def _accumulated(ufunc, input, dim, dtype):
 
 def _by_kernels(ufunc, input, dim, dtype):
     """A list of running results, from machine code; None where NumPy must find them."""
-    return codegen.scans.scan(ufunc.__name__, input, dim, dtype) if is_large(input) else None
+    return kernels.scans.scan(ufunc.__name__, input, dim, dtype) if is_large(input) else None
 
 
 @reduction(inplace=True, grad=lambda g, dim: reversed_sum(g, dim), samples=_SAMPLES)

@@ -1,0 +1,405 @@
+"""How a convolution is computed: decided by dtypes, shapes and settings alone."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from iskra.codegen.kernels import conv_channels, conv_geometry, conv_gradient, conv_kernel
+from iskra.codegen.kernels.conv_channels import Channels
+from iskra.codegen.kernels.conv_kernel import RUNS, SCATTERED, SIDE_BY_SIDE, WINDOWS, slack
+from iskra.codegen.kernels.gemm_call import After
+from iskra.codegen.kernels.gemm_kernel import AHEAD, DEPTH, TURNED, Spec, most_tiles
+from iskra.codegen.kernels.gemm_plan import SUMS, TASK, compiled, even, workspace
+from iskra.codegen.kernels.gemm_tiles import heights, host, tile
+from iskra.runtime.memory import empty
+
+_PADDED = 1 << 15               # bytes that a task of padding should write
+_SECOND_CACHE = 1 << 20         # bytes of packed weights that a task reads again and again
+_RESULTS = 256 << 10            # bytes of a block's results that do
+
+_PARTIAL = 4 << 20              # bytes of sums over chunks of the samples
+
+
+class Padding:
+    """Makes the padded copy of `images` channels, where the input itself does not serve."""
+
+    def __init__(self, layout, images, kind):
+        self.needed = not layout.trivial
+        if not self.needed:
+            return
+        self.size = images * layout.size
+        lanes = host().lanes(SUMS[kind])
+        self.kernel = compiled(conv_kernel.pad, (kind, lanes, layout.parts), conv_kernel.PAD_KINDS)
+        share = max(1, _PADDED // (4 * layout.size))
+        self.sources = layout.sources()
+        self.numbers = (images, share, math.prod(layout.input), layout.input[-1],
+                        layout.before[-1], layout.rows, layout.width)
+        self.tasks = -(-images // share)
+
+    def run(self, x):
+        """The copy, or the input."""
+        if not self.needed:
+            return x
+        padded = empty((self.size,), x.dtype)
+        self.kernel(x, padded, self.sources, self.numbers, self.tasks)
+        return padded
+
+
+class Weights(NamedTuple):
+    """Where the weights lie: elements from row to row and from group to group; where those for each
+    k start (None: side by side), and how many of these lie side by side."""
+
+    row_step: int
+    group_size: int
+    places: object = None
+    run: int = 1
+
+
+class Windows(NamedTuple):
+    """A product of weights and windows, of each sample and group.
+
+    rows, channels: of the result and of the input, of one group; taps: what each place in the
+    kernel adds to a place in the padded input; output, stride: the places of the result.
+    """
+
+    samples: int
+    groups: int
+    rows: int
+    channels: int
+    layout: conv_geometry.Layout
+    taps: list
+    output: tuple
+    stride: tuple
+
+    @property
+    def inner(self):
+        """How many k's there are."""
+        return self.channels * len(self.taps)
+
+
+class WindowsPlan:
+    """The kernels of such a product, which leaves (samples, groups * rows, places)."""
+
+    def __init__(self, windows, weights, kind, after):
+        self.kind = kind
+        shape = tile(host(), SUMS[kind], windows.rows)
+        places = math.prod(windows.output)
+        shape = shape._replace(vectors=min(shape.vectors, -(-places // shape.lanes)))
+        self.shape = windows.samples, windows.groups * windows.rows, places
+        self._plan_weights(windows, weights, shape)
+        self._plan_product(windows, shape, after)
+
+    def _plan_weights(self, windows, weights, shape):
+        rows, inner = windows.rows, windows.inner
+        self.depth, lie = _stretch(inner, weights)
+        self.tiles = heights(rows, shape.rows)
+        self.stretch_size = rows * self.depth + slack(shape)
+        self.stretches = -(-inner // self.depth)
+        self.weight_places = weights.places
+        self.pack = compiled(conv_kernel.pack_weights, (shape, self.kind, lie),
+                             conv_kernel.WEIGHT_KINDS)
+        self.pack_numbers = (rows, inner, weights.row_step, weights.group_size, self.depth,
+                             *self.tiles, self.stretch_size, weights.run)
+        self.pack_tasks = windows.groups * self.stretches
+        self.packed = self.pack_tasks * self.stretch_size
+
+    def _plan_product(self, windows, shape, after):
+        rows, layout, groups = windows.rows, windows.layout, windows.groups
+        places, samples, width = self.shape[2], windows.samples, windows.output[-1]
+        self.row_places = conv_geometry.row_places(layout, windows.output, windows.stride)
+        # Where a sample's places fill its panels badly, those of all samples make one product,
+        # and the results are put into order afterwards.
+        joined = samples > 1 and -(-places // shape.columns) * shape.columns > 1.08 * places
+        self.separate = None
+        if joined:
+            self.separate = compiled(conv_kernel.separate, (self.kind, shape.lanes),
+                                     conv_kernel.SEPARATE_KINDS)
+            self.separate_numbers = groups * rows, samples, places
+            image = groups * windows.channels * layout.size
+            self.row_places = np.add.outer(np.arange(samples) * image, self.row_places).ravel()
+            samples, places = 1, samples * places
+        tiles, height, higher = self.tiles
+        spec = Spec(shape, (height + 1, height) if higher else (height,), AHEAD, WINDOWS,
+                    (self.kind,) * 3, True, after)
+        self.inner_places = conv_geometry.inner_places(layout, windows.channels, windows.taps)
+        pieces = min((shape.lanes + width - 2) // width + 1, len(self.row_places))
+        self.kernel = compiled(conv_kernel.convolution, (spec, pieces if pieces <= 5 else 0),
+                               conv_kernel.CONV_KINDS)
+        matrices = samples * groups
+        self.offsets = self._offsets(windows, matrices, rows * places)
+        down, across = self._blocks(shape, matrices, rows * places, windows)
+        self.tasks = matrices * down * across
+        self.sums = matrices * rows * places if SUMS[self.kind] != self.kind else 0
+        self.numbers = (rows, places, windows.inner, 0, 1, 0, 1, places, places, places,
+                        self.depth, down, across, tiles, height, higher, matrices, 1, 0, width,
+                        len(self.row_places), groups)
+
+    def _blocks(self, shape, matrices, size, windows):
+        """Into how many blocks the channels and the places of each product are cut."""
+        down = -(-windows.rows * self.depth * 4 // _SECOND_CACHE)
+        panels = -(-(size // windows.rows) // shape.columns)
+        worth = min(16, max(1, 2 * size * windows.inner * matrices // TASK))
+        # The results of a block stay in the cache between two stretches of k; but all weights
+        # are read once for each block.
+        across = max(size * 4 // (down * _RESULTS), -(-worth // (matrices * down)))
+        return down, max(1, min(panels, across))
+
+    def _offsets(self, windows, matrices, result):
+        """Where weights, input and result of each product begin."""
+        numbers = np.arange(matrices, dtype=np.int64)
+        weights = numbers % windows.groups * self.stretches * self.stretch_size
+        image = windows.channels * windows.layout.size
+        return np.stack([weights, numbers * image, numbers * result], axis=1)
+
+    def run(self, w, padded, out, bias=None):
+        """Write the product into `out`, which is contiguous."""
+        packed = workspace(self.packed, w.dtype)
+        self.pack(w, packed, self.weight_places, self.pack_numbers, self.pack_tasks)
+        sums = workspace(self.sums, w.dtype) if self.sums else None
+        result = out if self.separate is None else empty(self.shape, w.dtype)
+        self.kernel(packed, padded, result, sums, bias, None, self.offsets, self.inner_places,
+                    self.row_places, 1.0, self.numbers, self.tasks)
+        if self.separate is not None:
+            self.separate(result, out, self.separate_numbers, self.separate_numbers[1])
+
+
+def _stretch(inner, weights):
+    """How many k's are packed together, and how their weights lie."""
+    if weights.places is None:
+        return even(inner, DEPTH), SIDE_BY_SIDE
+    if not 1 < weights.run <= DEPTH:
+        return even(inner, DEPTH), SCATTERED
+    runs = inner // weights.run
+    stretches = -(-runs // (DEPTH // weights.run))
+    return -(-runs // stretches) * weights.run, RUNS
+
+
+class ChannelTables:
+    """The tables and numbers of convolutions whose channels have kernels of their own."""
+
+    def __init__(self, windows, kernel, weights_size):
+        layout, taps = windows.layout, windows.taps
+        self.tables = (np.array(kernel, np.int64), conv_geometry.inner_places(layout, 1, taps),
+                       conv_geometry.row_places(layout, windows.output, windows.stride),
+                       layout.sources())
+        matrices = windows.samples * windows.groups
+        work = 2 * math.prod(windows.output) * windows.rows * len(taps)
+        self.share = max(1, TASK // 8 // work)
+        self.tasks = -(-matrices // self.share)
+        self.numbers = (matrices, self.share, windows.groups, len(taps), weights_size,
+                        len(self.tables[2]), windows.output[-1], math.prod(layout.input),
+                        layout.input[-1], layout.before[-1], layout.rows, layout.width)
+
+    @staticmethod
+    def serve(windows, kind):
+        """Whether such convolutions are served: by channels, and a channel fits on the stack."""
+        size = {"f64": 8, "f32": 4}.get(kind, 2)
+        return (windows.groups > 1 and windows.channels == 1 and windows.rows <= 4
+                and windows.layout.size * size <= conv_channels.ROOM)
+
+
+def _channels(windows, kind, after):
+    layout = windows.layout
+    return Channels(host(), kind, SUMS[kind], windows.rows, layout.parts, not layout.trivial, after)
+
+
+class ChannelPlan:
+    """A convolution each of whose channels has kernels of its own; kernel: where the weights for
+    each tap lie among the `weights_size` weights of a channel."""
+
+    def __init__(self, windows, kernel, weights_size, kind, after):
+        self.kernel = compiled(conv_channels.channelwise, (_channels(windows, kind, after),),
+                               conv_channels.KINDS)
+        self.tables = ChannelTables(windows, kernel, weights_size)
+
+    def run(self, w, x, out, bias=None):
+        """Write the convolution into `out`; contiguous operands."""
+        plan = self.tables
+        self.kernel(x, w, out, bias, *plan.tables, plan.numbers, plan.tasks)
+
+
+def _forward_windows(geometry):
+    (channels, rows), groups = geometry.channels, geometry.groups
+    return Windows(geometry.samples, groups, rows, channels,
+                   conv_geometry.forward_layout(geometry), conv_geometry.forward_taps(geometry),
+                   geometry.output, geometry.stride)
+
+
+class ForwardPlan:
+    """A convolution."""
+
+    def __init__(self, geometry, kind, after):
+        rows, groups = geometry.channels[1], geometry.groups
+        self.shape = (geometry.samples, groups * rows, *geometry.output)
+        self.padding = None
+        windows = _forward_windows(geometry.flattened())
+        if ChannelTables.serve(windows, kind):
+            taps = len(windows.taps)
+            self.product = ChannelPlan(windows, range(taps), taps, kind, after)
+            return
+        images = geometry.samples * groups * geometry.channels[0]
+        self.padding = Padding(windows.layout, images, kind)
+        weights = Weights(windows.inner, rows * windows.inner)
+        self.product = WindowsPlan(windows, weights, kind, after)
+
+    def run(self, x, w, bias):
+        """The convolution; contiguous operands."""
+        out = empty(self.shape, x.dtype)
+        self.product.run(w, x if self.padding is None else self.padding.run(x), out, bias)
+        return out
+
+
+class InputGradientPlan:
+    """The gradient of a convolution for its input: a convolution of the output's gradient, one for
+    each remainder of the input's places modulo the stride."""
+
+    def __init__(self, geometry, kind):
+        (rows, channels), groups = geometry.channels, geometry.groups
+        self.shape = (geometry.samples, groups * rows, *geometry.input)
+        self.strides = geometry.stride
+        parts, layout = conv_geometry.backward_parts(geometry)
+        self.padding = None
+        self.parts = []
+        for part in parts:
+            windows = Windows(geometry.samples, groups, rows, channels, layout, part.taps,
+                              part.output, (1,) * len(part.output))
+            self.parts.append((part, self._plan(geometry, part, windows, kind)))
+        if any(isinstance(plan, WindowsPlan) for _, plan in self.parts):
+            self.padding = Padding(layout, geometry.samples * groups * channels, kind)
+
+    @staticmethod
+    def _plan(geometry, part, windows, kind):
+        if not part.taps:
+            return None
+        kernel = [int(np.ravel_multi_index(k, geometry.kernel)) for k in part.kernel]
+        if ChannelTables.serve(windows, kind) and windows.rows == 1:
+            return ChannelPlan(windows, kernel, math.prod(geometry.kernel), kind, After())
+        return WindowsPlan(windows, _turned_weights(geometry, kernel), kind, After())
+
+    def run(self, grad, w):
+        """The gradient; contiguous operands."""
+        out = empty(self.shape, grad.dtype)
+        if self.padding is not None:
+            grad = self.padding.run(grad)
+        if len(self.parts) == 1:
+            self.parts[0][1].run(w, grad, out)
+            return out
+        for part, plan in self.parts:
+            place = tuple(slice(i, None, s) for i, s in zip(part.start, self.strides))
+            target = out[:, :, *place]
+            if plan is None:
+                target[...] = 0
+            else:
+                piece = empty(target.shape, grad.dtype)
+                plan.run(w, grad, piece)
+                target[...] = piece
+        return out
+
+
+def _turned_weights(geometry, kernel):
+    """The weights with input and output channels exchanged, of some places in the kernel."""
+    (rows, channels), size = geometry.channels, math.prod(geometry.kernel)
+    starts = np.arange(channels, dtype=np.int64)[:, None] * (rows * size)
+    places = (starts + np.array(kernel, np.int64)).reshape(-1)
+    run = size if kernel == list(range(size)) else 1
+    return Weights(size, rows * channels * size, places, run)
+
+
+class ChannelGradientPlan:
+    """The gradient for the weights of a convolution whose channels have kernels of their own."""
+
+    def __init__(self, geometry, windows, kind):
+        self.shape = (geometry.groups * geometry.channels[1], 1, *geometry.kernel)
+        taps = len(windows.taps)
+        arguments = _channels(windows, kind, After()), taps
+        self.kernel = compiled(conv_channels.channelwise_gradient, arguments, conv_channels.KINDS)
+        plan = ChannelTables(windows, range(taps), taps)
+        self.tables = plan.tables
+        share = max(1, plan.share // geometry.samples)
+        self.numbers = plan.numbers[0], share, *plan.numbers[2:]
+        self.tasks = -(-geometry.groups // share)
+
+    def run(self, grad, x):
+        """The gradient; contiguous operands."""
+        out = empty(self.shape, grad.dtype)
+        self.kernel(x, out, grad, None, *self.tables, self.numbers, self.tasks)
+        return out
+
+
+def weight_gradient_plan(geometry, kind):
+    """The kernels of the gradient of a convolution for its weights."""
+    windows = _forward_windows(geometry)
+    if ChannelTables.serve(windows, kind) and windows.rows * len(windows.taps) <= 100:
+        return ChannelGradientPlan(geometry, windows, kind)
+    return WeightGradientPlan(geometry, kind)
+
+
+class WeightGradientPlan:
+    """The gradient of a convolution for its weights."""
+
+    def __init__(self, geometry, kind):
+        (channels, rows), groups = geometry.channels, geometry.groups
+        self.shape = (groups * rows, channels, *geometry.kernel)
+        geometry = geometry.flattened()
+        layout = conv_geometry.forward_layout(geometry)
+        taps = conv_geometry.forward_taps(geometry)
+        self.padding = Padding(layout, geometry.samples * groups * channels, kind)
+        self.columns = conv_geometry.inner_places(layout, channels, taps)
+        places, columns, sums = math.prod(geometry.output), len(self.columns), SUMS[kind]
+        shape = tile(host(), sums, rows)
+        shape = shape._replace(vectors=min(shape.vectors, -(-columns // shape.lanes)))
+        tiles, height, higher = heights(rows, shape.rows)
+        # More rows of a block share a panel's packing, in shorter stretches of k.
+        down = -(-tiles // (2 * most_tiles(sums)))
+        depth = min(DEPTH, DEPTH * most_tiles(sums) // -(-tiles // down))
+        self.segments, together = _segments(geometry, layout, depth)
+        across, chunks = self._blocks(geometry, down, -(-columns // shape.columns),
+                                      rows * columns, places)
+        spec = Spec(shape, (height + 1, height) if higher else (height,), TURNED,
+                    conv_gradient.SEGMENTS, (kind, kind, sums), True, After())
+        self.kernel = compiled(conv_gradient.weight_gradient, (spec,),
+                               conv_gradient.GRADIENT_KINDS)
+        matrices = chunks * groups
+        numbers = np.arange(matrices, dtype=np.int64)
+        group = numbers % groups
+        self.offsets = np.stack([group * rows * places, group * channels * layout.size,
+                                 numbers * rows * columns], axis=1)
+        self.numbers = (rows, columns, places, places, 1, 0, 0, columns, columns, 0, depth, down,
+                        across, tiles, height, higher, matrices, 1, 0, groups, geometry.samples,
+                        chunks, groups * rows * places, groups * channels * layout.size,
+                        len(self.segments[0]), together)
+        self.tasks = matrices * down * across
+        self.chunks = chunks
+
+    @staticmethod
+    def _blocks(geometry, down, panels, weights, places):
+        """Blocks across, and chunks of samples: these cost no packing, but memory."""
+        work = 2 * weights * places * geometry.samples * geometry.groups
+        worth = min(16, max(1, work // TASK))
+        room = _PARTIAL // (4 * weights * geometry.groups)
+        chunks = max(1, min(geometry.samples, worth, room))
+        wanted = -(-worth // (down * geometry.groups * chunks))
+        return max(1, min(panels // 4, wanted)), chunks
+
+    def run(self, grad, x):
+        """The gradient; contiguous operands."""
+        sums = workspace(self.chunks * math.prod(self.shape), grad.dtype)
+        self.kernel(grad, self.padding.run(x), sums, None, None, None, self.offsets, self.columns,
+                    *self.segments, 1.0, self.numbers, self.tasks)
+        if self.chunks > 1:
+            sums = np.add.reduce(sums.reshape(self.chunks, -1), axis=0)
+        return sums.reshape(self.shape).astype(grad.dtype, copy=False)
+
+
+def _segments(geometry, layout, depth):
+    """Rows of the output or pieces of them: (where they lie, where they start), and how many of
+    them make a stretch of k."""
+    width = geometry.output[-1]
+    pieces = -(-width // depth)
+    cuts = np.arange(pieces + 1) * width // pieces
+    rows = conv_geometry.row_places(layout, geometry.output, geometry.stride)
+    places = np.add.outer(rows, cuts[:-1]).reshape(-1)
+    starts = np.add.outer(np.arange(len(rows)) * width, cuts[:-1]).reshape(-1)
+    starts = np.append(starts, len(rows) * width).astype(np.int64)
+    return (np.ascontiguousarray(places, np.int64), starts), max(1, depth // -(-width // pieces))

@@ -1,0 +1,111 @@
+"""Writing to NumPy arrays at index arrays in machine code: sums and the like in the index's order.
+
+Both functions write into `target`, a contiguous array that nobody else holds, and return whether
+they did. Where they return False, NumPy must do it: anything may stand in `target` if an index
+lies outside, else it is as before.
+
+>>> import numpy as np
+>>> target = np.zeros(4096)
+>>> scatter_rows("add", target, np.array([7, 7]), np.array([1.0, 2.0]), 0), target[7]
+(True, np.float64(3.0))
+"""
+
+import math
+
+import numpy as np
+
+from iskra.codegen.kernels import scatter_kernel
+from iskra.codegen.kernels.moving import as_vector, flags_for, index_kind, word_of
+from iskra.codegen.kernels.sharing import compiled, folded, is_served, tasks_for
+from iskra.codegen.primitives import KINDS
+
+_NARROWEST, _WIDEST = 64, 1024  # columns that a unit of work takes together
+
+
+def scatter_rows(how, target, index, values, axis, from_end=False):
+    """``target[..., index[k], ...]`` takes in the k-th entry of `values` along `axis`.
+
+    how: "set", "add", "multiply", "maximum" or "minimum", as of NumPy's functions. index: a vector
+    of int32 or int64; with `from_end` those below 0 count from the end. values: of the target's
+    dtype and shape, but along the axis as long as the index. The axis is not negative.
+    """
+    words = _words(how, target.dtype)
+    kind = index_kind(index)
+    if words is None or kind is None or not _are_served(target, values):
+        return False
+    word, count = words
+    form = how, word, kind, from_end
+    outer, size, inner = folded(target.shape, axis)
+    inner *= count
+    values = np.ascontiguousarray(values)
+    if inner == 1:
+        return _elements(form, True, target, index, values, (outer, size, index.size))
+    sizes = outer, size, index.size, inner
+    return _across(scatter_kernel.rows, form, target, index, values, sizes)
+
+
+def scatter_along(how, target, index, values, axis):
+    """``target`` takes in each of `values` at the index at its place along `axis`.
+
+    index and values have one shape, which is the target's but along the axis; see `scatter_rows`.
+    """
+    shape = target.shape
+    if index.shape[:axis] != shape[:axis] or index.shape[axis + 1:] != shape[axis + 1:]:
+        return False
+    vector = as_vector(index, axis) if index.size else None
+    if vector is not None:
+        return scatter_rows(how, target, vector, values, axis)
+    words = _words(how, target.dtype)
+    kind = index_kind(index)
+    if words is None or words[1] != 1 or kind is None or not _are_served(target, values):
+        return False
+    form, count = (how, words[0], kind, False), index.shape[axis]
+    outer, size, inner = folded(shape, axis)
+    values = np.ascontiguousarray(values)
+    if inner == 1:
+        return _elements(form, False, target, index, values, (outer, size, count))
+    sizes = outer, size, count, inner
+    return _across(scatter_kernel.columns, form, target, index, values, sizes)
+
+
+def _words(how, dtype):
+    """``(kind, how many)``: what an element consists of, each part combined by itself; or None."""
+    if how == "set":
+        return word_of(dtype)
+    if dtype.kind == "c" and how == "add" and dtype.isnative and dtype.itemsize <= 16:
+        return ("f32" if dtype.itemsize == 8 else "f64"), 2
+    if dtype.name in ("float16", "bfloat16") or dtype.name not in KINDS or not dtype.isnative:
+        return None
+    return KINDS[dtype.name], 1
+
+
+def _are_served(target, values):
+    return (is_served(values.size) and is_served(2 * target.size)
+            and target.dtype == values.dtype and target.flags.c_contiguous)
+
+
+def _elements(form, shared, target, index, values, sizes):
+    outer, size, count = sizes
+    tasks = tasks_for(outer, values.size)
+    call = compiled(scatter_kernel.elements, (form, shared), "aaaatn")
+    return _run(call, target, index, values, (size, count, outer, tasks), tasks)
+
+
+def _across(build, form, target, index, values, sizes):
+    """A kernel whose units are some columns of one of the outer entries."""
+    outer, size, count, inner = sizes
+    width = _NARROWEST
+    while width < _WIDEST and outer * inner > 16 * width:
+        width *= 2
+    segments = math.ceil(inner / width)
+    units = outer * segments
+    tasks = tasks_for(units, outer * count * inner)
+    call = compiled(build, (form, width), "aaaatn")
+    return _run(call, target, index, values, (size, count, inner, segments, units, tasks), tasks)
+
+
+def _run(call, target, index, values, numbers, tasks):
+    """Run a kernel; whether all indices lay inside."""
+    flags = flags_for(tasks)
+    call(target, np.ascontiguousarray(index), values, flags, numbers, tasks)
+    return not flags.any()

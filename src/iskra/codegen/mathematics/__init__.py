@@ -1,0 +1,42 @@
+"""The vector mathematics of kernels: every function, by name.
+
+Functions of values of the loop IR (kinds f32 and f64, any number of lanes) that append the
+instructions which compute them: explicit `fma`, the same bits on every machine, and no branches but
+for large arguments of `sin`, `cos`, `tan`, `sinc` and large quotients of the remainders. Operands
+of two-operand functions have one type. `docs/mathematics.md` says how accurate each one is.
+
+>>> from iskra.codegen.ir import Function, Type
+>>> f = Function("example")
+>>> x = f.load(f.slot(0, "ptr"), 0, Type("f32", 16))
+>>> FUNCTIONS["exp"](x).type
+Type(kind='f32', lanes=16)
+"""
+
+from iskra.codegen.mathematics.activations import gelu, gelu_tanh, mish, sigmoid, silu, softplus
+from iskra.codegen.mathematics.exponentials import cosh, exp, exp2, expm1, sinh, tanh
+from iskra.codegen.mathematics.gamma import digamma, lgamma
+from iskra.codegen.mathematics.inverse_trigonometry import acos, asin, atan, atan2
+from iskra.codegen.mathematics.logarithms import (
+    acosh,
+    asinh,
+    atanh,
+    log,
+    log1p,
+    log2,
+    log10,
+    logaddexp,
+)
+from iskra.codegen.mathematics.powers import cbrt, hypot, pow, rsqrt
+from iskra.codegen.mathematics.remainders import floor_divide, fmod, nextafter, remainder, sign
+from iskra.codegen.mathematics.special_functions import erf, erfc, erfinv
+from iskra.codegen.mathematics.trigonometry import cos, sin, sinc, tan
+
+FUNCTIONS = {
+    function.__name__: function
+    for function in (
+        acos, acosh, asin, asinh, atan, atan2, atanh, cbrt, cos, cosh, digamma, erf, erfc, erfinv,
+        exp, exp2, expm1, floor_divide, fmod, gelu, gelu_tanh, hypot, lgamma, log, log10, log1p,
+        log2, logaddexp, mish, nextafter, pow, remainder, rsqrt, sigmoid, sign, silu, sin, sinc,
+        sinh, softplus, tan, tanh,
+    )
+}
