@@ -570,6 +570,8 @@ def bfloat16(input: Tensor, memory_format: _memory_format | None = ...) -> Tenso
     """Return the tensor in dtype bfloat16; itself if it has that dtype."""
 def bilinear(input1: Tensor, input2: _Any, weight: _Any, bias: _Any = ...) -> Tensor:
     """Return ``input1 @ weight[o] @ input2 + bias[o]`` for every output o."""
+def bilinear_sample(input: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """`_linear` of images ``(N, C, H, W)`` in machine code, for what `sampling.serves` names"""
 def binary_cross_entropy(
     input: Tensor,
     target: _Any,
@@ -3799,6 +3801,35 @@ def reciprocal(input: Tensor, *, out: Tensor | None = ...) -> Tensor:
     """Return one over each element."""
 def reciprocal_(input: Tensor) -> Tensor:
     """In-place form of `reciprocal`."""
+def recurrent_backward(
+    grad: Tensor,
+    grad_c: Tensor,
+    x: Tensor,
+    h: Tensor,
+    c: Tensor,
+    w_ih: Tensor,
+    w_hh: Tensor,
+    outputs: Tensor,
+    cells: Tensor,
+    kept: Tensor,
+    mode: _Any,
+    backwards: _Any,
+    needs: _Any,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """The gradients of `recurrent_layer` for all of its operands that need one."""
+def recurrent_layer(
+    x: Tensor,
+    h: Tensor,
+    c: Tensor,
+    w_ih: Tensor,
+    w_hh: Tensor,
+    b_ih: Tensor,
+    b_hh: Tensor,
+    mode: _Any,
+    backwards: _Any,
+    keep: _Any,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """``(outputs (T, B, H), last c, all c, what backward needs)``; c only of LSTM."""
 def relu(input: Tensor, inplace: _bool = ..., *, out: Tensor | None = ...) -> Tensor:
     """Return each element if it is positive, else 0; takes integers too."""
 def relu_(input: Tensor, inplace: _bool = ...) -> Tensor:
@@ -3958,6 +3989,15 @@ def rsub(
     out: Tensor | None = ...,
 ) -> Tensor:
     """Return ``other - alpha * input``."""
+def sample_backward(
+    grad: Tensor,
+    input: Tensor,
+    rows: Tensor,
+    columns: Tensor,
+    of_input: _Any,
+    of_places: _Any,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The gradients of `bilinear_sample` for its operands."""
 def scalar_tensor(
     s: _Any,
     *,
@@ -4124,6 +4164,8 @@ def short(input: Tensor, memory_format: _memory_format | None = ...) -> Tensor:
     """Return the tensor in dtype int16; itself if it has that dtype."""
 def shrink_backward(grad: Tensor, input: Tensor | _Number, lambd: _Any) -> Tensor:
     """The gradient of `hardshrink` and `softshrink`."""
+def shuffle_pixels(input: Tensor, factor: _Any) -> Tensor:
+    """The operator behind `pixel_shuffle`."""
 def sigmoid(input: Tensor, *, out: Tensor | None = ...) -> Tensor:
     """Return ``1 / (1 + exp(-input))``."""
 def sigmoid_(input: Tensor) -> Tensor:
@@ -4724,6 +4766,8 @@ def unsafe_split_with_sizes(
     dim: _int | _Sequence[_int] | None = ...,
 ) -> tuple[Tensor, ...]:
     """`split_with_sizes` with the liberties of `unsafe_split`."""
+def unshuffle_pixels(input: Tensor, factor: _Any) -> Tensor:
+    """The operator behind `pixel_unshuffle`."""
 def unsqueeze(input: Tensor, dim: _int | _Sequence[_int] | None) -> Tensor:
     """Return a view with a dimension of size 1 inserted before `dim`."""
 def unsqueeze_(input: Tensor, dim: _int | _Sequence[_int] | None) -> Tensor:
