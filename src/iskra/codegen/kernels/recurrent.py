@@ -18,6 +18,7 @@ from iskra.runtime.memory import empty
 from iskra.runtime.native import available
 
 _FEWEST = 1024  # elements of all states: fewer are not worth a kernel's compilation
+_COST = 16  # an element's gates take as long as moving so many elements
 
 
 def serves(arrays):
@@ -49,7 +50,7 @@ def forward(mode, x, h, c, w_ih, w_hh, b_ih, b_hh, backwards, keep=True):
     # Columns side by side: no step has to arrange them anew.
     transposed = np.ascontiguousarray(w_hh.T)
     product = empty((rows, cell.gates * size), x.dtype)
-    kernel, tasks = _kernel("forward", mode, x), tasks_for(rows, rows * size)
+    kernel, tasks = _kernel("forward", mode, x), tasks_for(rows, rows * size * _COST)
     for step in _order(steps, backwards):
         matmul(h, transposed, product, b_hh)
         new_h, new_c = outputs[step], None if c is None else cells[step if keep else step % 2]
@@ -96,7 +97,7 @@ def _through_time(mode, grad, grad_c, h, c, w_hh, outputs, cells, kept, backward
     if mode in ("LSTM", "GRU"):
         carry = np.zeros((rows, size), dtype) if grad_c is None else grad_c.copy(order="C")
     past = carry if mode == "GRU" else None  # what goes past the gates to h
-    kernel, tasks = _kernel("backward", mode, grad), tasks_for(rows, rows * size)
+    kernel, tasks = _kernel("backward", mode, grad), tasks_for(rows, rows * size * _COST)
     order = _order(steps, backwards)
     for place in reversed(range(steps)):
         step, before, before_c, now_c = order[place], h, c, None
