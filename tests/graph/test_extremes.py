@@ -6,6 +6,7 @@ from graph.test_tiers import POINTWISE, both
 
 import iskra
 from iskra.dispatch import OPERATORS
+from iskra.graph import layout
 from iskra.tensor import wrap
 
 SPECIAL = [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, 2.0, -3.0, np.inf, -np.inf, np.nan, 1e-40, -1e-40,
@@ -79,3 +80,19 @@ def test_writes_to_strided_views_leave_the_gaps():
     expected = values.copy()
     expected[:, ::2] = np.maximum(expected[:, ::2], 0)
     np.testing.assert_array_equal(x.numpy(), expected)
+
+
+@pytest.mark.parametrize("shape", [(5000,), (5003,), (70, 96), (70, 97), (3, 40, 48)])
+@pytest.mark.parametrize("dtype", [iskra.float32, iskra.float64, iskra.bfloat16, iskra.bool])
+def test_results_written_past_the_caches(shape, dtype, monkeypatch):
+    monkeypatch.setattr(layout, "STREAM", 64)
+    for name in ("launches", "direct", "programs"):
+        monkeypatch.setattr(OPERATORS["mul"], name, {})
+    x = iskra.rand(*shape).to(dtype)
+    for other in (x, x[:1], x[..., :1]):
+        found = (x * other)._array
+        expected = (x._array.astype(np.float64) * other._array.astype(np.float64))
+        np.testing.assert_array_equal(found, expected.astype(found.dtype))
+    kernels = [k for program, _ in OPERATORS["mul"].programs.values() for k in program.kernels]
+    if len(shape) == 1 or shape[-1] % 32 == 0:
+        assert any(key[1].streamed for key in kernels)

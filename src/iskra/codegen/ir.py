@@ -361,10 +361,14 @@ class Function:
         args = (pointer, self.coerce(index)) + (() if mask is None else (mask,))
         return self.emit("load", type, args)
 
-    def store(self, value, pointer, index, mask=None):
-        """Write ``pointer[index]`` onwards; lanes that the mask excludes are left alone."""
+    def store(self, value, pointer, index, mask=None, stream=False):
+        """Write ``pointer[index]`` onwards; lanes that the mask excludes are left alone.
+
+        With `stream` a whole vector goes past the caches; its address must be a multiple of its
+        size. The kernel's end waits until such writes can be seen by all.
+        """
         args = (value, pointer, self.coerce(index)) + (() if mask is None else (mask,))
-        self.emit("store", None, args)
+        self.emit("store", None, args, "stream" if stream else None)
 
     def gather(self, pointer, indices, kind, mask=None):
         """``pointer[indices[lane]]`` for each lane; excluded lanes are 0 and not read."""

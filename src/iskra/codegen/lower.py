@@ -31,6 +31,7 @@ class _Lowering(Writer):
         self.function = function
         self.stack = []  # allocas, which belong into the entry block
         self.variables = set()
+        self.closing = []  # what stands before the end
 
     def text(self):
         number(self.function)
@@ -38,7 +39,8 @@ class _Lowering(Writer):
         self.block(self.function.body)
         return "\n".join([
             f"define void @{self.function.name}(ptr %slots, i64 %task) nounwind {{",
-            "entry:", *self.stack, "  br label %body", "body:", *self.lines, "  ret void", "}", "",
+            "entry:", *self.stack, "  br label %body", "body:", *self.lines, *self.closing,
+            "  ret void", "}", "",
         ])
 
     # Statements
@@ -363,7 +365,12 @@ class _Lowering(Writer):
         address = self.address(pointer, index, stored.type)
         spelt, name = self.to_memory(stored)
         size = stored.type.size
-        if not mask:
+        if value.attr == "stream":
+            self.declarations["stream"] = "!0 = !{i32 1}"
+            self.closing = ["  fence seq_cst"]  # such writes wait for nothing else
+            whole = size * stored.type.lanes
+            self.line(f"store {spelt} {name}, ptr {address}, align {whole}, !nontemporal !0")
+        elif not mask:
             self.line(f"store {spelt} {name}, ptr {address}, align {size}")
         elif stored.type.lanes > 1:
             suffix = self.vector_suffix(stored.type)

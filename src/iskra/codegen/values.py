@@ -23,7 +23,8 @@ class Layout(NamedTuple):
     then outputs (counted on from the leaves), whose elements do not lie side by side along the
     last group. Where leaves of a map lie side by side along another group, that is `tile`, and the
     leaves are `crossed`: they are read in squares, which are transposed in registers. `flat` leaves
-    have one element for all places along the last group, as expanded arrays do.
+    have one element for all places along the last group, as expanded arrays do. A `streamed` map
+    writes past the caches.
     """
 
     groups: tuple
@@ -31,6 +32,7 @@ class Layout(NamedTuple):
     tile: int | None = None
     crossed: frozenset = frozenset()
     flat: frozenset = frozenset()
+    streamed: bool = False
 
 
 class Values:
@@ -43,6 +45,7 @@ class Values:
         self.strided = layout.strided
         self.tile = layout.tile
         self.crossed = layout.crossed
+        self.streamed = layout.streamed
         self.flat = layout.flat
         self.function = Function(name)
         self.group_of = {axis: g for g, axes in enumerate(layout.groups) for axis in axes}
@@ -221,7 +224,8 @@ class Values:
         value = value.splat(LANES)
         if array in self.strided:
             return self.function.scatter(value, pointer, self.steps(array), self.mask)
-        return self.function.store(value, pointer, self.base, self.mask)
+        stream = self.streamed and self.mask is None
+        return self.function.store(value, pointer, self.base, self.mask, stream)
 
     # Blocks
 

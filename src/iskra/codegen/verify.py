@@ -336,6 +336,8 @@ class _Verifier:
         self.kinds(stored.type.kind, _ELEMENTS)
         self.address(pointer, index)
         self.mask(mask, stored.type)
+        self.require(value.attr in (None, "stream"), "streams or does not")
+        self.require(not (mask and value.attr), "streams whole vectors only")
         self.require(value.type is None, "has no result")
 
     def op_gather(self, value):
