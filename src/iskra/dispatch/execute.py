@@ -129,7 +129,10 @@ def written_by_kernels(op, bound, target):
         return graph.run(op, arrays, into=target._array) is not graph.UNSERVED
     if op.kind != "pointwise" or result_type(op, bound) is not target._dtype:
         return False
-    return _promoted_by_kernels(op, bound, target._array)[0] is not graph.UNSERVED
+    if _promoted_by_kernels(op, bound, target._array)[0] is graph.UNSERVED:
+        return False
+    note_plan(op, bound, target._dtype, target._dtype)
+    return True
 
 
 def _by_kernels(op, bound):
@@ -144,9 +147,9 @@ def _by_kernels(op, bound):
     return graph.run(op, arrays, np.dtype(np.float32), kind.numpy), kind
 
 
-def served_in_place(op, array, operand):
-    """Whether the kernel tier has written the result for these two into the first."""
-    arguments = array, operand, *op.signature.defaults[2:]
+def served_in_place(op, array, *others):
+    """Whether the kernel tier has written the result for these operands into the first."""
+    arguments = array, *others, *op.signature.defaults[1 + len(others):]
     return graph.run(op, arguments, into=array) is not graph.UNSERVED
 
 

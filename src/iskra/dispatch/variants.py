@@ -78,10 +78,11 @@ def _is_taped(op, bound):
 def make_inplace(op):
     """The function ``<name>_``: computes as `op` does and writes into its first operand."""
     name = op.name + "_"
-    short = op.ufunc is not None and body_operands(op) == 2
+    count = body_operands(op) if op.kind == "pointwise" else 0
+    short = _wrote_alone if count == 1 else _wrote if count == 2 and op.ufunc else None
 
     def inplace(*args, **kwargs):
-        if short and not kwargs and len(args) == 2 and _wrote(op, *args):
+        if short is not None and not kwargs and len(args) == count and short(op, *args):
             return args[0]
         if local.interceptors or scan(args) & FOREIGN:
             handled, result = intercept(inplace.operator, args, kwargs)
@@ -120,6 +121,27 @@ def _wrote(op, target, other):
     try:
         if array.size < op.large or not execute.served_in_place(op, array, operand):
             execute.quiet_run(op.ufunc, array, operand, array)
+    except Exception:  # the whole path does it again and says what is wrong
+        return False
+    bump(target)
+    return True
+
+
+def _wrote_alone(op, target):
+    """The short path of operators with one operand: the same conditions."""
+    cls = target.__class__
+    if not (cls is Tensor or cls is Parameter) or target._base is not None or local.interceptors:
+        return False
+    kind = target._dtype
+    compute, result, large = op.plans.get(kind, _NO_PLAN)
+    if result is not kind or target._is_inference:
+        return False
+    if target._requires_grad and local.grad_enabled:
+        return False
+    array = target._array
+    try:
+        if array.size < large or not execute.served_in_place(op, array):
+            array[...] = execute.quiet_run(compute, array)
     except Exception:  # the whole path does it again and says what is wrong
         return False
     bump(target)
