@@ -17,7 +17,6 @@ from iskra.dispatch.shortcuts import (
     general,
     reducing,
     unary,
-    unary_with_settings,
     viewing,
 )
 from iskra.dispatch.variants import make_inplace, write_out, write_result
@@ -139,8 +138,6 @@ def _pointwise_template(op, code):
     required = positional - len(op.body.__defaults__ or ())
     if body_operands(op) != required:
         return complete
-    if required == 1 < positional:
-        return unary_with_settings
-    if required == positional <= 2:
-        return unary if required == 1 else binary
-    return complete
+    if required == 1:
+        return unary
+    return binary if required == positional == 2 else complete

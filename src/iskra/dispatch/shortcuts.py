@@ -43,47 +43,19 @@ def in_zero_dimensions(value):
 
 
 def unary(op):
-    """The public function of a pointwise operator with one operand."""
+    """The public function of a pointwise operator with one operand.
+
+    Settings may follow, as in `relu(input, inplace=False)`.
+    """
     plans = op.plans
-
-    def function(input, **settings):
-        cls = input.__class__
-        if (cls is Tensor or cls is Parameter) and not settings and not active.intercepting:
-            try:
-                compute, dtype, large = plans[input._dtype]
-                array = input._array
-                if array.size < large:
-                    array = quiet_run(compute, array)
-                else:
-                    array = served(op, compute, array)
-            except Exception:
-                return call(op, (input,), settings)
-            if array.__class__ is not ndarray:
-                array = in_zero_dimensions(array)
-            if array is not None:
-                result = new(Tensor)
-                result._array = array
-                result._dtype = dtype
-                if input._requires_grad:
-                    record_one(op, input, (input, *op.settings), result)
-                return result
-        return call(op, (input,), settings)
-
-    return function
-
-
-_not_inplace = {"inplace": False}
-
-
-def unary_with_settings(op):
-    """The same where positional settings follow, as in `relu(input, inplace=False)`."""
-    plans = op.plans
+    # What may be said without changing anything.
+    ordinary = {"inplace": False} if "inplace" in op.body.__code__.co_varnames else None
 
     def function(input, *rest, **settings):
         cls = input.__class__
         if (
             (cls is Tensor or cls is Parameter) and not rest and not active.intercepting
-            and (not settings or settings == _not_inplace)
+            and (not settings or settings == ordinary)
         ):
             try:
                 compute, dtype, large = plans[input._dtype]
