@@ -282,3 +282,12 @@ def test_values_and_dtypes(compute, dtypes, values):
 def test_refusals(compute, error, message):
     with pytest.raises(error, match=message):
         compute()
+
+
+@pytest.mark.parametrize("reduce", [
+    lambda x: iskra.amax(x, 0), lambda x: iskra.aminmax(x, dim=0).max, lambda x: iskra.amin(x, -1),
+])
+def test_the_extremum_of_one_number_has_its_whole_gradient(reduce):
+    x = iskra.tensor(2.0, requires_grad=True)
+    reduce(x).backward()
+    assert x.grad.item() == 1

@@ -216,7 +216,7 @@ def check_not_empty(name, input, dim):
 def extremum_gradient(g, input, result, dim, keepdim):
     """Shared equally among the elements that attain the extremum."""
     g, result = (restore_dims(x, input.shape, dim, keepdim) for x in (g, result))
-    return extremum_backward(g, input, result, dims_of(dim, input.ndim))
+    return extremum_backward(g, input, result, dims_of(dim, input.ndim) if input.ndim else ())
 
 
 @reduction(accepts="bool int float", grad=extremum_gradient)
