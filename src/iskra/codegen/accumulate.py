@@ -31,7 +31,17 @@ def accumulator(kernel, placed, copies, across):
     return cls(kernel, placed, copies, across)
 
 
-class Extreme:
+class Accumulator:
+    """What a kernel carries through its loops; most need not know where blocks begin and end."""
+
+    def open_block(self):
+        """Begin a block."""
+
+    def close_block(self):
+        """End it."""
+
+
+class Extreme(Accumulator):
     """What needs no blocks: extrema, products, sums of integers, any, all."""
 
     def __init__(self, kernel, placed, copies, across):
@@ -42,12 +52,6 @@ class Extreme:
         self.type = Type(kind_of(placed.dtype), LANES)
         self.identity = identity(placed.attr, placed.dtype)
         self.parts = [self.function.variable(self.identity, self.type) for _ in range(copies)]
-
-    def open_block(self):
-        """Begin a block."""
-
-    def close_block(self):
-        """End it."""
 
     def add(self, copy, value, mask, position):
         """Take in one vector; lanes that the mask excludes do not count."""
@@ -63,7 +67,7 @@ class Extreme:
         return [_horizontal(_tree(parts, self.combine), self.combine)] if self.across else parts
 
 
-class Extremum:
+class Extremum(Accumulator):
     """The largest or smallest float; NaN, if there is one.
 
     NaN is looked for apart: one comparison more, but the extrema then take one instruction each.
@@ -78,12 +82,6 @@ class Extremum:
         self.parts = [self.function.variable(self.identity, self.type) for _ in range(copies)]
         mask = self.type.of("i1")
         self.nans = [self.function.variable(False, mask) for _ in range(copies)]
-
-    def open_block(self):
-        """Begin a block."""
-
-    def close_block(self):
-        """End it."""
 
     def _further(self, a, b):
         return select(a > b, a, b) if self.largest else select(a < b, a, b)
@@ -105,7 +103,7 @@ class Extremum:
         return [select(n, float("nan"), p) for n, p in zip(nans, parts)]
 
 
-class Sum:
+class Sum(Accumulator):
     """Sums of floats, in blocks."""
 
     def __init__(self, kernel, placed, copies, across):
@@ -160,7 +158,7 @@ class Sum:
         return [t.to(self.kind) for t in totals]
 
 
-class Place:
+class Place(Accumulator):
     """The place of the first extremum; NaN counts as one."""
 
     def __init__(self, kernel, placed, copies, across):
@@ -173,12 +171,6 @@ class Place:
         self.best = [function.variable(begin, self.type) for _ in range(copies)]
         # Nothing is found yet: any element is better, even one that equals the beginning.
         self.place = [function.variable(2**63 - 1, Type("i64", LANES)) for _ in range(copies)]
-
-    def open_block(self):
-        """Begin a block."""
-
-    def close_block(self):
-        """End it."""
 
     def add(self, copy, value, mask, position):
         """Take in one vector, whose first element's (or whose lanes') place is `position`."""
