@@ -366,16 +366,6 @@ def test_heights_are_balanced():
             assert 1 <= height and height + bool(higher) <= most
 
 
-def test_worthwhile_goes_by_dtype_and_shape():
-    a, b = np.ones((64, 64), np.float32), np.ones((64, 64), np.float32)
-    assert products.worthwhile(a, b)
-    assert not products.worthwhile(a, b.astype(np.float64))
-    assert not products.worthwhile(a.astype(np.int64), b.astype(np.int64))
-    assert not products.worthwhile(a[:2, :2], b[:2, :2])
-    assert products.worthwhile(a, b[0])
-    assert not products.worthwhile(a[0], b[0])
-
-
 def test_much_of_b_is_not_packed_ahead(monkeypatch, rng):
     monkeypatch.setattr(products, "_calls", {})
     monkeypatch.setattr(gemm_plan, "MOST_PACKED", 1000)

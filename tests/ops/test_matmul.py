@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import iskra
+from iskra.codegen import kernels
 
 F = iskra.nn.functional
 RANKS = [((3,), (3,)), ((2, 3), (3,)), ((3,), (3, 2)), ((2, 3), (3, 4)), ((5, 2, 3), (3, 4)),
@@ -225,3 +226,23 @@ def test_the_distance_of_equal_points_has_a_gradient_of_zero():
     x = iskra.ones(2, 3, requires_grad=True)
     iskra.cdist(x, x.detach()).sum().backward()
     assert x.grad.eq(0).all()
+
+
+def test_kernels_serve_large_products_of_one_float_dtype(monkeypatch):
+    served = []
+    matmul = kernels.products.matmul
+    monkeypatch.setattr(
+        kernels.products, "matmul", lambda *a, **k: served.append(a[0].shape) or matmul(*a, **k))
+    large, vector = iskra.rand(64, 64), iskra.rand(64)
+    large @ large.t()
+    iskra.nn.functional.linear(large, large, vector)
+    iskra.rand(300, 300) @ iskra.rand(300)
+    assert served == [(64, 64), (64, 64), (300, 300)]
+    served.clear()
+    large[:8] @ large  # too small
+    large @ vector
+    large.int() @ large.int()
+    large.to(iskra.complex64) @ large.to(iskra.complex64)
+    assert served == []
+    large.bfloat16() @ large.bfloat16()  # computed in float32
+    assert served == [(64, 64)]

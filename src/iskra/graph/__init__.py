@@ -7,10 +7,9 @@ import importlib
 import os
 
 # Elements of the largest operand from which on machine code serves a call. A call of a kernel costs
-# what some calls of NumPy cost, 1 to 2 µs; so it depends on how many of those a body makes. On the
-# machine of docs/performance.md, µs for NumPy / kernel: add of 4096 elements 1.3 / 1.6; sum along a
-# dimension of 2048 1.7 / 1.9; gelu of 512 3.7 / 1.7; softmax of 64 4.2 / 1.8 (but below some
-# hundreds of elements the compiler would be loaded for little).
+# what some calls of NumPy cost, so it depends on how many of those a body makes: one for add, five
+# for softmax, of which 64 elements would do; but below some hundreds the compiler would be loaded
+# for little. `tools/thresholds.py` measures both tiers around these sizes.
 LARGE = 4096
 _LARGE = {"pointwise": 1024, "reduction": 2048, "fused": 256}
 

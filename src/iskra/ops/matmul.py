@@ -29,8 +29,8 @@ _C_NAMES = {
 # -- on arrays ------------------------------------------------------------------------------------
 
 
-# Multiplications: with fewer than about these BLAS is as quick, on one thread (µs for BLAS / for
-# our kernels: 32×10×5 0.5 / 0.8; 32³ 1.1 / 1.4; 64×32×32 1.8 / 1.7; 64³ 5.1 / 3.3).
+# Multiplications: with fewer than about these BLAS is as quick, on one thread.
+# `tools/thresholds.py` measures both.
 _TINY = 1 << 16
 
 

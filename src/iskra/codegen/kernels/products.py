@@ -89,22 +89,6 @@ def _matmul(a, b, out, bias, epilogue, residual, scale):
     return out
 
 
-def worthwhile(a, b):
-    """Whether `matmul` takes these arrays and is expected to be quicker than NumPy.
-
-    By dtypes and shapes alone. A call costs less than `numpy.dot`'s (0.8 µs beside 1.5 µs for
-    32×10 by 10×5), and every larger product of `benchmarks/products.py` took 0.3 to 1.1 times as
-    long as PyTorch's (on a Zen 5, whose AVX-512 MKL does not use). Left out is where next to
-    nothing is computed, for the sake of the first call, which compiles (20 to 140 ms, once for a
-    machine), and the dot product of vectors, which is as quick in NumPy.
-    """
-    if a.dtype != b.dtype or a.dtype.name not in _KINDS or not a.ndim or not b.ndim:
-        return False
-    if b.ndim == 1:
-        return a.ndim > 1 and a.size > 1000
-    return a.size * b.shape[-1] > 1000
-
-
 def _remember(key, call):
     if len(_calls) >= _MOST_CALLS:
         _calls.clear()
