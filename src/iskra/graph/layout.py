@@ -15,11 +15,12 @@ from iskra.codegen.nest import SEGMENT, SQUARES, Kernel
 from iskra.codegen.placement import Placed, topological
 from iskra.codegen.values import Layout
 from iskra.runtime import memory
+from iskra.runtime.hardware import last_level_cache
 
 TASK = 1 << 17  # work of one task: elements times what each costs (an addition costs about 4)
 MOST_TASKS = 256
 CHUNK = 1 << 15  # elements of a chunk of a long reduction
-STREAM = 8 << 20  # bytes of a result that is written past the caches
+STREAM = last_level_cache() // 8 * 7  # bytes of a map's arrays: it writes past the caches then
 FEW_UNITS = 8  # with fewer units than this a long reduction is cut into chunks
 
 
@@ -138,18 +139,28 @@ class Plan:
         return frozenset(n for n, s in leaves if s.get(last) == 0)
 
     def _streams(self):
-        """Whether a map writes past the caches: results that would not stay there till they are
-        read. Not to fetch the memory first, only to overwrite it, saves a quarter of the traffic.
+        """Whether a map writes past the caches: where they cannot hold all that it reads and
+        writes. Not to fetch the memory first, only to overwrite it, saves some of the traffic then;
+        what stays in the caches is written to them faster, and read from them.
         """
         if self.nest.reduced or self._strided() - set(range(len(self.nest.leaves))):
+            return False
+        if sum(map(self._bytes, range(len(self.strides)))) < STREAM:
             return False
         outer = [g[-1] for g in self.groups[:-1]]
         for output, strides in zip(self.nest.outputs, self.strides[len(self.nest.leaves):]):
             size = output.placed.dtype.itemsize
-            whole = math.prod(self.extent[a] for a in strides) * size
-            if whole < STREAM or any(strides.get(a, 0) * size % 64 for a in outer):
+            if any(strides.get(a, 0) * size % 64 for a in outer):
                 return False
         return memory.start()  # whose arrays begin at multiples of 64 bytes
+
+    def _bytes(self, number):
+        """How much memory a leaf or an output takes, the parts that are read again counted once."""
+        leaves = list(self.nest.leaves)
+        last = number - len(leaves)
+        dtype = leaves[number][0].dtype if last < 0 else self.nest.outputs[last].placed.dtype
+        strides = self.strides[number]
+        return dtype.itemsize * math.prod(self.extent[a] for a, s in strides.items() if s)
 
     def _crossed(self, flat):
         """The group along which strided leaves of a map lie side by side, and those leaves."""
