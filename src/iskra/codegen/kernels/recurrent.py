@@ -1,137 +1,238 @@
-"""Recurrent layers over whole sequences, on NumPy arrays: products and one kernel for each step.
+"""Recurrent layers over whole sequences, on NumPy arrays.
 
 >>> import numpy as np
 >>> h, w = np.zeros((1, 1), np.float32), np.ones((1, 1), np.float32)
 >>> x = np.ones((3, 1, 1), np.float32)
->>> forward("RNN_RELU", x, h, None, w, w, None, None, False)[0].ravel()
+>>> forward("RNN_RELU", x, None, h, None, Weights(w, w), False)[0].ravel()
 array([1., 2., 3.], dtype=float32)
 """
+
+from typing import NamedTuple
 
 import numpy as np
 
 from iskra.codegen.kernels import recurrent_kernels
+from iskra.codegen.kernels.gemm_kernel import COPIED, PACK_KINDS, TURNED, pack_ahead
+from iskra.codegen.kernels.gemm_plan import workspace
+from iskra.codegen.kernels.gemm_tiles import Tile, host
 from iskra.codegen.kernels.products import matmul
-from iskra.codegen.kernels.recurrent_kernels import BACKWARD_KINDS, CELLS, FORWARD_KINDS
-from iskra.codegen.kernels.sharing import compiled, tasks_for
+from iskra.codegen.kernels.recurrent_cells import CELLS
+from iskra.codegen.kernels.recurrent_kernels import (
+    BACKWARD_KINDS,
+    FORWARD_KINDS,
+    MOST_ROWS,
+    Spec,
+    stage_of,
+)
+from iskra.codegen.kernels.sharing import compiled
 from iskra.codegen.primitives import kind_of
 from iskra.runtime.memory import empty
 from iskra.runtime.native import available
 
 _FEWEST = 1024  # elements of all states: fewer are not worth a kernel's compilation
-_COST = 16  # an element's gates take as long as moving so many elements
+_CHUNK = 8      # sequences that a task should have
+_CACHED = 1 << 21  # bytes of weights that every task may read for itself
+_PART = 1 << 16    # bytes of weights that are worth a task of their own
 
 
-def serves(arrays):
-    """Whether the kernels take these: an input (T, B, I), a state (B, H), the others, the weights.
+class Weights(NamedTuple):
+    """The weights of a layer: (gates * H, I), (gates * H, P), (gates * H,) twice, (P, H)."""
+
+    ih: object
+    hh: object
+    b_ih: object = None
+    b_hh: object = None
+    hr: object = None
+
+
+class _Cut(NamedTuple):
+    """How a layer is shared out: chunks of sequences, parts of columns; whether by steps."""
+
+    chunks: int
+    parts: int
+    by_steps: bool
+
+
+def serves(steps, arrays):
+    """Whether the kernels take these: an input (..., I), a state (B, P), the others, the weights.
     """
     first, state = arrays[:2]
     return (all(type(a) is np.ndarray and a.size and a.dtype == first.dtype for a in arrays)
             and first.dtype.name in ("float32", "float64")
-            and first.shape[0] * state.size >= _FEWEST and available())
+            and steps * state.size >= _FEWEST and available())
 
 
-def forward(mode, x, h, c, w_ih, w_hh, b_ih, b_hh, backwards, keep=True):
-    """Return (outputs (T, B, H), last c, all c, what `backward` needs of each step).
+def forward(mode, x, sizes, h, c, weights, backwards, keep=True):
+    """Return (outputs (..., P), last c, and what `backward` needs: cells, kept).
 
-    x: (T, B, I); h, c: (B, H), c None but for LSTM; w_ih: (gates * H, I), w_hh: (gates * H, H),
-    b_ih, b_hh: (gates * H,) or both None. backwards: whether the last step comes first. The second
-    and third result are None but for LSTM; so are the last two unless `keep`.
+    x: (T, B, I), or (sum of sizes, I) with `sizes`, a tuple of how many sequences each step has,
+    which never grows; h: (B, P), c: (B, H), None but for LSTM; weights: `Weights`; backwards:
+    whether the last step comes first. P is H without a projection. What a mode has not is None, and
+    so is what backward needs unless `keep`.
     """
-    cell, (steps, rows, _), size = CELLS[mode], x.shape, h.shape[-1]
+    cell, dtype, rows = CELLS[mode], x.dtype, len(h)
+    size, state = weights.hh.shape[0] // cell.gates, h.shape[1]
+    b_ih, b_hh = weights.b_ih, weights.b_hh
     if mode != "GRU" and b_ih is not None:  # of GRU a gate comes in between
         b_ih, b_hh = b_ih + b_hh, None
-    gates = matmul(x, w_ih.T, None, b_ih)
-    h, c = _contiguous(h), _contiguous(c)
-    outputs = empty((steps, rows, size), x.dtype)
-    kept = None
-    if not cell.in_place:
-        kept = empty((steps if keep else 1, rows, cell.kept * size), x.dtype)
-    cells = None if c is None else empty((steps if keep else 2, rows, size), x.dtype)
-    # Columns side by side: no step has to arrange them anew.
-    transposed = np.ascontiguousarray(w_hh.T)
-    product = empty((rows, cell.gates * size), x.dtype)
-    kernel, tasks = _kernel("forward", mode, x), tasks_for(rows, rows * size * _COST)
-    for step in _order(steps, backwards):
-        matmul(h, transposed, product, b_hh)
-        new_h, new_c = outputs[step], None if c is None else cells[step if keep else step % 2]
-        kernel(product, gates[step], h, c, new_h, new_c,
-               None if kept is None else kept[step if keep else 0], (size, rows, tasks), tasks)
-        h, c = new_h, new_c
-    last = None if c is None else c.copy()
+    gates = matmul(x, weights.ih.T, None, b_ih)
+    outputs, total = empty((*x.shape[:-1], state), dtype), gates.size // gates.shape[-1]
+    kept = empty((total, cell.kept * size), dtype) if keep and not cell.in_place else None
+    cells = empty((total, size), dtype) if keep and mode == "LSTM" else None
+    hidden = None if weights.hr is None else empty((rows, size), dtype)
+    last = None if c is None else c.copy(order="C")
+    cut = _cut(mode, rows, weights)
+    spec = _spec(mode, dtype, rows, cut, (cell.gates, 1)[:1 + (hidden is not None)])
+    spec = spec._replace(bias=b_hh is not None, keep=keep)
+    kernel = compiled(recurrent_kernels.forward, (spec,), FORWARD_KINDS)
+    packed = _packed(weights.hh, cell.gates, TURNED)
+    projection = None if hidden is None else _packed(weights.hr, 1, TURNED)
+    states = np.stack([h, h])
+    _run(kernel, [packed, projection, b_hh, gates, states, last, outputs, cells, kept, hidden],
+         (size, state, rows), cut, _starts(x, sizes), backwards)
     if not keep:
         return outputs, last, None, None
     return outputs, last, cells, gates if kept is None else kept
 
 
-def backward(mode, grad, grad_c, x, h, c, w_ih, w_hh, outputs, cells, kept, backwards, needs):
-    """Return the gradients of `forward` for x, h, c, w_ih, w_hh, b_ih and b_hh.
+def backward(mode, grad, grad_c, x, sizes, h, c, weights, saved, backwards, needs):
+    """Return the gradients of `forward` for x, h, c and each of the weights.
 
-    grad: that of `outputs`, grad_c: that of the last c; either may be None. needs: which gradients
-    are wanted; the others are None.
+    grad: that of the outputs, grad_c: that of the last c; either may be None. saved: the outputs
+    and what `forward` kept. needs: which gradients are wanted; the others are None.
     """
-    h, c = _contiguous(h), _contiguous(c)
-    grad = np.zeros(outputs.shape, outputs.dtype) if grad is None else _contiguous(grad)
-    gates, products, back, carry = _through_time(
-        mode, grad, grad_c, h, c, np.ascontiguousarray(w_hh), outputs, cells, kept, backwards)
-    flat = gates.reshape(-1, gates.shape[-1])
-    found = [None, back, carry if mode == "LSTM" else None, None, None, None, None]
+    outputs, cells, kept = saved
+    cell, dtype, rows, state = CELLS[mode], x.dtype, len(h), h.shape[1]
+    size = weights.hh.shape[0] // cell.gates
+    grad = np.zeros(outputs.shape, dtype) if grad is None else np.ascontiguousarray(grad)
+    starts = _starts(x, sizes)
+    total = int(starts[-1])
+    states = _states_before(outputs.reshape(total, state), h, starts, backwards)
+    carry = None
+    if mode in ("LSTM", "GRU"):
+        carry = np.zeros((rows, size), dtype) if grad_c is None else grad_c.copy(order="C")
+    d_gates = empty((total, cell.gates * size), dtype)
+    d_products = empty(d_gates.shape, dtype) if mode == "GRU" else d_gates
+    d_outputs = projection = hidden = None
+    if weights.hr is not None:
+        d_outputs, hidden = empty((total, state), dtype), empty((total, size), dtype)
+        projection = _packed(weights.hr, 1, COPIED)
+    cut = _cut(mode, rows, weights)
+    spec = _spec(mode, dtype, rows, cut, (1,) * (1 if projection is None else 2))
+    kernel = compiled(recurrent_kernels.backward, (spec,), BACKWARD_KINDS)
+    packed = _packed(weights.hh, 1, COPIED)
+    _run(kernel, [packed, projection, kept, grad, states, cells, carry, d_gates,
+                  d_products if mode == "GRU" else None, d_outputs, hidden],
+         (size, state, rows), cut, starts, not backwards)
+    found = [None] * 8
     if needs[0]:
-        found[0] = matmul(gates, w_ih)
+        found[0] = matmul(d_gates, weights.ih).reshape(x.shape)
+    if needs[1]:
+        first = d_products[_first_rows(starts, rows, backwards)]
+        found[1] = matmul(first, weights.hh, residual=carry if mode == "GRU" else None)
+    if needs[2] and mode == "LSTM":
+        found[2] = carry
     if needs[3]:
-        found[3] = matmul(flat.T, x.reshape(len(flat), -1))
+        found[3] = matmul(d_gates.T, x.reshape(total, -1))
     if needs[4]:
-        found[4] = _sum_of_products(products, outputs, h, backwards)
+        found[4] = matmul(d_products.T, states)
     if needs[5] or needs[6]:
-        found[5] = found[6] = np.add.reduce(flat, 0)
-        if products is not gates:
-            found[6] = np.add.reduce(products, (0, 1))
+        found[5] = found[6] = np.add.reduce(d_gates, 0)
+        if d_products is not d_gates:
+            found[6] = np.add.reduce(d_products, 0)
+    if needs[7] and projection is not None:
+        found[7] = matmul(d_outputs.T, hidden)
     return tuple(a if need else None for a, need in zip(found, needs))
 
 
-def _through_time(mode, grad, grad_c, h, c, w_hh, outputs, cells, kept, backwards):
-    """The gradients of all gates, of all products with the state, of h, of c (or None)."""
-    (steps, rows, size), cell, dtype = outputs.shape, CELLS[mode], outputs.dtype
-    gates = empty((steps, rows, cell.gates * size), dtype)
-    products = empty(gates.shape, dtype) if mode == "GRU" else gates
-    back, carry = np.zeros((rows, size), dtype), None
-    if mode in ("LSTM", "GRU"):
-        carry = np.zeros((rows, size), dtype) if grad_c is None else grad_c.copy(order="C")
-    past = carry if mode == "GRU" else None  # what goes past the gates to h
-    kernel, tasks = _kernel("backward", mode, grad), tasks_for(rows, rows * size * _COST)
-    order = _order(steps, backwards)
-    for place in reversed(range(steps)):
-        step, before, before_c, now_c = order[place], h, c, None
-        if place:
-            before = outputs[order[place - 1]]
-        if c is not None:
-            now_c = cells[step]
-            before_c = cells[order[place - 1]] if place else c
-        kernel(kept[step], grad[step], back, before, before_c, now_c, carry, gates[step],
-               None if products is gates else products[step], (size, rows, tasks), tasks)
-        matmul(products[step], w_hh, back, residual=past)
-    return gates, products, back, carry
+def _starts(x, sizes):
+    """Where each step's rows begin, and the end of the last one's."""
+    if sizes is None:
+        return np.arange(x.shape[0] + 1, dtype=np.int64) * x.shape[1]
+    return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
 
 
-def _contiguous(array):
-    return None if array is None else np.ascontiguousarray(array)
+def _states_before(outputs, h, starts, backwards):
+    """The state before each row of `outputs`."""
+    found = np.empty_like(outputs)
+    steps = len(starts) - 1
+    for step in range(steps):
+        start, end = starts[step], starts[step + 1]
+        before = step + 1 if backwards else step - 1
+        there = 0
+        if 0 <= before < steps:
+            there = min(end - start, starts[before + 1] - starts[before])
+            found[start:start + there] = outputs[starts[before]:starts[before] + there]
+        found[start + there:end] = h[there:end - start]
+    return found
 
 
-def _order(steps, backwards):
-    return range(steps - 1, -1, -1) if backwards else range(steps)
+def _first_rows(starts, rows, backwards):
+    """The row of each sequence's first step."""
+    return _last_rows(starts, rows) if backwards else np.arange(rows)
 
 
-def _sum_of_products(products, outputs, h, backwards):
-    """The weight's gradient: of each step, its gates times the state before."""
-    first = products[-1 if backwards else 0]
-    total = matmul(first.T, h)
-    if len(products) == 1:
-        return total
-    later, states = (products[:-1], outputs[1:]) if backwards else (products[1:], outputs[:-1])
-    later = later.reshape(-1, later.shape[-1])
-    return matmul(later.T, states.reshape(-1, states.shape[-1]), residual=total)
+def _last_rows(starts, rows):
+    """The row of each sequence's last element."""
+    lengths = (np.diff(starts)[:, None] > np.arange(rows)).sum(0)
+    return starts[lengths - 1] + np.arange(rows)
 
 
-def _kernel(direction, mode, array):
-    kinds = FORWARD_KINDS if direction == "forward" else BACKWARD_KINDS
-    build = getattr(recurrent_kernels, direction)
-    return compiled(build, (mode, kind_of(array.dtype)), kinds)
+def last_rows(sizes):
+    """The rows of packed data where the sequences end.
+
+    >>> last_rows((3, 1))
+    array([3, 1, 2])
+    """
+    return _last_rows(_starts(None, sizes), sizes[0])
+
+
+def _cut(mode, rows, weights):
+    """Sequences are shared out as long as each task may read all weights for itself."""
+    chunks = max(-(-rows // MOST_ROWS), min(16, -(-rows // _CHUNK)))
+    size = weights.hh.nbytes
+    if weights.hr is not None or size <= _CACHED and (chunks > 1 or size <= _PART):
+        return _Cut(chunks, 1, False)
+    chunks = -(-rows // MOST_ROWS)
+    return _Cut(chunks, max(1, min(-(-16 // chunks), size // _PART)), True)
+
+
+def _spec(mode, dtype, rows, cut, gates):
+    machine = host()
+    most = -(-rows // cut.chunks)
+    return Spec(machine, mode, kind_of(dtype), tuple(stage_of(machine, n, most) for n in gates))
+
+
+def _run(kernel, arrays, numbers, cut, starts, backwards):
+    """Run a kernel over all steps."""
+    steps = len(starts) - 1
+    origin, direction = (steps - 1, -1) if backwards else (0, 1)
+    pieces = [(i, i + 1) for i in range(steps)] if cut.by_steps else [(0, steps)]
+    tasks = cut.chunks * cut.parts
+    for piece in pieces:
+        kernel(starts, *arrays, (*numbers, cut.chunks, cut.parts, origin, direction, *piece), tasks)
+
+
+def _packed(weights, gates, layout):
+    """The weights as the kernels read them: for 16 columns of a gate at a time, k by k.
+
+    layout: COPIED for a product with `weights`, TURNED for one with their transpose.
+    """
+    weights = np.ascontiguousarray(weights)
+    machine, kind = host(), kind_of(weights.dtype)
+    tile = Tile(machine, kind, 1, 1)
+    rows, columns = weights.shape
+    if layout == COPIED:
+        count, inner, strides = columns, rows, (columns, 1)
+    else:
+        count, inner, strides = rows // gates, columns, (1, columns)
+    panels = -(-count // tile.lanes)
+    size = -(-inner // tile.lanes) * tile.lanes * tile.lanes
+    packed = workspace(gates * panels * size, weights.dtype)
+    offsets = np.zeros((gates, 3), np.int64)
+    offsets[:, 1] = np.arange(gates) * (weights.size // gates)
+    share = max(1, min(panels, (1 << 13) // size))
+    pack = compiled(pack_ahead, (tile, layout, kind, True), PACK_KINDS)
+    pack(weights, packed, offsets, (count, inner, *strides, panels, share),
+         gates * -(-panels // share))
+    return packed

@@ -11,9 +11,10 @@ from iskra.nn import functional as F
 from iskra.nn import init
 from iskra.nn.module import Module
 from iskra.nn.parameter import Parameter
-from iskra.nn.recurrence import STEPS, run_layers
+from iskra.nn.recurrence import run_layers
 from iskra.nn.utils.rnn import PackedSequence
 from iskra.ops import empty, zeros
+from iskra.ops.recurrent import STEPS
 
 __all__ = ["GRU", "GRUCell", "LSTM", "LSTMCell", "RNN", "RNNBase", "RNNCell", "RNNCellBase"]
 
