@@ -22,6 +22,7 @@ from codegen.both import (
 
 from iskra.codegen import interpret, ir, lower
 from iskra.codegen.ir import Function, Type
+from iskra.codegen.kernels.gemm_tiles import host
 from iskra.codegen.semantics import numpy_dtype
 from iskra.runtime import jit
 
@@ -331,3 +332,31 @@ def every_operation():
 ])
 def test_other_processors(triple, cpu, expected):
     assert expected in jit.assembly(lower.text(*every_operation()), triple, cpu)
+
+
+@pytest.mark.parametrize("lanes", [4, 16])
+def test_bits_seen_as_another_kind_of_another_size(lanes):
+    f = kernel("regroup", ["u32"], "u32", lanes,
+               lambda f, x: (x.bits_as("u16") + 1).bits_as("u64").bits_as("u32"))
+    check(f, ["u32"], "u32", operands("u32", 1))
+
+
+def test_products_of_neighbours():
+    if not host().dots:
+        pytest.skip("this processor has no such instruction")
+    f = Function("dots")
+    count = f.slot(0, "i64")
+    with f.loop(0, count, 16) as i:
+        a, b = (f.load(f.slot(n, "ptr"), i * 2, Type("bf16", 32)) for n in (1, 2))
+        f.store(ir.dot(a, b, f.load(f.slot(3, "ptr"), i, Type("f32", 16))), f.slot(4, "ptr"), i)
+    rng = np.random.default_rng(3)
+    n = 1 << 12
+    for a, b, total in (
+        [random_elements(rng, *what) for what in (("bf16", 2 * n), ("bf16", 2 * n), ("f32", n))],
+        # Sums on both sides of the least that is normal, then those of one size.
+        [(rng.normal(size=s) * 2.0 ** e).astype(numpy_dtype(kind)) for s, e, kind in (
+            (2 * n, -62, "bf16"), (2 * n, -63, "bf16"), (n, -125, "f32"))],
+        [rng.normal(size=s).astype(numpy_dtype(kind)) for s, kind in (
+            (2 * n, "bf16"), (2 * n, "bf16"), (n, "f32"))],
+    ):
+        compare(f, [n, a, b, total, np.zeros(n, np.float32)])

@@ -10,7 +10,7 @@ import random
 import numpy as np
 
 from iskra.codegen.ir import Branch, Loop, Value, describe
-from iskra.codegen.semantics import ELEMENTWISE, constant, convert, numpy_dtype
+from iskra.codegen.semantics import ELEMENTWISE, constant, convert, dot, numpy_dtype
 from iskra.codegen.verify import verify
 from iskra.codegen.watched import NULL, Memory, Pointer, Table, Watch
 
@@ -157,7 +157,10 @@ class _Task:
     def op_ne(self, value, a, b):
         return np.array([a.address != b.address])
 
-    # Conversions and variables
+    # Narrow floats, conversions and variables
+
+    def op_dot(self, value, a, b, total):
+        return dot(a, b, total)
 
     def op_convert(self, value, x):
         return convert(x, value.args[0].type.kind, value.type.kind)

@@ -193,10 +193,11 @@ class Value:
         return self.function.emit("convert", self.type.of(kind), (self,))
 
     def bits_as(self, kind):
-        """The same bits, seen as another kind of the same size."""
+        """The same bits, seen as another kind; of a larger one there are fewer lanes."""
         if kind == self.type.kind:
             return self
-        return self.function.emit("bitcast", self.type.of(kind), (self,))
+        lanes = self.type.lanes * self.type.size // SIZES[kind]
+        return self.function.emit("bitcast", Type(kind, lanes), (self,))
 
     def splat(self, lanes):
         """A vector of which each lane is this scalar."""
@@ -246,6 +247,15 @@ copysign = _same("copysign")
 fma = _same("fma")  # a * b + c, rounded once
 maximum = _same("maximum")  # NaN if either is NaN; -0 is below +0
 minimum = _same("minimum")
+
+
+def dot(a, b, total):
+    """`total` (f32) plus, for each lane, the products of two neighbours in `a` and `b` (bf16).
+
+    The second product is added first, and each is rounded once; numbers too small to be normal
+    count as 0. Only processors with AVX512-BF16 have it, which other operations cannot imitate.
+    """
+    return total.function.emit("dot", total.type, (a, b, total))
 
 
 def select(condition, yes, no):

@@ -214,6 +214,15 @@ class _Lowering(Writer):
     def op_bitcast(self, value):
         self.define(value, f"bitcast {self.typed(value.args[0])} to {llvm_type(value.type)}")
 
+    def op_dot(self, value):
+        lanes = value.type.lanes
+        narrow = f"<{2 * lanes} x bfloat>"
+        a, b = (self.step(f"bitcast {self.typed(v)} to {narrow}") for v in value.args[:2])
+        self.define(value, self.intrinsic(f"llvm.x86.avx512bf16.dpbf16ps.{32 * lanes}",
+                                          llvm_type(value.type),
+                                          [(llvm_type(value.type), self.name(value.args[2])),
+                                           (narrow, a), (narrow, b)]))
+
     # Lanes
 
     def op_splat(self, value):

@@ -132,6 +132,17 @@ def _fma64(a, b, c):
         return np.copysign(np.inf, float(np.sign(exact.numerator)))
 
 
+def dot(a, b, total):
+    """``total`` plus the products of two pairs of bfloat16: the second's, then the first's, each
+    rounded once. What is too small to be a normal number counts as 0, before and after."""
+    a, b = _flush(a.astype(_F4)), _flush(b.astype(_F4))
+    return _flush(fma(a[::2], b[::2], _flush(fma(a[1::2], b[1::2], _flush(total)))))
+
+
+def _flush(x):
+    return np.where(np.abs(x) < np.finfo(_F4).tiny, np.copysign(_F4(0), x), x)
+
+
 def convert(x, source, kind):
     """Elements of kind `source` as another kind, by value.
 

@@ -258,10 +258,21 @@ class _Verifier:
         self.require(source.kind != value.type.kind, f"from {source.kind} to itself")
 
     def op_bitcast(self, value):
-        self.op_convert(value)
+        self.operands(value, 1)
         source = value.args[0].type
-        self.require(source.bits == value.type.bits,
-                     f"{source.kind} has {source.bits} bits, {value.type.kind} {value.type.bits}")
+        for type in (source, value.type):
+            self.kinds(type.kind, _ELEMENTS - {"i1"})
+        self.require(source.kind != value.type.kind, f"from {source.kind} to itself")
+        before, after = (type.bits * type.lanes for type in (source, value.type))
+        self.require(before == after, f"{source} has {before} bits, {value.type} {after}")
+
+    def op_dot(self, value):
+        self.operands(value, 3)
+        first, _, total = value.args
+        self.expect(value.args[1], first.type, "the second operand")
+        self.require(first.type.kind == "bf16" and total.type.kind == "f32", "sums f32 of bf16")
+        self.require(first.type.lanes == 2 * total.type.lanes, "takes two neighbours for each lane")
+        self.expect(value, total.type, "the result")
 
     def op_splat(self, value):
         self.operands(value, 1)

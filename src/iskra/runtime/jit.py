@@ -17,6 +17,7 @@ import threading
 from iskra.runtime import cache
 
 PASSES = ("sroa",)
+_DOTS = "llvm.x86.avx512bf16."  # intrinsics that few targets have
 
 # Around everything that touches LLVM: its global context belongs to one thread at a time. Held
 # over a fork as well, so that the child does not inherit LLVM in the middle of something.
@@ -107,6 +108,9 @@ class _Target:
             cpu=self.cpu, features=self.features, opt=2, jit=self.jit, codemodel=model)
 
     def parse(self, text):
+        if _DOTS in text and "+avx512bf16" not in self.features:
+            # LLVM would end the process.
+            raise RuntimeError("the code needs a target with the feature +avx512bf16")
         module = self.llvm.parse_assembly(text)
         module.triple, module.data_layout = self.triple, self.layout
         module.verify()
