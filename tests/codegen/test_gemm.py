@@ -12,7 +12,16 @@ from iskra.codegen import ir, lower
 from iskra.codegen.kernels import gemm_kernel, gemm_plan, products
 from iskra.codegen.kernels.gemm_call import After
 from iskra.codegen.kernels.gemm_kernel import AHEAD, TURNED, Spec
-from iskra.codegen.kernels.gemm_tiles import AVX2, AVX512, BASELINE, NEON, heights, tile
+from iskra.codegen.kernels.gemm_tiles import (
+    AVX2,
+    AVX512,
+    AVX512_BF16,
+    BASELINE,
+    NEON,
+    heights,
+    host,
+    tile,
+)
 from iskra.runtime import jit, threads
 
 MACHINES = [AVX512, AVX2, NEON, BASELINE]
@@ -87,12 +96,27 @@ def test_random_shapes_and_layouts(on, rng, machine, dtype):
               a, b)
 
 
-@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16], ids=["float16", "bfloat16"])
-def test_narrow_dtypes_are_summed_in_float32(rng, dtype):
+NARROW = [np.float16, ml_dtypes.bfloat16]
+
+
+def narrow_machines():
+    """Machines whose ways of multiplying narrow floats can be tried here."""
+    return [AVX512_BF16, AVX512, AVX2] if host().dots else [AVX512, AVX2]
+
+
+@pytest.mark.parametrize("dtype", NARROW, ids=["float16", "bfloat16"])
+@pytest.mark.parametrize("machine", narrow_machines(), ids=lambda m: m.name + m.dots * "_bf16")
+def test_narrow_dtypes_are_summed_in_float32(on, rng, machine, dtype):
+    on(machine)
     for m, n, k in itertools.product([1, 5, 15], [1, 16, 33], [1, 17, 130, 800]):
         a, b = (rng.standard_normal(s).astype(dtype) for s in ((m, k), (k, n)))
         first, second = rng.choice(LAYOUTS, 2)
         check(products.matmul(laid_out(a, first), laid_out(b, second)), a, b)
+    for (m, n, k), orders in itertools.product(
+            [(61, 130, 769), (200, 33, 1600), (14, 32, 768), (29, 700, 1537)],
+            itertools.product(LAYOUTS[:4], repeat=2)):
+        a, b = (rng.standard_normal(s).astype(dtype) for s in ((m, k), (k, n)))
+        check(products.matmul(*map(laid_out, (a, b), orders)), a, b)
 
 
 @pytest.mark.parametrize(("m", "n", "k"), [
@@ -261,6 +285,21 @@ def test_wrong_operands():
         products.matmul(a, a.T, bias=np.ones(3, np.float32))
 
 
+@pytest.mark.parametrize("machine", narrow_machines(), ids=lambda m: m.name + m.dots * "_bf16")
+def test_nan_infinity_and_what_is_almost_0_in_bfloat16(on, machine):
+    on(machine)
+    for m, n, k in [(20, 40, 31), (3, 50, 101), (50, 3, 101), (9, 70, 1000)]:
+        a, b = np.ones((m, k), ml_dtypes.bfloat16), np.ones((k, n), ml_dtypes.bfloat16)
+        a[0, k - 1], a[1, 5], b[6, 1], b[k - 1, 0] = np.nan, np.inf, -np.inf, 0
+        # Where these count as 0, their product with infinity is NaN; so there 1 stands instead.
+        a[2], a[2, 6], b[:, 2] = 2.0 ** -130, 1, 2.0 ** 3
+        with np.errstate(invalid="ignore"):
+            expected = np.matmul(a.astype(np.float64), b.astype(np.float64))
+        for orders in itertools.product(["rows", "columns"], repeat=2):
+            result = products.matmul(*map(laid_out, (a, b), orders)).astype(np.float64)
+            np.testing.assert_allclose(result, expected, rtol=0.01, atol=k * 2.0 ** -126)
+
+
 # Bits and threads
 
 @pytest.mark.parametrize(("first", "second"), [
@@ -280,6 +319,19 @@ def test_the_bits_do_not_depend_on_the_number_of_threads(rng, first, second):
             results.clear()
     finally:
         threads.set_num_threads(before)
+
+
+def test_the_bits_of_bfloat16_do_not_depend_on_the_number_of_threads(rng):
+    before = threads.get_num_threads()
+    a, b = (rng.standard_normal(s).astype(ml_dtypes.bfloat16) for s in ((300, 900), (900, 310)))
+    results = []
+    try:
+        for count in (1, 2, 3, 7):
+            threads.set_num_threads(count)
+            results.append(products.matmul(a, b).tobytes())
+    finally:
+        threads.set_num_threads(before)
+    assert set(results) == {results[0]}
 
 
 # Memory
@@ -304,6 +356,17 @@ def test_no_access_out_of_bounds_and_no_races(on, rng, interpreted, monkeypatch,
     assert interpreted
 
 
+@pytest.mark.parametrize("machine", [AVX512_BF16, AVX2], ids=["avx512_bf16", "avx2"])
+def test_no_access_out_of_bounds_in_narrow_dtypes(on, rng, interpreted, monkeypatch, machine):
+    on(machine)
+    monkeypatch.setattr(gemm_plan, "TASK", 2000)
+    shapes = [(1, 40, 20), (3, 17, 65), (15, 33, 17), (29, 3, 67)]
+    for (m, n, k), orders, dtype in itertools.product(
+            shapes, itertools.product(["rows", "columns"], repeat=2), NARROW):
+        a, b = (rng.standard_normal(s).astype(dtype) for s in ((m, k), (k, n)))
+        check(products.matmul(*map(laid_out, (a, b), orders)), a, b)
+
+
 def test_no_access_out_of_bounds_with_everything(rng, interpreted):
     for dtype, (m, n, k) in [(np.float32, (15, 17, 20)), (ml_dtypes.bfloat16, (3, 17, 70))]:
         a, b = (rng.standard_normal((2, *s)).astype(dtype) for s in ((m, k), (k, n)))
@@ -317,16 +380,17 @@ def test_no_access_out_of_bounds_with_everything(rng, interpreted):
 
 @pytest.mark.parametrize("at_end", [False, True])
 @pytest.mark.parametrize("machine", [AVX512, AVX2], ids=lambda m: m.name)
-def test_the_memory_around_the_operands_is_not_touched(on, rng, machine, at_end):
-    on(machine)
+@pytest.mark.parametrize("dtype", [np.float32, ml_dtypes.bfloat16], ids=["f32", "bf16"])
+def test_the_memory_around_the_operands_is_not_touched(on, rng, machine, at_end, dtype):
+    on(AVX512_BF16 if machine is AVX512 and host().dots else machine)
     for m, n, k in [(1, 33, 70), (3, 17, 129), (14, 31, 17), (15, 5, 65), (29, 100, 33),
                     (121, 65, 401), (60, 200, 400)]:
         for first, second in itertools.product([False, True], repeat=2):
-            a, b = (rng.standard_normal(s).astype(np.float32) for s in (
+            a, b = (rng.standard_normal(s).astype(dtype) for s in (
                 (k, m) if first else (m, k), (n, k) if second else (k, n)))
             a, b = guarded(a, at_end), guarded(b, at_end)
             a, b = a.T if first else a, b.T if second else b
-            out = guarded(np.full((m, n), np.nan, np.float32), at_end)
+            out = guarded(np.full((m, n), np.nan, dtype), at_end)
             check(products.matmul(a, b, out=out), a, b)
 
 
@@ -339,6 +403,19 @@ def test_tiles_fit_into_the_registers(machine, kind):
         shape = tile(machine, kind, rows)
         assert shape.rows * shape.vectors + shape.vectors + 1 <= machine.registers
         assert shape.vectors >= 1
+
+
+def test_pairs_of_bfloat16_are_multiplied_in_registers():
+    shape = tile(AVX512_BF16, "f32", None, pairs=True)
+    spec = Spec(shape, (shape.rows,), TURNED, AHEAD, ("bf16",) * 3, False, After())
+    text = lower.text(gemm_kernel.product(spec))
+    target = dict(triple="x86_64-linux-gnu", cpu="x86-64-v4")
+    with pytest.raises(RuntimeError, match="avx512bf16"):
+        jit.assembly(text, **target)
+    text = jit.assembly(text, **target, features="-prefer-256-bit,+avx512bf16")
+    loop = max(re.split(r"\n(?=\.L)", text), key=lambda block: block.count("vdpbf16ps"))
+    assert loop.count("vdpbf16ps") == shape.rows * shape.vectors
+    assert not re.search(r"\bv?mov\w+\s+%[xyz]mm\d+, [-\d]*\(|\(%r[sb]p\), %[xyz]mm", loop)
 
 
 @pytest.mark.parametrize(("machine", "target"), [

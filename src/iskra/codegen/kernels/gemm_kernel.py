@@ -72,9 +72,9 @@ def pack_ahead(tile, layout, kind, batched, name="pack"):
     source = arg.b
     if batched:
         source = f.offset(source, f.load(arg.offsets, matrix * 3 + 1, Type("i64")), kind)
-    size = padded(arg.inner, tile.lanes) * tile.columns
+    size = padded(tile.steps(arg.inner), tile.lanes) * tile.columns
     with f.loop(first, smaller(first + arg.share, arg.panels)) as panel:
-        out = f.offset(arg.packed, (matrix * arg.panels + panel) * size, tile.kind)
+        out = f.offset(arg.packed, (matrix * arg.panels + panel) * size, tile.packed)
         _pack_panel(f, tile, layout, kind, arg, source, panel * tile.columns, arg.inner, out)
     return f
 
@@ -94,7 +94,7 @@ def _pack_panel(f, tile, layout, kind, arg, b, column, count, out):
     strip = Strip(out, tile.columns, tile.columns, smaller(arg.columns - column, tile.columns))
     step = arg.b_inner if layout == COPIED else arg.b_column
     source = f.offset(b, column * arg.b_column, kind)
-    PACKERS[layout](f, tile, strip, source, step, count, (kind, tile.kind))
+    PACKERS[layout](f, tile, strip, source, step, count, (kind, tile.packed))
 
 
 def product(spec, name="product"):
@@ -116,9 +116,9 @@ class Product:
         slack = tile.lanes * (max(tile.rows, tile.columns) + 1)
         if spec.a in PACKERS:
             size = most_tiles(tile.kind) * tile.rows * DEPTH
-            self.packed_a = f.scratch(Type(tile.kind), size + slack)
+            self.packed_a = f.scratch(Type(tile.packed), size + slack)
         if spec.b not in (DIRECT, AHEAD):
-            self.packed_b = f.scratch(Type(tile.kind), DEPTH * tile.columns + slack)
+            self.packed_b = f.scratch(Type(tile.packed), DEPTH * tile.columns + slack)
         parts = self.arg.blocks_down * self.arg.blocks_across
         with task_matrices(f, self.arg, parts, spec.batched) as (self.matrix, part):
             self.block(part)
@@ -133,12 +133,12 @@ class Product:
         self.panels = panels
         self.left, self.right = panels * j // across, panels * (j + 1) // across
         a, b, c = self.spec.kinds
-        self.a = self.start(arg.a, 0, self.tile.kind if self.spec.a == AHEAD else a)
+        self.a = self.start(arg.a, 0, self.tile.packed if self.spec.a == AHEAD else a)
         self.b, self.c = self.start(arg.b, 1, b), self.start(arg.c, 2, c)
         if self.spec.b == AHEAD:
-            size = padded(arg.inner, self.tile.lanes) * self.tile.columns
-            self.panel_size = size
-            self.b = f.offset(arg.b, self.matrix * panels * size, self.tile.kind)
+            steps = padded(self.tile.steps(arg.inner), self.tile.lanes)
+            self.panel_size = size = steps * self.tile.columns
+            self.b = f.offset(arg.b, self.matrix * panels * size, self.tile.packed)
         self.sums, self.sums_row = self.c, arg.c_row
         if self.spec.kinds[2] != self.tile.kind:
             self.sums, self.sums_row = arg.sums, arg.sums_row
@@ -192,19 +192,19 @@ class Product:
         out = self.packed_rows(row, k, count)
         step = arg.a_inner if self.spec.a == COPIED else arg.a_row
         PACKERS[self.spec.a](f, tile, Strip(out, height, max(self.spec.heights), height), source,
-                             step, count, (kind, tile.kind))
+                             step, count, (kind, tile.packed))
 
     def packed_rows(self, row, k, count):
         """Where the rows of a tile lie packed for a stretch of k."""
-        place = (row - self.row(self.first)) * count
-        return self.function.offset(self.packed_a, place, self.tile.kind)
+        place = (row - self.row(self.first)) * self.tile.steps(count)
+        return self.function.offset(self.packed_a, place, self.tile.packed)
 
     def panel(self, panel, column, k, count):
         """Where the panel's elements lie, and how many of them from one k to the next."""
         f, arg, tile, spec = self.function, self.arg, self.tile, self.spec
         if spec.b == AHEAD:
-            return f.offset(self.b, panel * self.panel_size + k * tile.columns,
-                            tile.kind), f.coerce(tile.columns)
+            place = panel * self.panel_size + tile.steps(k) * tile.columns
+            return f.offset(self.b, place, tile.packed), f.coerce(tile.columns)
         b = f.offset(self.b, k * arg.b_inner, spec.kinds[1])
         if spec.b == DIRECT:
             return f.offset(b, column, tile.kind), arg.b_inner
@@ -244,28 +244,28 @@ class Product:
         element = self.rows_of(height, row, k, count)
         # Elsewhere panels are padded; where masks are dear, only whole panels are read directly.
         masked = self.spec.b == DIRECT and tile.machine.masks
-        vector = Type(tile.kind, tile.lanes)
+        vector = Type(tile.packed, tile.lanes)
 
         # Unrolling gains nothing: a step is long beside the loop's two instructions.
-        with f.loop(0, count) as k:
-            start = f.offset(b, k * b_step, tile.kind)
+        with f.loop(0, tile.steps(count)) as k:
+            start = f.offset(b, k * b_step, tile.packed)
             line = [f.load(start, i * tile.lanes, vector, mask if masked else None)
                     for i, mask in enumerate(self.masks)]
             if self.spec.stream:
                 for i in range(tile.vectors):
-                    f.prefetch(start, arg.ahead + i * tile.lanes, tile.kind)
+                    f.prefetch(start, arg.ahead + i * tile.lanes, tile.packed)
             for i in range(height):
                 spread = element(i, k).splat(tile.lanes)
                 for total, values in zip(sums[i], line):
-                    total.set(tile.machine.add_product(spread, values, total.get()))
+                    total.set(tile.add_product(spread, values, total.get()))
 
     def rows_of(self, height, row, k, count):
         """A function that loads A's element in the tile's row i at step k."""
         f, arg, tile = self.function, self.arg, self.tile
-        scalar = Type(tile.kind)
+        scalar = Type(tile.packed)
         if self.spec.a != DIRECT:
             packed = self.packed_rows(row, k, count)
-            return lambda i, k: f.load(f.offset(packed, k * height, tile.kind), i, scalar)
+            return lambda i, k: f.load(f.offset(packed, k * height, tile.packed), i, scalar)
         a = f.offset(self.a, row * arg.a_row + k * arg.a_inner, tile.kind)
         rows = [f.offset(a, arg.a_row * i, tile.kind) for i in range(height)]
         return lambda i, k: f.load(rows[i], k * arg.a_inner, scalar)

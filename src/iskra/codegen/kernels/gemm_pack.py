@@ -3,6 +3,9 @@
 A packed strip holds, for each k in turn, the `width` elements that a tile needs at that step. Where
 the matrix has them side by side they are copied; where it has the k's side by side, squares of
 lanes × lanes elements are transposed in registers.
+
+bfloat16 may be packed in pairs: then an element of the strip, a "u32", holds that of an even k in
+its lower half and that of the next in its upper half, or 0 where there is none.
 """
 
 from typing import NamedTuple
@@ -49,7 +52,7 @@ def copy(f, tile, strip, source, step, count, kinds):
     """Pack from where the elements for one k lie side by side.
 
     source: pointer to the element at k = 0; step: elements from one k to the next; count: how many
-    k's; kinds: (in memory, packed).
+    k's; kinds: (in memory, packed); packed as "u32" are pairs.
 
     Whole vectors are written, in ascending order: the next k overwrites what was too much, and
     behind the strip there must be room for a vector more. The neighbouring strip is asked for.
@@ -58,12 +61,19 @@ def copy(f, tile, strip, source, step, count, kinds):
 
     def rows(mask):
         parts = [(i, mask(strip.there - i)) for i in range(0, strip.most, lanes)]
-        with f.loop(0, count) as k:
+        with f.loop(0, count, tile.together) as k:
             row = f.offset(source, k * step, kinds[0])
-            out = f.offset(strip.pointer, k * strip.width, kinds[1])
+            out = f.offset(strip.pointer, tile.steps(k) * strip.width, kinds[1])
             for i, valid in parts:
                 f.prefetch(row, strip.most + i, kinds[0])
-                f.store(f.load(row, i, Type(kinds[0], lanes), valid).to(kinds[1]), out, i)
+                f.store(element(row, k, i, valid), out, i)
+
+    def element(row, k, i, valid):
+        if not tile.pairs:
+            return f.load(row, i, Type(kinds[0], lanes), valid).to(kinds[1])
+        bits, more = Type("u16", lanes), (k + 1 < count).splat(lanes)
+        second = f.load(f.offset(row, step, "u16"), i, bits, valid & more)
+        return f.load(row, i, bits, valid).to("u32") | second.to("u32") << 16
 
     _whole_or_masked(f, tile, strip, rows)
 
@@ -103,24 +113,27 @@ def padded_rows(tile, strip):
 
 def turn_rows(f, tile, strip, rows, count, kinds):
     """As `turn`, from a pointer to each row."""
-    lanes = tile.lanes
+    lanes, across = tile.lanes, tile.lanes * tile.together
 
     def square(k, mask=None):
         groups = [
-            transpose([f.load(row, k, Type(kinds[0], lanes), mask).to(kinds[1])
+            transpose([packed(f.load(row, k, Type(kinds[0], across), mask))
                        for row in rows[group:group + lanes]])
             for group in range(0, len(rows), lanes)
         ]
-        out = f.offset(strip.pointer, k * strip.width, kinds[1])
+        out = f.offset(strip.pointer, tile.steps(k) * strip.width, kinds[1])
         for i in range(lanes):
             for group, vectors in enumerate(groups):
                 f.store(vectors[i], out, f.coerce(strip.width) * i + group * lanes)
 
-    whole = count - count % lanes
-    with f.loop(0, whole, lanes) as k:
+    def packed(values):
+        return values.bits_as(kinds[1]) if tile.pairs else values.to(kinds[1])
+
+    whole = count - count % across
+    with f.loop(0, whole, across) as k:
         square(k)
     with f.when(whole < count):
-        square(whole, f.lanes_below(count - whole, lanes))
+        square(whole, f.lanes_below(count - whole, across))
 
 
 PACKERS = {COPIED: copy, TURNED: turn}

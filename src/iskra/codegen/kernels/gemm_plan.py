@@ -202,7 +202,7 @@ class BlockPlan:
 
     def __init__(self, m, after, swapped=False):
         machine, kind = host(), SUMS[m.kind]
-        shape = tile(machine, kind, m.rows)
+        shape = tile(machine, kind, m.rows, m.kind == "bf16" and machine.dots)
         shape = shape._replace(vectors=min(shape.vectors, -(-m.columns // shape.lanes)))
         tiles, height, higher = heights(m.rows, shape.rows)
         panels = -(-m.columns // shape.columns)
@@ -226,14 +226,14 @@ class BlockPlan:
         self.sums = m.count * m.rows * m.columns if narrow else 0
         # Long rows of B are read side by side, few at a time: else they would fall into one set of
         # the cache, and nothing would foresee where the next element comes from.
-        depth = 16 if streams else even(m.inner, DEPTH)
+        depth = 16 if streams else even(shape.steps(m.inner), DEPTH) * shape.together
         self.numbers = (m.rows, m.columns, m.inner, *m.a, *m.b, m.c, m.columns, m.residual, depth,
                         down, across, tiles, height, higher, m.count, share, depth * m.b[0])
 
     def _pack_ahead(self, m, shape, layout, panels):
         arguments = shape, layout, m.kind, m.offsets is not None
         self.pack = compiled(pack_ahead, arguments, gemm_kernel.PACK_KINDS)
-        size = -(-m.inner // shape.lanes) * shape.lanes * shape.columns
+        size = -(-shape.steps(m.inner) // shape.lanes) * shape.lanes * shape.columns
         self.packed = m.count * panels * size
         # A task packs 32 KiB or more.
         share = max(1, min(panels, (1 << 13) // size))
