@@ -249,7 +249,7 @@ def _trace(op, arguments, symbol, computes_in, stores_as):
     values = [inputs.of(a) for a in arguments]
     for name in _SHAPES:
         place = op.signature.position.get(name)
-        if place is not None and values[place].__class__ is tuple:
+        if place is not None and isinstance(values[place], tuple):
             values[place] = inputs.shape(values[place])
     with doubting() as doubts:
         result = op.compute(values)
