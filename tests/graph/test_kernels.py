@@ -71,6 +71,16 @@ def gaps(*shape):
     return finite(*shape[:-1], 2 * shape[-1])[..., ::2]
 
 
+def norm_gradients(x, dims=1):
+    """The gradients of `layer_norm` over the last `dims` dimensions."""
+    sizes = x.shape[x.dim() - dims:]
+    operands = [x.detach().requires_grad_()]
+    operands += [finite(*sizes, dtype=x.dtype).requires_grad_() for _ in range(2)]
+    result = F.layer_norm(operands[0], sizes, *operands[1:])
+    result.backward(finite(*x.shape, dtype=x.dtype))
+    return [operand.grad for operand in operands]
+
+
 half, double, short = iskra.bfloat16, iskra.float64, iskra.int16
 CASES = {
     # Maps: around the vectors' width and a unit's length, with gaps, other orders of axes, casts.
@@ -131,6 +141,17 @@ CASES = {
     "log_softmax": lambda: finite(5, 37).log_softmax(1),
     "layer_norm": lambda: F.layer_norm(finite(5, 83), (83,), finite(83), finite(83)),
     "layer_norm of two": lambda: F.layer_norm(finite(3, 4, 37), (4, 37)),
+    # Sums down the columns that row programs take along: panels of 16 rows and more, the last one
+    # shorter; several dimensions of either kind; memory in which rows lie crosswise or with gaps.
+    "layer_norm's gradients": lambda: [norm_gradients(finite(m, n)) for m, n in (
+        (5, 83), (128, 37), (131, 16), (290, 3))],
+    "layer_norm's gradients of doubles": lambda: norm_gradients(finite(140, 21, dtype=double)),
+    "layer_norm's gradients of half": lambda: norm_gradients(finite(140, 21, dtype=half)),
+    "layer_norm's gradients of specials": lambda: norm_gradients(values(131, 21)),
+    "layer_norm's gradients of several": lambda: norm_gradients(finite(5, 27, 3, 7), 2),
+    "layer_norm's gradients across": lambda: norm_gradients(finite(21, 131).t()),
+    "layer_norm's gradients with gaps": lambda: norm_gradients(gaps(131, 21)),
+    "layer_norm's gradients of others": lambda: norm_gradients(finite(5, 27, 9).transpose(0, 1)),
     "variance": lambda: finite(5, 83).var(1),
     "variance of columns": lambda: finite(83, 5).var(0),
 }
@@ -165,7 +186,8 @@ def test_a_wrong_kernel_is_found(launches):
 MACHINES = [("aarch64-linux-gnu", "neoverse-v1"), ("aarch64-linux-gnu", "cortex-a72"),
             ("x86_64-linux-gnu", "x86-64-v3"), ("x86_64-linux-gnu", "x86-64-v4")]
 COMPILED = ["exp", "exp of gaps", "add half", "where", "gelu", "sum", "sum of doubles", "argmax",
-            "sum of columns", "long argmax", "softmax", "softmax of columns", "layer_norm"]
+            "sum of columns", "long argmax", "softmax", "softmax of columns", "layer_norm",
+            "layer_norm's gradients of doubles"]
 
 
 @pytest.mark.parametrize(("triple", "cpu"), MACHINES)
@@ -197,6 +219,8 @@ THREADED = {
     "softmax": lambda: finite(700, 501).softmax(1),
     "softmax of columns": lambda: finite(501, 700).softmax(0),
     "layer_norm": lambda: F.layer_norm(finite(700, 501), (501,)),
+    "layer_norm's gradients": lambda: iskra.cat(
+        [part.flatten() for part in norm_gradients(finite(700, 501))]),
 }
 
 

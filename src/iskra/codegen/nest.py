@@ -10,6 +10,9 @@ passes as reductions wait for one another, then one more for outputs that vary a
         write what has one value per row
         last pass, if need be: write what has one value per element
 
+Sums down the columns may be taken in the last pass too: tasks then take *panels* of some rows, and
+each panel adds its rows up in a row of memory of its own, which stays in the cache.
+
 What does not change in a loop is computed before it. All sizes and strides are arguments.
 """
 
@@ -34,9 +37,12 @@ class Kernel(Values):
         """Write everything; return the function."""
         f = self.function
         self.outer = [g for g in range(len(self.groups)) if g not in self.reduced
-                      and g not in (self.vector, self.tile)]
+                      and g not in (self.vector, self.tile, self.panel)]
         self._choose_kept()
         tasks, units = self.argument("tasks"), self.argument("units")
+        if self.panel is not None:
+            self._panels(tasks, units)
+            return f
         with f.loop(f.task * units // tasks, (f.task + 1) * units // tasks) as unit:
             with self.block():
                 rest = self._decode(unit)
@@ -49,6 +55,34 @@ class Kernel(Values):
                 else:
                     self._segment(rest)
         return f
+
+    def _panels(self, tasks, units):
+        """Rows panel by panel, each with sums down its columns."""
+        f = self.function
+        panels, length = self.size(self.panel), self.argument("panel rows")
+        with f.loop(f.task * panels // tasks, (f.task + 1) * panels // tasks) as panel:
+            with self.block():
+                self.index[self.panel] = panel
+                self.opened = [self.panel]
+                self._clear_sums()
+                with f.loop(panel * length, smaller((panel + 1) * length, units)) as unit:
+                    with self.block():
+                        self._decode(unit)
+                        self._row()
+
+    def _clear_sums(self):
+        """Let this panel's sums begin with zero."""
+        f = self.function
+        with self._reduced_loops([], [g for g in self.reduced if g != self.vector]):
+            self._point_outputs()
+            size = self.size(self.vector)
+            with f.loop(0, size, LANES) as base, self.block():
+                self._at(base, f.lanes_below(size - base, LANES))
+                for number, output in enumerate(self.nest.outputs):
+                    if output.summed:
+                        kind = self.kind(len(self.nest.leaves) + number)
+                        self.write(number, f.const(0, Type(kind, LANES)))
+                self._at(None, None)
 
     def _decode(self, unit):
         """Set the places of the outer groups; return what is left, the segment's number."""
@@ -69,7 +103,7 @@ class Kernel(Values):
             else:
                 self.index[group] = rest % self.size(group)
                 rest = rest // self.size(group)
-        self.opened = list(self.outer)
+        self.opened = [g for g in self.opened if g == self.panel] + self.outer
         return segment
 
     def _segment(self, segment):
@@ -344,7 +378,8 @@ class Kernel(Values):
         self.keep = {}
         if not self.along:
             return
-        elements = [(n, o) for n, o in enumerate(self.nest.outputs) if self._is_element(o)]
+        elements = [(n, o) for n, o in enumerate(self.nest.outputs)
+                    if self._is_element(o) and not o.summed]
         depth = self._depth()
         if not elements or not depth:
             return

@@ -29,20 +29,24 @@ class Placed:
 
 
 class Output:
-    """What a nest writes: an expression, its axes in the space, and the array's number."""
+    """What a nest writes: an expression, and its axes in the space.
 
-    __slots__ = ("expr", "placed", "axes")
+    With `summed` what is written are the sums of `placed` down each panel of rows.
+    """
 
-    def __init__(self, expr, placed, axes):
+    __slots__ = ("expr", "placed", "axes", "summed")
+
+    def __init__(self, expr, placed, axes, summed=False):
         self.expr = expr
         self.placed = placed
         self.axes = axes
+        self.summed = summed
 
 
 class Nest:
     """One kernel: a space, leaves, outputs. Expressions are added by `place`."""
 
-    def __init__(self, shape, reduced, split=False):
+    def __init__(self, shape, reduced, split=False, panels=None):
         self.extents = list(shape)  # of each axis of the space
         self.reduced = frozenset(reduced)
         # Whether the first reduced axis is cut into chunks, each reduced by itself; the chunks'
@@ -50,6 +54,11 @@ class Nest:
         self.chunk = len(self.extents) if split else None
         if split:
             self.extents.append(Extent((-1,)))
+        # Where sums down the columns are taken beside reductions along the rows, rows come in
+        # panels, each with sums of its own; the panels' numbers are the last axis then.
+        self.panel = None if panels is None else len(self.extents)
+        if panels is not None:
+            self.extents.append(panels)
         self.given = set()  # expressions that are read, not computed: results of other kernels
         # What is read, and how: (expression, for each of its axes where it lies) -> its number.
         self.leaves = {}
@@ -71,8 +80,16 @@ class Nest:
         return found
 
     def output(self, expr, axes):
-        """Have `expr` written, its axes being those of the space that `axes` names."""
-        self.outputs.append(Output(expr, self.place(expr, axes), axes))
+        """Have `expr` written, its axes being those of the space that `axes` names.
+
+        What lies along the panels is a sum down the columns.
+        """
+        if self.panel is not None and self.panel in axes:
+            (operand,) = expr.args
+            placed = self.place(operand, tuple(range(self.panel)))
+            self.outputs.append(Output(expr, placed, axes, summed=True))
+        else:
+            self.outputs.append(Output(expr, self.place(expr, axes), axes))
 
     def place(self, expr, axes):
         """`expr` in this space; `axes` tells for each of its axes which one of the space it is."""

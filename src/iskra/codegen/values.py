@@ -52,6 +52,7 @@ class Values:
         self.vector = len(layout.groups) - 1
         self.reduced = [g for g, axes in enumerate(self.groups) if set(axes) & nest.reduced]
         self.along = self.vector in self.reduced  # rows lie along the vectors
+        self.panel = None if nest.panel is None else self.group_of[nest.panel]
         self.arguments = []
         self.first_integer = len(nest.leaves) + len(nest.outputs) + len(nest.scalars)
         self.index = {}  # group -> where the loops are now
@@ -214,11 +215,18 @@ class Values:
         return self.function.gather(pointer, offset, kind, mask)
 
     def store(self, number):
-        """Write output `number` here."""
+        """Write output `number` here, or add to the sum that stands here."""
+        output = self.nest.outputs[number]
+        value = self.value(output.placed)
+        if output.summed:
+            value = self.load(len(self.nest.leaves) + number) + value.splat(LANES)
+        self.write(number, value)
+
+    def write(self, number, value):
+        """Write this value to output `number` here."""
         output = self.nest.outputs[number]
         array = len(self.nest.leaves) + number
         pointer = self.pointer(array, self.outer_groups(output.axes))
-        value = self.value(output.placed)
         if self.vector not in {self.group_of[a] for a in output.axes if a is not None}:
             return self.function.store(value, pointer, 0)
         value = value.splat(LANES)

@@ -5,6 +5,7 @@ asks for it; calls pay nothing for it.
 """
 
 from iskra.codegen import lower
+from iskra.codegen.extent import Extent
 from iskra.codegen.placement import topological
 from iskra.graph.fuse import CHUNKS, expressions
 from iskra.runtime import jit
@@ -64,8 +65,10 @@ class Graph:
 
 
 def size(extent):
-    """A size of a space or a shape: a number, a product of symbols, or that of a cut's chunks."""
-    return "chunks" if extent == CHUNKS else str(extent)
+    """A size of a space or a shape: a number, a product of symbols, that of chunks or panels."""
+    if extent == CHUNKS:
+        return "chunks"
+    return "panels" if extent.__class__ is Extent and extent.symbols[0] < 0 else str(extent)
 
 
 def described(dtype, shape):

@@ -3,7 +3,9 @@
 Maps cost no kernel: they are computed inside the kernels that need their values. A reduction
 shares a kernel with the reductions over the same axes of the same space, also where one needs
 another's result (a row program: softmax, layer_norm); one over other axes is a kernel of its
-own. An output joins a kernel whose space has its shape. Everything else follows.
+own, but for sums over all other axes (the gradients of layer_norm's weight and bias): a row program
+takes those along, panel by panel of its rows, and a second kernel adds the panels up. An output
+joins a kernel whose space has its shape. Everything else follows.
 """
 
 import numpy as np
@@ -14,10 +16,11 @@ from iskra.codegen.placement import Nest
 from iskra.codegen.primitives import kind_of
 
 CHUNKS = Extent((-1,))  # into how many chunks a long reduction is cut
+_PANELS = -2  # from here on down, symbols of the numbers of panels of rows
 
 
-def expressions(roots):
-    """All expressions that the roots need, operands first."""
+def expressions(roots, stop=()):
+    """All that the roots need, operands first; what is in `stop` is not looked into."""
     order, seen, stack = [], set(), [(r, False) for r in reversed(list(roots))]
     while stack:
         expr, done = stack.pop()
@@ -26,6 +29,8 @@ def expressions(roots):
         elif expr not in seen:
             seen.add(expr)
             stack.append((expr, True))
+            if expr in stop:
+                continue
             stack.extend((a, False) for a in reversed(expr.args) if a not in seen)
     return order
 
@@ -35,6 +40,25 @@ def reductions(roots):
     return [e for e in expressions(roots) if e.op == "reduce"]
 
 
+def column_sums(roots):
+    """Those reductions that sum floats down the columns where others go along the rows."""
+    found = reductions(roots)
+    return [e for e in found if e.attr[0] == "add" and e.dtype.kind == "f"
+            and e.dtype == e.args[0].dtype and any(_crosses(e, other) for other in found)]
+
+
+def _crosses(columns, rows):
+    """Whether one reduces just the axes that the other, which reduces the last, leaves."""
+    shape, other = columns.args[0].shape, rows.args[0].shape
+    return (same_shape(shape, other) and len(shape) - 1 in rows.attr[1]
+            and _other_axes(rows) == columns.attr[1] != ())
+
+
+def _other_axes(reduction):
+    """The axes that a reduction leaves."""
+    return tuple(a for a in range(reduction.args[0].ndim) if a not in reduction.attr[1])
+
+
 class _Draft:
     """A kernel in the making."""
 
@@ -42,6 +66,7 @@ class _Draft:
         self.shape = shape
         self.taken = taken  # the reduced axes
         self.split = split
+        self.panels = None  # how many panels of rows there are, where columns are summed
         self.members = []  # reductions
         self.outputs = []  # (expression, its axes in the space)
         self.deps = set()  # drafts that must run before
@@ -62,21 +87,25 @@ class _Draft:
         return None
 
 
-def partition(outputs, split):
+def partition(outputs, split, columns=()):
     """The kernels for these expressions: a list of `Nest`, in the order in which they run.
 
     `split` are those reductions that are cut into chunks, since their rows are too few to share out
-    among threads.
+    among threads; `columns` those that row programs take along (see `column_sums`).
     """
-    outputs, partial = _cut(outputs, split)
+    outputs, partial, panelled = _cut(outputs, split, columns)
     drafts, home = [], {}
     for expr in reductions(outputs):
-        operand, taken = expr.args[0], expr.attr[1]
+        operand = expr.args[0]
+        taken = _other_axes(expr) if expr in panelled else expr.attr[1]
         before = {home[r] for r in reductions([operand])}
         draft = _fitting(drafts, operand.shape, taken, before, expr in partial)
         if draft is None:
             draft = _Draft(operand.shape, taken, expr in partial)
             drafts.append(draft)
+        if expr in panelled:
+            draft.panels = expr.shape[0]
+            draft.outputs.append((expr, (operand.ndim, *taken)))
         draft.members.append(expr)
         home[expr] = draft
     for expr in dict.fromkeys(outputs):
@@ -140,7 +169,8 @@ def _build(drafts, outputs, home):
     wanted = {}  # draft -> reductions of other drafts that it reads
     for draft in drafts:
         roots = [e for e, _ in draft.outputs] + [m.args[0] for m in draft.members]
-        wanted[draft] = [r for r in reductions(roots) if home[r] is not draft]
+        foreign = {r for r in home if home[r] is not draft}
+        wanted[draft] = [e for e in expressions(roots, foreign) if e in foreign]
     for draft in drafts:
         for r in wanted[draft]:
             maker = home[r]
@@ -150,7 +180,7 @@ def _build(drafts, outputs, home):
     for draft in drafts:
         if not draft.outputs:
             continue
-        nest = Nest(draft.shape, draft.taken, draft.split)
+        nest = Nest(draft.shape, draft.taken, draft.split, draft.panels)
         nest.given.update(wanted[draft])
         for expr, axes in draft.outputs:
             kind_of(expr.dtype)
@@ -159,11 +189,15 @@ def _build(drafts, outputs, home):
     return nests, outputs
 
 
-def _cut(outputs, split):
-    """Replace the reductions in `split` by ones over chunks and ones over the chunks' results."""
-    if not split:
-        return outputs, set()
-    new, partial = {}, set()
+def _cut(outputs, split, columns):
+    """Replace reductions by ones over chunks or panels and ones over their results.
+
+    Returns the outputs, the reductions over chunks and those over panels.
+    """
+    new, partial, panelled = {}, set(), set()
+    if not split and not columns:
+        return outputs, partial, panelled
+    spaces = []  # which panels are alike
     for expr in expressions(outputs):
         args = tuple(new[a] for a in expr.args)
         same = all(a is b for a, b in zip(args, expr.args))
@@ -173,8 +207,24 @@ def _cut(outputs, split):
             part = _partial(fresh)
             partial.add(part)
             fresh = _combined(part, fresh)
+        elif expr in columns:
+            part = _panelled(fresh, spaces)
+            panelled.add(part)
+            fresh = _combined(part, fresh)
         new[expr] = fresh
-    return [new[e] for e in outputs], partial
+    return [new[e] for e in outputs], partial, panelled
+
+
+def _panelled(expr, spaces):
+    """The sums of each panel of rows."""
+    space = expr.args[0].shape, expr.attr[1]
+    found = [n for n, (shape, axes) in enumerate(spaces)
+             if axes == space[1] and same_shape(shape, space[0])]
+    if not found:
+        found = [len(spaces)]
+        spaces.append(space)
+    panels = Extent((_PANELS - found[0],))
+    return Expr("reduce", expr.args, expr.attr, expr.dtype, (panels, *expr.shape))
 
 
 def _partial(expr):

@@ -22,6 +22,11 @@ MOST_TASKS = 256
 CHUNK = 1 << 15  # elements of a chunk of a long reduction
 STREAM = last_level_cache() // 8 * 7  # bytes of a map's arrays: it writes past the caches then
 FEW_UNITS = 8  # with fewer units than this a long reduction is cut into chunks
+PANEL_ROWS = 16, 64  # how many rows of a panel there are at least and at most
+
+
+class Crosswise(NotTraceable):
+    """Memory lies so that a kernel's rows are no rows, and cannot take sums of columns along."""
 
 
 def is_long(units, elements):
@@ -38,9 +43,9 @@ class Plan:
         """
         self.nest = nest
         self.sizes = sizes
-        chunk = nest.chunk
+        chunk, panel = nest.chunk, nest.panel
         self.extent = [
-            1 if e.__class__ is int else 0 if a == chunk else e.of(sizes)
+            1 if e.__class__ is int else 0 if a in (chunk, panel) else e.of(sizes)
             for a, e in enumerate(nest.extents)
         ]
         self.own_strides = strides
@@ -50,6 +55,8 @@ class Plan:
         self.groups = self._merged(order)
         if chunk is not None:
             self._cut()
+        if panel is not None:
+            self._stack()
         # For each output its shape in memory, and the order into which to bring its axes.
         self.outputs = [
             (tuple(self.extent[a] for a in axes),
@@ -73,8 +80,9 @@ class Plan:
         ranked = sorted(self.strides, key=lambda s: -sum(1 for a in s if s[a]))
 
         def compare(a, b):
-            if self.nest.chunk in (a, b):  # outermost
-                return -1 if a == self.nest.chunk else 1
+            for outermost in (self.nest.chunk, self.nest.panel):
+                if outermost in (a, b):
+                    return -1 if a == outermost else 1
             for strides in ranked:
                 first, second = strides.get(a, 0), strides.get(b, 0)
                 if first and second and first != second:
@@ -92,6 +100,18 @@ class Plan:
         self.chunk_length = -(-size // pieces)
         self.extent[nest.chunk] = -(-size // self.chunk_length)
         self.sizes[-1] = self.extent[nest.chunk]
+
+    def _stack(self):
+        """Choose how many rows make a panel, and note the number of panels."""
+        nest = self.nest
+        if self.groups[-1][-1] not in nest.reduced:
+            raise Crosswise("sums of columns that lie in memory as rows")
+        rows = math.prod(self.extent[a] for a in nest.kept if a != nest.panel)
+        least, most = PANEL_ROWS
+        self.panel_rows = max(least, min(most, rows // least))
+        self.extent[nest.panel] = -(-rows // self.panel_rows)
+        (symbol,) = nest.extents[nest.panel].symbols
+        self.sizes[symbol] = self.extent[nest.panel]
 
     def _memory(self, output, order, fixed):
         """An output's axes as they lie in memory; notes its strides."""
@@ -118,7 +138,9 @@ class Plan:
 
     def _as_one(self, outer, inner):
         nest = self.nest
-        if outer in nest.rigid or inner in nest.rigid or nest.chunk in (outer, inner):
+        if outer in nest.rigid or inner in nest.rigid:
+            return False
+        if nest.chunk in (outer, inner) or nest.panel in (outer, inner):
             return False
         if (outer in nest.reduced) != (inner in nest.reduced):
             return False
@@ -188,7 +210,7 @@ class Plan:
         total, last = 1, len(self.groups) - 1
         reduces = any(g and g[0] in self.nest.reduced for g in self.groups)
         for number, group in enumerate(self.groups):
-            if group and group[0] in self.nest.reduced:
+            if group and (group[0] in self.nest.reduced or group[0] == self.nest.panel):
                 continue
             size = self.group_size(number)
             if number == self.layout.tile:
@@ -204,9 +226,11 @@ class Plan:
 
     def tasks(self):
         """Into how many tasks the units are shared out."""
-        elements = math.prod(self.extent)
+        panel = self.nest.panel
+        elements = math.prod(n for a, n in enumerate(self.extent) if a != panel)
         work = elements * (self.cost() + len(self.strides))
-        return max(1, min(self.units(), MOST_TASKS, work // TASK))
+        most = self.units() if panel is None else self.extent[panel]
+        return max(1, min(most, MOST_TASKS, work // TASK))
 
     def cost(self):
         """What an element costs, in additions."""
@@ -227,6 +251,8 @@ class Plan:
             return of[0].of(self.sizes)
         if what == "chunk length":
             return self.chunk_length
+        if what == "panel rows":
+            return self.panel_rows
         array, place = of
         if what == "axis stride":  # along one of the array's own axes
             return self.own_strides[array][place]

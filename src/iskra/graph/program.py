@@ -10,8 +10,8 @@ import numpy as np
 from iskra.codegen.expr import mapped
 from iskra.codegen.extent import NotTraceable
 from iskra.graph.compiled import Compiled
-from iskra.graph.fuse import partition, reductions
-from iskra.graph.layout import Plan, is_long
+from iskra.graph.fuse import column_sums, partition, reductions
+from iskra.graph.layout import FEW_UNITS, PANEL_ROWS, Crosswise, Plan, is_long
 from iskra.runtime import memory
 
 
@@ -59,17 +59,24 @@ class Program:
                         for o in outputs]
         memory.start()  # the compiler is there: so may the allocator be
         self.launches = {}
-        self.partitions = {}  # which reductions are cut -> (nests, outputs)
+        self.partitions = {}  # which reductions are cut or taken along -> (nests, outputs)
         self.kernels = {}
 
     def launch(self, arrays, sizes, into=None):
         """The steps for arrays of these shapes and strides; `sizes` by symbol."""
-        sizes = dict(sizes)
-        long = tuple(n for n, r in enumerate(reductions(self.outputs)) if _long(r, sizes))
-        found = self.partitions.get(long)
+        every = reductions(self.outputs)
+        long = {r for r in every if _long(r, sizes)}
+        columns = {r for r in column_sums(self.outputs) if _many_rows(r, sizes)}
+        try:
+            return self._launch(arrays, dict(sizes), into, long - columns, columns)
+        except Crosswise:
+            return self._launch(arrays, dict(sizes), into, long, set())
+
+    def _launch(self, arrays, sizes, into, long, columns):
+        key = frozenset(long), frozenset(columns)
+        found = self.partitions.get(key)
         if found is None:
-            every = reductions(self.outputs)
-            found = self.partitions[long] = partition(self.outputs, {every[n] for n in long})
+            found = self.partitions[key] = partition(self.outputs, *key)
         nests, outputs = found
         if into is not None:
             _check_into(nests, into)
@@ -139,18 +146,27 @@ def _shape(output, plan):
     return tuple(1 if a is None else plan.extent[a] for a in output.axes)
 
 
+def _count(shape, sizes):
+    """How many elements a shape of symbols has."""
+    total = 1
+    for n in shape:
+        total *= n if n.__class__ is int else n.of(sizes)
+    return total
+
+
+def _many_rows(reduction, sizes):
+    """Whether there are rows enough for sums down their columns to go by panels."""
+    (operand,) = reduction.args
+    rows = _count([operand.shape[a] for a in reduction.attr[1]], sizes)
+    return rows >= FEW_UNITS * PANEL_ROWS[0]
+
+
 def _long(reduction, sizes):
     """Whether a reduction is cut into chunks, for lack of rows to share out."""
-    def count(shape):
-        total = 1
-        for n in shape:
-            total *= n if n.__class__ is int else n.of(sizes)
-        return total
-
     name, axes = reduction.attr
     if name.startswith("arg") and len(axes) > 1:
         return False  # a chunk's place among several axes says nothing about the axes
-    kept = count(reduction.shape)
+    kept = _count(reduction.shape, sizes)
     # Columns are taken 16 at a time: fewer rows than that are not much to share out either.
-    return is_long(min(kept, max(1, kept // 16) if kept > 16 else kept), count(
-        reduction.args[0].shape))
+    return is_long(min(kept, max(1, kept // 16) if kept > 16 else kept), _count(
+        reduction.args[0].shape, sizes))
