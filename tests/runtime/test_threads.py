@@ -74,6 +74,19 @@ done:
   ret void
 }
 
+; The tasks in the order in which they begin; every one waits as in @meet.
+define void @queue(ptr %slots, i64 %task) {
+  %order.at = getelementptr i64, ptr %slots, i64 2
+  %order = load ptr, ptr %order.at
+  %out = load ptr, ptr %slots
+  %begun.at = getelementptr i64, ptr %out, i64 2
+  %begun = atomicrmw add ptr %begun.at, i64 1 seq_cst
+  %at = getelementptr i64, ptr %order, i64 %begun
+  store i64 %task, ptr %at
+  call void @meet(ptr %slots, i64 %task)
+  ret void
+}
+
 ; Each task is a launch of its own: eight tasks at an eighth of the array.
 define void @nest(ptr %slots, i64 %task) {
   %own = alloca ptr
@@ -327,19 +340,44 @@ def test_a_fork_while_kernels_run():
     assert len(set(busy.tolist())) == 1
 
 
+def test_threads_share_parts_where_there_are_too_many(monkeypatch):
+    monkeypatch.setattr(pool_ir, "MOST_RANGES", 3)
+    code, launch = own_pool(pool_ir.pool_ir(), spin=100)
+    kernels = jit.load(KERNELS, {"pool_run": code.address("pool_run")})
+    for tasks in (1, 2, 3, 4, 100):
+        out = np.zeros(tasks, np.int64)
+        for _ in range(20):
+            launch(kernels.address("mark"), (ctypes.c_int64 * 1)(out.ctypes.data), tasks)
+        assert (out == 20).all()
+
+
+def test_threads_begin_with_parts_of_their_own():
+    code, launch = own_pool(pool_ir.pool_ir(), spin=10)
+    kernel = jit.load(KERNELS, {"pool_run": code.address("pool_run")}).address("queue")
+    for _ in range(3):
+        out, order = np.zeros(3, np.int64), np.zeros(100, np.int64)
+        launch(kernel, (ctypes.c_int64 * 3)(out.ctypes.data, 4, order.ctypes.data), 100)
+        assert set(order[:4].tolist()) == {0, 25, 50, 75}
+        assert sorted(order.tolist()) == list(range(100))
+
+
+def own_pool(text, spin):
+    """A pool of its own with 4 threads: its code, and the function that launches."""
+    code = jit.load(text + f"; of its own, {spin}\n")
+    ctypes.CFUNCTYPE(None, ctypes.c_int32)(code.address("pool_reset"))(0)
+    state = code.address("pool")
+    ctypes.c_int32.from_address(state + pool_ir.SPIN).value = spin
+    ctypes.c_int32.from_address(state + pool_ir.THREADS).value = 4
+    return code, ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)(
+        code.address("pool_run"))
+
+
 @pytest.mark.parametrize("futex", [False, True])
 @pytest.mark.parametrize("spin", [0, 100])
 def test_other_ways_of_parking(futex, spin):
     if futex and sys.platform != "linux":
         pytest.skip("futexes are Linux's")
-    # A pool of its own, with workers that park at once.
-    code = jit.load(pool_ir.pool_ir(futex=futex) + f"; of its own, {spin}\n")
-    ctypes.CFUNCTYPE(None, ctypes.c_int32)(code.address("pool_reset"))(0)
-    state = code.address("pool")
-    ctypes.c_int32.from_address(state + pool_ir.SPIN).value = spin
-    ctypes.c_int32.from_address(state + pool_ir.THREADS).value = 4
-    launch = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)(
-        code.address("pool_run"))
+    code, launch = own_pool(pool_ir.pool_ir(futex=futex), spin)
     kernels = jit.load(KERNELS, {"pool_run": code.address("pool_run")})
     out = np.zeros(100, np.int64)
     slots = (ctypes.c_int64 * 2)(out.ctypes.data, 4)

@@ -5,9 +5,14 @@ then parked by the operating system (waking them from there takes 5 to 50 micros
 at a time owns the pool; whoever finds it taken (another thread, or a task that launches again) runs
 its tasks itself, one by one.
 
-A launch publishes its tasks under a new *epoch*, takes tasks together with the workers off one
-atomic counter, then closes the epoch and waits only for workers that have entered it. Workers that
-wake too late find it closed: the launcher never waits for a thread to be scheduled.
+A launch publishes its tasks under a new *epoch*, carries them out together with the workers, then
+closes the epoch and waits only for workers that have entered it. Workers that wake too late find it
+closed: the launcher never waits for a thread to be scheduled.
+
+The tasks are cut into as many *ranges* as there are threads. Each thread begins with its own, the
+same one in every launch, and goes on to those of others when that is done. So neighbouring tasks,
+which mostly read and write neighbouring memory, stay together, and what a thread wrote in one
+launch it finds in its own caches in the next.
 
 Functions, besides `worker`:
 
@@ -20,17 +25,16 @@ Functions, besides `worker`:
         this is the child, and the tasks that ran on other threads are lost.
 """
 
-import platform
 import signal
-import sys
 import time
+
+from iskra.runtime.pool_system_ir import system_ir
 
 # Where things lie in the state, in bytes. What different threads write lies two cache lines
 # apart, since neighbouring lines are fetched in pairs.
 WORD = 0            # i64: epoch << 32 | open << 16 | workers inside
 ALLOWED = 8         # i32: how many workers may enter this launch
-KERNEL, SLOTS, TASKS, MODE = 16, 24, 32, 40
-NEXT = 128          # i64: the next task
+KERNEL, SLOTS, COUNT, MODE = 16, 24, 32, 40     # COUNT: i64: how many ranges
 LOCK = 256          # i32: 1 while a launch owns the pool
 STARTED = 260       # i32: how many workers there are
 FORKS = 264         # i32: how often this process is the child of a fork
@@ -38,123 +42,15 @@ SLEEPERS = 384      # i32: how many workers are parked
 THREADS = 512       # i32: how many threads may work, the launching one included
 SPIN = 516          # i32: how many turns a worker waits before it parks
 MUTEX, CONDITION = 640, 704
-SIZE = 768
+RANGES = 768        # two i64 each: the next task, and where the range ends
+RANGE, MOST_RANGES = 128, 64
+SIZE = RANGES + RANGE * MOST_RANGES
 
 FORKED = -1
 POLL_INTERVAL = 50_000_000      # nanoseconds
+FAR = 1 << 62                   # a task beyond all ranges
 # After how many turns (some 50 microseconds) a waiting thread offers its core to others.
 EAGER = 2000
-
-# The number of Linux's futex call.
-_FUTEX_CALL = {"x86_64": 202, "aarch64": 98, "riscv64": 98}
-
-_X86_MODE = """
-declare void @llvm.x86.sse2.pause()
-declare void @llvm.x86.sse.stmxcsr(ptr)
-declare void @llvm.x86.sse.ldmxcsr(ptr)
-define internal void @relax() {
-  call void @llvm.x86.sse2.pause()
-  ret void
-}
-define internal void @mode_save() {
-  call void @llvm.x86.sse.stmxcsr(ptr getelementptr (i8, ptr @pool, i64 {MODE}))
-  ret void
-}
-define internal void @mode_adopt() {
-  call void @llvm.x86.sse.ldmxcsr(ptr getelementptr (i8, ptr @pool, i64 {MODE}))
-  ret void
-}
-"""
-
-_ARM_MODE = """
-declare void @llvm.aarch64.hint(i32)
-declare i64 @llvm.aarch64.get.fpcr()
-declare void @llvm.aarch64.set.fpcr(i64)
-define internal void @relax() {
-  call void @llvm.aarch64.hint(i32 1)
-  ret void
-}
-define internal void @mode_save() {
-  %mode = call i64 @llvm.aarch64.get.fpcr()
-  store i64 %mode, ptr getelementptr (i8, ptr @pool, i64 {MODE})
-  ret void
-}
-define internal void @mode_adopt() {
-  %mode = load i64, ptr getelementptr (i8, ptr @pool, i64 {MODE})
-  call void @llvm.aarch64.set.fpcr(i64 %mode)
-  ret void
-}
-"""
-
-_ANY_MODE = """
-define internal void @relax() {
-  ret void
-}
-define internal void @mode_save() {
-  ret void
-}
-define internal void @mode_adopt() {
-  ret void
-}
-"""
-
-# Parks until the epoch is no longer %seen, or returns early; wakes at least %many of the parked.
-_FUTEX = """
-declare i64 @syscall(i64, ...)
-define internal void @pool_prepare_parking() {
-  ret void
-}
-define internal void @park(i32 %seen) {
-  %epoch = getelementptr i8, ptr @pool, i64 4
-  call i64 (i64, ...) @syscall(i64 {FUTEX}, ptr %epoch, i32 128, i32 %seen, ptr null)
-  ret void
-}
-define internal void @wake(i32 %many) {
-  %epoch = getelementptr i8, ptr @pool, i64 4
-  call i64 (i64, ...) @syscall(i64 {FUTEX}, ptr %epoch, i32 129, i32 %many)
-  ret void
-}
-"""
-
-_CONDITION = """
-declare i32 @pthread_mutex_init(ptr, ptr)
-declare i32 @pthread_mutex_lock(ptr)
-declare i32 @pthread_mutex_unlock(ptr)
-declare i32 @pthread_cond_init(ptr, ptr)
-declare i32 @pthread_cond_wait(ptr, ptr)
-declare i32 @pthread_cond_broadcast(ptr)
-define internal void @pool_prepare_parking() {
-  %mutex = getelementptr i8, ptr @pool, i64 {MUTEX}
-  %condition = getelementptr i8, ptr @pool, i64 {CONDITION}
-  call i32 @pthread_mutex_init(ptr %mutex, ptr null)
-  call i32 @pthread_cond_init(ptr %condition, ptr null)
-  ret void
-}
-define internal void @park(i32 %seen) {
-  %mutex = getelementptr i8, ptr @pool, i64 {MUTEX}
-  %condition = getelementptr i8, ptr @pool, i64 {CONDITION}
-  call i32 @pthread_mutex_lock(ptr %mutex)
-  br label %look
-look:
-  %epoch = call i32 @pool_epoch()
-  %same = icmp eq i32 %epoch, %seen
-  br i1 %same, label %wait, label %leave
-wait:
-  call i32 @pthread_cond_wait(ptr %condition, ptr %mutex)
-  br label %look
-leave:
-  call i32 @pthread_mutex_unlock(ptr %mutex)
-  ret void
-}
-define internal void @wake(i32 %many) {
-  %mutex = getelementptr i8, ptr @pool, i64 {MUTEX}
-  %condition = getelementptr i8, ptr @pool, i64 {CONDITION}
-  call i32 @pthread_mutex_lock(ptr %mutex)
-  call i32 @pthread_cond_broadcast(ptr %condition)
-  call i32 @pthread_mutex_unlock(ptr %mutex)
-  ret void
-}
-"""
 
 _WORKER = """
 @pool = global [{SIZE} x i8] zeroinitializer, align 128
@@ -169,11 +65,14 @@ define internal i32 @pool_epoch() {
 ; %birth: the epoch before the launch that made this worker << 32 | the worker's number
 define internal ptr @worker(ptr %birth) {
   %sleepers = getelementptr i8, ptr @pool, i64 {SLEEPERS}
-  %next = getelementptr i8, ptr @pool, i64 {NEXT}
+  %ranges = getelementptr i8, ptr @pool, i64 {RANGES}
+  %turn = alloca i64
   %bits = ptrtoint ptr %birth to i64
   %number = trunc i64 %bits to i32
   %high = lshr i64 %bits, 32
   %first = trunc i64 %high to i32
+  %numbered = zext i32 %number to i64
+  %home = add i64 %numbered, 1                ; the launcher's range is the first
   %seen.var = alloca i32
   %spins = alloca i32
   store i32 %first, ptr %seen.var
@@ -235,15 +134,16 @@ work:
   call void @mode_adopt()
   %kernel.at = getelementptr i8, ptr @pool, i64 {KERNEL}
   %slots.at = getelementptr i8, ptr @pool, i64 {SLOTS}
-  %tasks.at = getelementptr i8, ptr @pool, i64 {TASKS}
+  %count.at = getelementptr i8, ptr @pool, i64 {COUNT}
   %kernel = load ptr, ptr %kernel.at
   %slots = load ptr, ptr %slots.at
-  %tasks = load i64, ptr %tasks.at
+  %count = load i64, ptr %count.at
+  store i64 %home, ptr %turn
   br label %take
 
 take:
-  %task = atomicrmw add ptr %next, i64 1 monotonic
-  %some = icmp slt i64 %task, %tasks
+  %task = call i64 @take(ptr %ranges, i64 %count, i64 %home, ptr %turn)
+  %some = icmp sge i64 %task, 0
   br i1 %some, label %run, label %leave
 
 run:
@@ -253,6 +153,69 @@ run:
 leave:
   atomicrmw sub ptr @pool, i64 1 release
   br label %top
+}
+
+; A task that nobody has taken yet, or -1: from the range whose turn it is, or from a later one.
+; Turns begin at %home; a range that is empty stays so.
+define internal i64 @take(ptr %ranges, i64 %count, i64 %home, ptr %turn.var) {
+  %end = add i64 %home, %count
+  br label %look
+look:
+  %turn = load i64, ptr %turn.var
+  %more = icmp slt i64 %turn, %end
+  br i1 %more, label %try, label %none
+try:
+  %place = urem i64 %turn, %count
+  %offset = mul i64 %place, {RANGE}
+  %range = getelementptr i8, ptr %ranges, i64 %offset
+  %stop.at = getelementptr i64, ptr %range, i64 1
+  %stop = load i64, ptr %stop.at
+  %task = atomicrmw add ptr %range, i64 1 monotonic
+  %some = icmp slt i64 %task, %stop
+  br i1 %some, label %found, label %next
+next:
+  %turn.next = add i64 %turn, 1
+  store i64 %turn.next, ptr %turn.var
+  br label %look
+found:
+  ret i64 %task
+none:
+  ret i64 -1
+}
+
+; Cuts tasks into ranges.
+define internal void @fill(ptr %ranges, i64 %count, i64 %tasks) {
+  br label %one
+one:
+  %number = phi i64 [ 0, %0 ], [ %number.next, %one ]
+  %first = phi i64 [ 0, %0 ], [ %stop, %one ]
+  %offset = mul i64 %number, {RANGE}
+  %range = getelementptr i8, ptr %ranges, i64 %offset
+  %stop.at = getelementptr i64, ptr %range, i64 1
+  %number.next = add i64 %number, 1
+  %share = mul i64 %number.next, %tasks
+  %stop = sdiv i64 %share, %count
+  store atomic i64 %first, ptr %range monotonic, align 8
+  store i64 %stop, ptr %stop.at
+  %more = icmp slt i64 %number.next, %count
+  br i1 %more, label %one, label %done
+done:
+  ret void
+}
+
+; Sees to it that no more tasks are found.
+define internal void @drain(ptr %ranges, i64 %count) {
+  br label %one
+one:
+  %number = phi i64 [ 0, %0 ], [ %number.next, %one ]
+  %offset = mul i64 %number, {RANGE}
+  %range = getelementptr i8, ptr %ranges, i64 %offset
+  store atomic i64 {FAR}, ptr %range monotonic, align 8
+  %number.next = add i64 %number, 1
+  %more = icmp slt i64 %number.next, %count
+  br i1 %more, label %one, label %done
+done:
+  ret void
 }
 
 ; One turn of waiting: at first just a breath, later an offer of the core to whoever needs it.
@@ -362,12 +325,15 @@ define void @pool_run(ptr %kernel, ptr %slots, i64 %tasks) {
 define i32 @pool_run_polled(ptr %kernel, ptr %slots, i64 %tasks, ptr %poll, ptr %data) {
   %lock = getelementptr i8, ptr @pool, i64 {LOCK}
   %forks.at = getelementptr i8, ptr @pool, i64 {FORKS}
-  %shared = getelementptr i8, ptr @pool, i64 {NEXT}
+  %shared = getelementptr i8, ptr @pool, i64 {RANGES}
+  %count.at = getelementptr i8, ptr @pool, i64 {COUNT}
   %threads.at = getelementptr i8, ptr @pool, i64 {THREADS}
-  %own = alloca i64                 ; the next task, where the launcher is alone
+  %own = alloca [2 x i64]           ; the one range, where the launcher is alone
+  %place = alloca i64
   %last.var = alloca i64            ; when signals were looked at; 0: never
   %turns = alloca i32
-  store i64 0, ptr %own
+  call void @fill(ptr %own, i64 1, i64 %tasks)
+  store i64 0, ptr %place
   store i64 0, ptr %last.var
   store i32 0, ptr %turns
   %forks = load i32, ptr %forks.at
@@ -384,15 +350,17 @@ claim:
 
 open:
   call void @publish(ptr %kernel, ptr %slots, i64 %tasks, i32 %threads)
+  %many.ranges = load i64, ptr %count.at
   br label %loop
 
 loop:
-  %next = phi ptr [ %own, %0 ], [ %own, %claim ], [ %shared, %open ]
+  %ranges = phi ptr [ %own, %0 ], [ %own, %claim ], [ %shared, %open ]
+  %count = phi i64 [ 1, %0 ], [ 1, %claim ], [ %many.ranges, %open ]
   br label %take
 
 take:
-  %task = atomicrmw add ptr %next, i64 1 monotonic
-  %some = icmp slt i64 %task, %tasks
+  %task = call i64 @take(ptr %ranges, i64 %count, i64 0, ptr %place)
+  %some = icmp sge i64 %task, 0
   br i1 %some, label %run, label %out
 
 run:
@@ -421,7 +389,7 @@ ask:
   store i64 %after, ptr %last.var
   %forks.now = load i32, ptr %forks.at
   %forked = icmp ne i32 %forks.now, %forks
-  %together = icmp eq ptr %next, %shared
+  %together = icmp eq ptr %ranges, %shared
   %lost = and i1 %forked, %together
   br i1 %lost, label %orphan, label %heed
 
@@ -433,12 +401,12 @@ heed:
   br i1 %go, label %take, label %stop
 
 stop:
-  atomicrmw xchg ptr %next, i64 %tasks monotonic
+  call void @drain(ptr %ranges, i64 %count)
   br label %out
 
 out:
   %result = phi i32 [ 0, %take ], [ %answer, %stop ]
-  %alone = icmp eq ptr %next, %own
+  %alone = icmp eq ptr %ranges, %own
   br i1 %alone, label %done, label %close
 
 close:
@@ -471,8 +439,8 @@ define internal void @publish(ptr %kernel, ptr %slots, i64 %tasks, i32 %threads)
   %allowed.at = getelementptr i8, ptr @pool, i64 {ALLOWED}
   %kernel.at = getelementptr i8, ptr @pool, i64 {KERNEL}
   %slots.at = getelementptr i8, ptr @pool, i64 {SLOTS}
-  %tasks.at = getelementptr i8, ptr @pool, i64 {TASKS}
-  %next = getelementptr i8, ptr @pool, i64 {NEXT}
+  %count.at = getelementptr i8, ptr @pool, i64 {COUNT}
+  %ranges = getelementptr i8, ptr @pool, i64 {RANGES}
   %started.at = getelementptr i8, ptr @pool, i64 {STARTED}
   %sleepers.at = getelementptr i8, ptr @pool, i64 {SLEEPERS}
   %threads.wide = sext i32 %threads to i64
@@ -492,9 +460,11 @@ fill:
   call void @mode_save()
   store ptr %kernel, ptr %kernel.at
   store ptr %slots, ptr %slots.at
-  store i64 %tasks, ptr %tasks.at
+  %few = icmp slt i64 %hands.wide, {MOST_RANGES}
+  %count = select i1 %few, i64 %hands.wide, i64 {MOST_RANGES}
+  store i64 %count, ptr %count.at
+  call void @fill(ptr %ranges, i64 %count, i64 %tasks)
   store atomic i32 %allowed, ptr %allowed.at monotonic, align 4
-  store atomic i64 0, ptr %next monotonic, align 8
   %word = load atomic i64, ptr @pool monotonic, align 8
   %epoch = lshr i64 %word, 32
   %epoch.next = add i64 %epoch, 1
@@ -540,20 +510,14 @@ def pool_ir(machine=None, futex=None):
     machine: as `platform.machine()` says; futex: whether to park by Linux's futex rather than by a
     condition variable; None: as this machine can.
     """
-    machine = {"AMD64": "x86_64", "arm64": "aarch64"}.get(
-        machine or platform.machine(), machine or platform.machine())
-    if futex is None:
-        futex = sys.platform == "linux" and machine in _FUTEX_CALL
-    mode = {"x86_64": _X86_MODE, "aarch64": _ARM_MODE}.get(machine, _ANY_MODE)
     faults = (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT)
     values = {
         "CLOCK": time.CLOCK_MONOTONIC,
-        "FUTEX": _FUTEX_CALL[machine] if futex else None,
         "SETMASK": int(signal.SIG_SETMASK),
         "UNBLOCK": "\n".join(f"  call i32 @sigdelset(ptr %all, i32 {int(s)})" for s in faults),
         **{name: value for name, value in globals().items() if name.isupper() and name[0] != "_"},
     }
-    text = "".join((_WORKER, mode, _FUTEX if futex else _CONDITION, _GROW, _RUN))
+    text = "".join((_WORKER, system_ir(machine, futex), _GROW, _RUN))
     for name, value in values.items():
         text = text.replace("{" + name + "}", str(value))
     return text
