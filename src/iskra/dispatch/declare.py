@@ -62,7 +62,8 @@ def operator(promote=NONE, **fields):
     """Anything else: the body may do what it likes with the arrays.
 
     Set ``computes=True`` where it does arithmetic, so that float16 and bfloat16 are computed in
-    float32 and NumPy's floating-point warnings stay quiet.
+    float32 and NumPy's floating-point warnings stay quiet; ``computes="narrow"`` if the body takes
+    them as they are. float32 results are then stored in their dtype.
     """
     return _decorator("general", promote=promote, **fields)
 

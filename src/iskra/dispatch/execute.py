@@ -418,7 +418,8 @@ def unwrap_all(op, bound):
             )
         if op.computes and kind is not None and kind.is_narrow:
             narrow = kind
-            arrays[index] = _widen(arrays[index])
+            if op.computes is True:
+                arrays[index] = _widen(arrays[index])
     return arrays, narrow
 
 

@@ -20,6 +20,7 @@ from iskra.ops.matmul import (
     refuse_m1_m2,
     same_dtype,
     times_vector,
+    widened,
 )
 from iskra.ops.summing import sum_rows
 
@@ -76,7 +77,8 @@ def _second_of_all(g, input, weight, grad_shape):
     return result + _second_of_parameters(of_parameters, input, grad_shape)
 
 
-_GRADIENTS = dict(method=False, function=False, out=False, computes=True, node="MmBackward0")
+_GRADIENTS = dict(method=False, function=False, out=False, computes="narrow",
+                  node="MmBackward0")
 
 
 @operator(operands="grad input", outputs=2, grad={
@@ -86,13 +88,13 @@ _GRADIENTS = dict(method=False, function=False, out=False, computes=True, node="
 def linear_backward_parameters(grad, input):
     """The gradients of the weight and the bias of `linear`, given that of the result."""
     if grad.ndim == 2 == input.ndim and grad.dtype.kind == "f":
-        return product(grad.T, input), sum_rows(grad)
+        return product(grad.T, input), sum_rows(widened(grad))
     vector = grad.ndim < input.ndim  # the weight is one
     rows = grad.reshape(grad.size, 1) if vector else grad if grad.ndim == 2 else _rows(grad)
     taken = input if input.ndim == 2 else _rows(input)
     if grad.dtype.kind == "c":
         taken = np.conjugate(taken)
-    of_weight, of_bias = product(rows.T, taken), sum_rows(rows)
+    of_weight, of_bias = product(rows.T, taken), sum_rows(widened(rows))
     return (of_weight[0], of_bias.reshape(())) if vector else (of_weight, of_bias)
 
 
@@ -116,7 +118,7 @@ def linear_backward(grad, input, weight):
 
 
 @operator(
-    namespace="nn.functional", operands="input weight bias", computes=True, accepts=ACCEPTS,
+    namespace="nn.functional", operands="input weight bias", computes="narrow", accepts=ACCEPTS,
     uniform=refuse_m1_m2, autocast="lower", node=_node_of_linear,
     grad={
         "input": _input_gradient, "weight": _weight_gradient, "bias": _bias_gradient,
@@ -144,16 +146,15 @@ def linear(input, weight, bias=None):
     dtype = input.dtype
     if weight.dtype is not dtype or bias is not None and bias.dtype is not dtype:
         same_dtype(input, weight, *(() if bias is None else (bias,)))
-    if input.ndim == 2 == weight.ndim:
-        if input.shape[1] != weight.shape[1]:
+    if weight.ndim == 2 <= input.ndim:
+        if input.shape[-1] != weight.shape[1]:
             _refuse_shapes(input, weight)
         if bias is not None and bias.shape == weight.shape[:1]:
             return product(input, weight.T, bias)
-        result = product(input, weight.T)
-    else:
-        result = _product_of_ranks(input, weight)
     if bias is None:
-        return result
+        return _product_of_ranks(input, weight)
+    # Narrow floats are rounded once, when the bias is in the sum.
+    result, bias = _product_of_ranks(widened(input), widened(weight)), widened(bias)
     if bias.shape != result.shape[-1:]:
         rows = (math.prod(result.shape[:-1]), result.shape[-1])
         check_expands(bias.shape, rows if result.ndim != 2 else result.shape)

@@ -37,7 +37,7 @@ _TINY = 1 << 16
 def product(a, b, bias=None):
     """The matrix product of arrays of two or more dimensions each; batches broadcast.
 
-    `bias` is added to each row.
+    `bias` is added to each row. The result of narrow floats is as narrow, or still float32.
     """
     if a.size * b.shape[-1] > _TINY and has_kernels(a, b):
         return kernels.products.matmul(a, b, bias=bias)
@@ -47,20 +47,26 @@ def product(a, b, bias=None):
 
 def has_kernels(a, b):
     """Whether the kernels of matrix products take these arrays."""
-    return a.dtype is b.dtype and a.dtype.char in "fd" and (
+    return a.dtype is b.dtype and a.dtype.char in "fdeE" and (
         a.__class__ is b.__class__ is np.ndarray)
+
+
+def widened(array):
+    """float16 ("e") and bfloat16 ("E") as float32; other arrays as they are."""
+    return array.astype(np.float32) if array.dtype.char in "eE" else array
 
 
 def times_vector(matrix, vector):
     """The product of a matrix, or several, and a vector."""
     if matrix.ndim > 1 and matrix.size > _TINY and has_kernels(matrix, vector):
         return kernels.products.matmul(matrix, vector)
-    return np.dot(matrix, vector)
+    return np.dot(widened(matrix), widened(vector))
 
 
 def _by_blas(a, b):
     if a.dtype.kind in "iu":
         return _integer_product(a, b)
+    a, b = widened(a), widened(b)
     if b.ndim == 2:
         if a.ndim == 2:  # the method spares the look for other kinds of arrays
             return a.dot(b) if a.__class__ is b.__class__ is np.ndarray else np.dot(a, b)
@@ -144,7 +150,7 @@ def _refuse_vectors(first, other):
 # -- matrix times matrix --------------------------------------------------------------------------
 
 
-_MATRIX = dict(operands="input mat2", computes=True, accepts=ACCEPTS, uniform=refuse_m1_m2,
+_MATRIX = dict(operands="input mat2", computes="narrow", accepts=ACCEPTS, uniform=refuse_m1_m2,
                autocast="lower")
 
 
@@ -184,7 +190,7 @@ def mm(input, mat2):
 
 
 @operator(
-    method=False, function=False, out=False, operands="a b", computes=True, node="MmBackward0",
+    method=False, function=False, out=False, operands="a b", computes="narrow", node="MmBackward0",
     grad={"a": lambda g, b: matmul(g, b), "b": lambda g, a: adjoint_times(g, a)},
 )
 def times_adjoint(a, b):
@@ -193,7 +199,7 @@ def times_adjoint(a, b):
 
 
 @operator(
-    method=False, function=False, out=False, operands="a b", computes=True, node="MmBackward0",
+    method=False, function=False, out=False, operands="a b", computes="narrow", node="MmBackward0",
     grad={"a": lambda g, b: times_adjoint(b, g), "b": lambda g, a: matmul(a, g)},
 )
 def adjoint_times(a, b):
@@ -217,7 +223,7 @@ def check_batches(a, b, first="batch1", second="batch2"):
 
 
 @operator(
-    operands="input mat2", computes=True, accepts=ACCEPTS, uniform=_refuse_batch,
+    operands="input mat2", computes="narrow", accepts=ACCEPTS, uniform=_refuse_batch,
     autocast="lower",
     grad={
         "input": lambda g, mat2: times_adjoint(g, mat2),
@@ -322,7 +328,7 @@ def check_matrix_vector(matrix, vector, size=None):
 
 
 @operator(
-    operands="input vec", computes=True, accepts=ACCEPTS, uniform=_refuse_mv,
+    operands="input vec", computes="narrow", accepts=ACCEPTS, uniform=_refuse_mv,
     grad={
         "input": lambda g, vec: g.unsqueeze(-1) * conj_of(vec),
         "vec": lambda g, input: adjoint_times(input, g.unsqueeze(-1)).squeeze(-1),
@@ -430,7 +436,7 @@ def _check_matmul(a, b):
 
 
 @operator(
-    operands="input other", computes=True, accepts=ACCEPTS, uniform=refuse_m1_m2,
+    operands="input other", computes="narrow", accepts=ACCEPTS, uniform=refuse_m1_m2,
     autocast="lower", node=_node_of_matmul,
     grad={"input": _gradient_left, "other": _gradient_right},
     namespace="torch linalg",
