@@ -11,7 +11,7 @@ from iskra import graph
 from iskra.codegen.kernels import windows
 from iskra.codegen.kernels.windows import Grid
 from iskra.nn import functional as F
-from iskra.ops import pool
+from iskra.ops import adaptive_pool, pool
 from iskra.ops.fold import columns_to_image, image_to_columns
 
 # size, kernel, stride, padding, dilation, ceil_mode
@@ -110,6 +110,60 @@ def test_numpys_body_agrees(case, dtype, monkeypatch):
             np.testing.assert_array_equal(one.numpy(), other.numpy())
 
 
+# Sizes of planes, and of the grids of windows that tile them.
+TILINGS = [((37,), (5,)), ((5, 35), (5, 7)), ((9, 40), (4, 17)), ((4, 3), (7, 5)),
+           ((5, 6, 19), (2, 4, 5)), ((4, 6, 9), (2, 3, 3)), ((1, 1, 1), (1, 1, 1))]
+
+
+def in_bounds(array, bounds):
+    """Each window by itself, given where windows begin and end in each plane."""
+    sizes = [b.shape[-1] for b, _ in bounds]
+    values = np.empty((*array.shape[:2], *sizes), array.dtype)
+    places = np.empty(values.shape, np.int64)
+    for n, c, *cell in np.ndindex(*values.shape):
+        axes = [range(b[n, c, i], e[n, c, i]) for (b, e), i in zip(bounds, cell, strict=True)]
+        inside = [np.ravel_multi_index(i, array.shape[2:]) for i in itertools.product(*axes)]
+        seen = array[n, c].reshape(-1)[inside]
+        absent = np.flatnonzero(seen != seen)
+        best = absent[-1] if absent.size else seen.argmax()
+        values[(n, c, *cell)], places[(n, c, *cell)] = seen[best], inside[best]
+    return values, places
+
+
+@pytest.mark.parametrize(("size", "output"), TILINGS)
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+@pytest.mark.parametrize("how", LAYOUTS[:3])
+def test_adaptive_maxima(size, output, dtype, how, monkeypatch):
+    serve_small(monkeypatch)
+    array = elements((2, 3, *size), dtype)
+    array.reshape(-1)[::7] = np.nan
+    array.reshape(-1)[3::5] = -np.inf
+    bounds = [adaptive_pool._bounds(*n) for n in zip(size, output, strict=True)]
+    everywhere = [[np.broadcast_to(b, (2, 3, len(b))) for b in pair] for pair in bounds]
+    expected = in_bounds(array, everywhere)
+    for large in (1, 1 << 40):
+        monkeypatch.setattr(graph, "LARGE", large)
+        found = adaptive_pool.adaptive_maxima(iskra.from_numpy(laid_out(array, how)), output)
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(one.numpy(), other)
+
+
+@pytest.mark.parametrize(("size", "kernel", "output"), [
+    ((9, 20), (2, 3), (4, 7)), ((5, 40), (1, 2), (5, 39)), ((4, 6, 9), (2, 2, 3), (2, 5, 1))])
+def test_fractional_maxima(size, kernel, output, monkeypatch):
+    serve_small(monkeypatch)
+    array = elements((2, 3, *size), "f4")
+    array.reshape(-1)[::7] = np.nan
+    samples = np.random.default_rng(3).random((2, 3, len(size)), np.float32)
+    results = []
+    for large in (1, 1 << 40):
+        monkeypatch.setattr(graph, "LARGE", large)
+        results.append(adaptive_pool.fractional_maxima(
+            iskra.from_numpy(array), iskra.from_numpy(samples), kernel, output))
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_array_equal(one.numpy(), other.numpy())
+
+
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 def test_spread(case, dtype, monkeypatch):
@@ -182,6 +236,11 @@ def test_interpreted(order, monkeypatch):
         columns = windows.unfold(elements((1, 2, *case[0]), "f4"), grid)
         windows.fold(columns, grid)
         windows.fold(columns.astype("f8"), grid)
+    for size, output in TILINGS:
+        bounds = [adaptive_pool._bounds(*n) for n in zip(size, output, strict=True)]
+        windows.bounded_maxima(elements((2, 3, *size), "f4"), bounds)
+        own = [[np.broadcast_to(b, (2, 3, len(b))) for b in pair] for pair in bounds]
+        windows.bounded_maxima(elements((2, 3, *size), "i2"), own)
     assert max(tasks) > 1
 
 
@@ -193,8 +252,9 @@ def test_bits_do_not_depend_on_threads(shape):
     def results():
         values, places = windows.maxima(x, grid)
         columns = windows.unfold(x, grid)
-        return values, places, windows.spread(values, places, shape), columns, windows.fold(
-            columns, grid)
+        bounded = windows.bounded_maxima(x, [adaptive_pool._bounds(n, 9) for n in shape[2:]])
+        return (values, places, windows.spread(values, places, shape), columns,
+                windows.fold(columns, grid), *bounded)
 
     on_threads(results)
 
@@ -204,7 +264,8 @@ def test_derivatives_of_large_pools(monkeypatch):
     x = iskra.from_numpy(np.random.default_rng(0).permutation(70).reshape(1, 2, 5, 7) * 1.0)
     x.requires_grad_()
     for function in (lambda x: F.max_pool2d(x, 3, 2, 1), lambda x: F.unfold(x, 2, padding=1) ** 2,
-                     lambda x: F.unfold(x, 2, stride=2) ** 2):
+                     lambda x: F.unfold(x, 2, stride=2) ** 2,
+                     lambda x: F.adaptive_max_pool2d(x, (3, 4)) ** 2):
         assert iskra.autograd.gradcheck(function, x)
         assert iskra.autograd.gradgradcheck(function, x)
 

@@ -8,9 +8,11 @@ import math
 
 import numpy as np
 
+from iskra.codegen import kernels
 from iskra.core.size import format_shape
 from iskra.dispatch import composite, operator
 from iskra.ops.bands import mapped, transposed, windows_band
+from iskra.ops.large import is_large
 from iskra.ops.pool import BOTH, FUNCTIONAL, INTERNAL, batched, gradient_at, numbers
 from iskra.ops.slicing import as_int
 
@@ -128,12 +130,30 @@ def _max_of_cells(input, bounds):
     places = np.arange(math.prod(space)).reshape(space)
     for cell, window in _cells(space, bounds):
         seen = input[(slice(None), slice(None), *window)].reshape(*input.shape[:2], -1)
-        best = seen.argmax(-1)
+        best = _last_nan_or_maximum(seen)
         values[(slice(None), slice(None), *cell)] = np.take_along_axis(
             seen, best[..., None], -1
         )[..., 0]
         indices[(slice(None), slice(None), *cell)] = places[window].reshape(-1)[best]
     return values, indices
+
+
+def _last_nan_or_maximum(seen):
+    """Where the last NaN of each row is, or else the first of the largest elements."""
+    best = seen.argmax(-1)
+    absent = np.isnan(seen)
+    if absent.any():
+        last = seen.shape[-1] - 1 - absent[..., ::-1].argmax(-1)
+        best = np.where(absent.any(-1), last, best)
+    return best
+
+
+def _as_grid(sizes, output):
+    """Windows of one size that tile the input; None where they do not."""
+    if any(n % o for n, o in zip(sizes, output, strict=True)):
+        return None
+    steps, nothing = tuple(n // o for n, o in zip(sizes, output, strict=True)), (0,) * len(sizes)
+    return kernels.windows.Grid(sizes, output, steps, steps, nothing, (1,) * len(sizes))
 
 
 @operator(
@@ -144,7 +164,14 @@ def _max_of_cells(input, bounds):
 def adaptive_maxima(input, sizes):
     """The largest elements of windows that tile the input into `sizes`, and their places."""
     bounds = [_bounds(n, o) for n, o in zip(input.shape[2:], sizes, strict=True)]
-    return _max_of_cells(input, bounds)
+    found = None
+    if is_large(input) and 0 not in sizes:
+        grid = _as_grid(input.shape[2:], tuple(sizes))
+        if grid is not None:
+            found = kernels.windows.maxima(input, grid)
+        if found is None:
+            found = kernels.windows.bounded_maxima(input, bounds)
+    return _max_of_cells(input, bounds) if found is None else found
 
 
 def _adaptive_max(rank, input, output_size, return_indices):
@@ -187,13 +214,19 @@ def adaptive_max_pool3d(input, output_size, return_indices=False):
     return _adaptive_max(3, input, output_size, return_indices)
 
 
-def _interval_starts(sample, size, output, kernel):
-    """Where the windows of fractional pooling begin, steered by one random number."""
-    if output == 1:
-        return np.array([size - kernel])
-    alpha = (size - kernel) / (output - 1)
-    starts = ((np.arange(output) + sample) * alpha).astype(np.int64) - int(sample * alpha)
-    starts[-1] = size - kernel
+def _interval_starts(samples, size, output, kernel):
+    """Where the windows of fractional pooling begin, steered by one random number for each plane.
+
+    samples: (N, C); the result: (N, C, output).
+    """
+    starts = np.empty((*samples.shape, output), np.int64)
+    if output > 1:
+        # In the samples' precision, as PyTorch does it: rounding decides where a window begins.
+        alpha = samples.dtype.type(size - kernel) / samples.dtype.type(output - 1)
+        places = np.arange(output, dtype=samples.dtype)
+        starts[:] = ((places + samples[..., None]) * alpha).astype(np.int64)
+        starts -= (samples * alpha).astype(np.int64)[..., None]
+    starts[..., -1] = size - kernel
     return starts
 
 
@@ -203,23 +236,23 @@ def _interval_starts(sample, size, output, kernel):
 )
 def fractional_maxima(input, samples, kernel, sizes):
     """Max pooling over windows at pseudo-random places, which `samples` choose per channel."""
-    parts = []
-    rank = len(kernel)
-    for n, c in np.ndindex(*input.shape[:2]):
-        bounds = []
-        for axis in range(rank):
-            # In two dimensions the first random number is that of the last, in three the first's.
-            number = samples[n, c, axis if rank == 3 else rank - 1 - axis]
-            starts = _interval_starts(
-                float(number), input.shape[2 + axis], sizes[axis], kernel[axis]
-            )
-            bounds.append((starts, starts + kernel[axis]))
-        parts.append(_max_of_cells(input[n:n + 1, c:c + 1], bounds))
+    bounds, rank = [], len(kernel)
+    for axis in range(rank):
+        # In two dimensions the first random number is that of the last, in three the first's.
+        chosen = samples[..., axis if rank == 3 else rank - 1 - axis]
+        starts = _interval_starts(chosen, input.shape[2 + axis], sizes[axis], kernel[axis])
+        bounds.append((starts, starts + kernel[axis]))
+    if is_large(input) and 0 not in sizes:
+        found = kernels.windows.bounded_maxima(input, bounds)
+        if found is not None:
+            return found
     shape = (*input.shape[:2], *sizes)
-    if not parts:
-        return np.empty(shape, input.dtype), np.empty(shape, np.int64)
-    values = np.concatenate([p[0] for p in parts]).reshape(shape)
-    return values, np.concatenate([p[1] for p in parts]).reshape(shape)
+    values, places = np.empty(shape, input.dtype), np.empty(shape, np.int64)
+    for n, c in np.ndindex(*shape[:2]):
+        here = [tuple(b[n, c] for b in pair) for pair in bounds]
+        values[n:n + 1, c:c + 1], places[n:n + 1, c:c + 1] = _max_of_cells(
+            input[n:n + 1, c:c + 1], here)
+    return values, places
 
 
 def _fractional(rank, input, kernel_size, output_size, output_ratio, return_indices, samples):

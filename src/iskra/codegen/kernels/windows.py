@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from iskra.codegen.kernels import window_kernels
+from iskra.codegen.kernels import bounded_kernels, window_kernels
 from iskra.codegen.kernels.sharing import compiled, is_served, tasks_for
 from iskra.codegen.kernels.window_kernels import Maxima
 from iskra.codegen.primitives import KINDS, kind_of
@@ -62,6 +62,43 @@ def maxima(array, grid, places=True):
     kernel = compiled(window_kernels.maxima, (spec,), "aa" + "a" * places + "tn")
     kernel(array, *made, (*grid.numbers(), bands, units, tasks), tasks)
     return made[0], made[1] if places else None
+
+
+def bounded_maxima(array, bounds):
+    """Return the largest element of each window and its place in the plane, an int64.
+
+    array: (N, C, *size), of what `maxima` takes; bounds: of each spatial dimension, where its
+    windows begin and end, two arrays (windows,), or (N, C, windows) where each plane has its own.
+    No window is empty. None where it is not served.
+    """
+    count, sizes = array.shape[:2], tuple(begin.shape[-1] for begin, _ in bounds)
+    shape = (*count, *sizes)
+    if not _is_computed(array) or not (is_served(array.size) and is_served(math.prod(shape))):
+        return None
+    array, windows = np.ascontiguousarray(array), math.prod(sizes)
+    values, places = empty(shape, array.dtype), empty(shape, _INT64)
+    missing = 3 - len(sizes)
+    one = (np.zeros(1, np.int32), np.ones(1, np.int32))
+    if bounds[0][0].ndim > 1:
+        one = tuple(np.broadcast_to(b, (*count, 1)) for b in one)
+    bounds = (one,) * missing + tuple(bounds)
+    widest = [int((end - begin).max()) for begin, end in bounds]
+    tables = [np.ascontiguousarray(b, np.int32) for b in (*(b for b, _ in bounds),
+                                                          *(e for _, e in bounds))]
+    blocks = -(-windows // bounded_kernels.LANES)
+    units = math.prod(count) * blocks
+    tasks = tasks_for(units, max(array.size, math.prod(shape) * math.prod(widest)))
+    kernel = compiled(bounded_kernels.maxima, (kind_of(array.dtype),), bounded_kernels.KINDS)
+    kernel(array, values, places, *_numbers((1,) * missing + sizes), *tables,
+           ((1,) * missing + array.shape[2:] + (1,) * missing + sizes
+            + (*widest, int(bounds[0][0].ndim > 1), blocks, units, tasks)), tasks)
+    return values, places
+
+
+@functools.lru_cache(256)
+def _numbers(sizes):
+    """Of the cells of a grid, the number along each dimension."""
+    return tuple(np.ascontiguousarray(n.reshape(-1), np.int32) for n in np.indices(sizes))
 
 
 def spread(grad, places, shape):
