@@ -147,12 +147,6 @@ def _by_kernels(op, bound):
     return graph.run(op, arrays, np.dtype(np.float32), kind.numpy), kind
 
 
-def served_in_place(op, array, *others):
-    """Whether the kernel tier has written the result for these operands into the first."""
-    arguments = array, *others, *op.signature.defaults[1 + len(others):]
-    return graph.run(op, arguments, into=array) is not graph.UNSERVED
-
-
 def served_with_number(op, compute, array, number):
     """The same for a large operand and a number."""
     result = graph.run(op, (array, number) + op.signature.defaults[2:])

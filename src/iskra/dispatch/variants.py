@@ -7,9 +7,10 @@ import warnings
 
 import numpy as np
 
+from iskra import graph
 from iskra.autograd.node import gradient_edge
 from iskra.autograd.view import rebase, refuse_kind
-from iskra.core.local import local
+from iskra.core.local import active, local
 from iskra.core.promotion import can_cast
 from iskra.core.size import contiguous_strides, format_shape
 from iskra.dispatch import execute
@@ -100,7 +101,7 @@ def make_inplace(op):
 def _wrote(op, target, other):
     """The short path: one NumPy call on plain tensors of one dtype outside any graph."""
     cls, other_cls = target.__class__, other.__class__
-    if not (cls is Tensor or cls is Parameter) or target._base is not None or local.interceptors:
+    if not (cls is Tensor or cls is Parameter) or target._base is not None or active.intercepting:
         return False
     kind = target._dtype
     if op.plans.get(kind, _NO_PLAN)[1] is not kind or target._is_inference:
@@ -111,7 +112,7 @@ def _wrote(op, target, other):
         operand = other._array
         taped = target._requires_grad or other._requires_grad
     elif (other_cls is float or other_cls is int) and kind.is_floating_point:
-        operand = kind.numpy.type(other)
+        operand = other
         taped = target._requires_grad
     else:
         return False
@@ -119,7 +120,9 @@ def _wrote(op, target, other):
         return False
     array = target._array
     try:
-        if array.size < op.large or not execute.served_in_place(op, array, operand):
+        if array.size < op.large or not graph.write_plain(op, array, operand):
+            if operand is other:
+                operand = execute.constant(other, kind)
             execute.quiet_run(op.ufunc, array, operand, array)
     except Exception:  # the whole path does it again and says what is wrong
         return False
@@ -130,7 +133,7 @@ def _wrote(op, target, other):
 def _wrote_alone(op, target):
     """The short path of operators with one operand: the same conditions."""
     cls = target.__class__
-    if not (cls is Tensor or cls is Parameter) or target._base is not None or local.interceptors:
+    if not (cls is Tensor or cls is Parameter) or target._base is not None or active.intercepting:
         return False
     kind = target._dtype
     compute, result, large = op.plans.get(kind, _NO_PLAN)
@@ -140,7 +143,7 @@ def _wrote_alone(op, target):
         return False
     array = target._array
     try:
-        if array.size < large or not execute.served_in_place(op, array):
+        if array.size < large or not graph.write_plain(op, array):
             array[...] = execute.quiet_run(compute, array)
     except Exception:  # the whole path does it again and says what is wrong
         return False
@@ -249,7 +252,10 @@ def _check_fits(target, array, kind, name, casts):
 
 def bump(tensor):
     """Note that the tensor's memory has been written."""
-    storage_of(tensor).version += 1
+    storage = tensor._storage
+    if storage is None:
+        storage = storage_of(tensor)
+    storage.version += 1
 
 
 def _node_of_write(op, bound, target, edges, plan):

@@ -22,7 +22,8 @@ def threshold(kind, ufunc):
     return LARGE if ufunc else _LARGE.get(kind, LARGE)
 
 
-_PLACES = {"run": "tier", "run_plain": "tier", "sweep_arrays": "sweep"}
+_PLACES = {"run": "tier", "run_plain": "tier", "sweep_arrays": "sweep",
+           "write_plain": "writing"}
 # Told what the kernel tier does with each call that reaches it; see `iskra.graph.replay`.
 observers = []
 UNSERVED = object()  # the kernel tier's sign that the reference tier must do the work
