@@ -17,6 +17,7 @@ from iskra.compat.rebuild import TypedStorage, is_internal
 from iskra.core import Size, device, dtypes, layout, memory_format
 from iskra.core.size import contiguous_strides
 from iskra.tensor import Parameter, Storage, Tensor, alias
+from iskra.tensor.storage import LentStorage
 from iskra.tensor.tensor import storage_of
 
 
@@ -94,7 +95,7 @@ class _Rules:
     def persistent_id(self, obj):
         """Storages are named here; their bytes stand in records of their own."""
         kind = type(obj)
-        if kind is Storage:
+        if kind is Storage or kind is LentStorage:
             return self._reference(obj, None)
         if kind is TypedStorage:
             return self._reference(obj.storage, obj.dtype)

@@ -13,7 +13,7 @@ from iskra.autograd.view import rebase, refuse_kind
 from iskra.core.local import active, local
 from iskra.core.promotion import can_cast
 from iskra.core.size import contiguous_strides, format_shape
-from iskra.dispatch import execute
+from iskra.dispatch import demands, execute
 from iskra.dispatch.operator import bind, body_operands
 from iskra.dispatch.overrides import FOREIGN, intercept, scan
 from iskra.dispatch.tape import attach, edges_of, make_node
@@ -287,20 +287,17 @@ def write_out(op, bound, out):
     """The ``out=`` form: compute, then write into `out`, resizing it where need be."""
     outs = out if isinstance(out, (tuple, list)) else (out,)
     _check_out(op, bound, outs)
-    result = op.perform(op, bound, 0)
+    result = op.perform(op, demands.in_dtype_of(op, bound, outs[0]), 0)
     results = result if isinstance(result, tuple) else (result,)
     if len(outs) != len(results):
         raise TypeError(
             f"{op.name}(): argument 'out' must be {len(results)} tensors, got {len(outs)}"
         )
     for target, value in zip(outs, results, strict=True):
-        if not can_cast(value._dtype, target._dtype):
-            raise RuntimeError(
-                f"{op.name}: result type {value._dtype.scalar_name} can't be cast to the desired "
-                f"output type {target._dtype.scalar_name}"
-            )
+        demands.check(op, bound, target, value, value is result)
+        check_writable(target, op.name)
     for target, value in zip(outs, results, strict=True):
-        store(op.name, target, value)
+        _store(op.name, target, value)
     if not isinstance(result, tuple):
         return outs[0]
     return type(result)(outs)
@@ -321,10 +318,9 @@ def _check_out(op, bound, outs):
             )
 
 
-def store(name, target, value):
+def _store(name, target, value):
     """Write `value` into `target`, which takes its shape."""
     shape = value._array.shape
-    check_writable(target, name)
     if target._array.shape != shape:
         if target._array.size:
             warnings.warn(
@@ -339,12 +335,16 @@ def store(name, target, value):
 
 
 def resize(tensor, shape):
-    """Give `tensor` another shape on its own storage, which grows where it is too small."""
+    """Give `tensor` another shape on its own storage, which grows where it is too small.
+
+    Raises RuntimeError where the memory is somebody else's and too small.
+    """
     array = tensor._array
     count = int(np.prod(shape, dtype=np.int64))
     storage = storage_of(tensor)
     offset = tensor.storage_offset()
     if (offset + count) * array.itemsize > storage.array.nbytes:
+        demands.refuse_growth(storage)
         grown = np.empty(offset + count, array.dtype)
         held = storage.array.view(np.uint8) if storage.array.size else storage.array
         grown.view(np.uint8)[: held.nbytes] = held.view(np.uint8)

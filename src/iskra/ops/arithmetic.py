@@ -577,7 +577,7 @@ def logaddexp2(input, other):
     return np.logaddexp2(input, other)
 
 
-@composite(inplace=True, out=True)
+@composite(inplace=True, out="aligned")
 def ldexp(input, other):
     """Return ``input * 2 ** other``. Raises TypeError unless both are tensors.
 

@@ -240,7 +240,7 @@ def logical_xor(input, other):
     return np.logical_xor(input, other)
 
 
-@pointwise(SAME, ufunc=np.logical_not)
+@pointwise(SAME, out="casts", ufunc=np.logical_not)
 def logical_not(input):
     """Return whether elements are zero.
 
@@ -438,7 +438,7 @@ def clamp(input, min=None, max=None):
     return input if max is None else np.minimum(input, max)
 
 
-@composite(out=True, inplace=True)
+@composite(out="aligned", inplace=True)
 def clamp_min(input, min):
     """Limit elements from below.
 
@@ -449,7 +449,7 @@ def clamp_min(input, min):
     return clamp(input, min=min)
 
 
-@composite(out=True, inplace=True)
+@composite(out="aligned", inplace=True)
 def clamp_max(input, max):
     """Limit elements from above.
 

@@ -315,7 +315,7 @@ def _tensordot_dims(a, b, dims):
 
 
 @composite(
-    method=False, out=True,
+    method=False, out="exact",
     samples=lambda make: [
         ((make((2, 3, 4)), make((3, 4, 2))), {}), ((make((2, 3)), make((4, 2)), ([0], [1])), {}),
     ],
@@ -357,7 +357,7 @@ def tensordot(a, b, dims=2):
 
 
 @composite(
-    out=True,
+    out="aligned",
     samples=lambda make: [((make((2, 3)), make((4, 3))), {}), ((make(()), make((2,))), {})],
 )
 def inner(input, other):
@@ -380,7 +380,7 @@ def inner(input, other):
 
 
 @composite(
-    out=True, samples=lambda make: [((make((2, 3)), make((2,))), {})],
+    out="apart", samples=lambda make: [((make((2, 3)), make((2,))), {})],
 )
 def kron(input, other):
     """Return the Kronecker product: every element of `input` times the whole of `other`.
@@ -430,7 +430,7 @@ def _multiply_chain(tensors, split, start, stop):
 
 
 @composite(
-    namespace="linalg", out=True,
+    namespace="linalg", out="exact",
     samples=lambda make: [(([make((2, 3)), make((3, 4)), make((4, 1))],), {}),
                           (([make((3,)), make((3, 4)), make((4,))],), {})],
 )

@@ -17,6 +17,7 @@ from iskra.tensor.bridge import (
     array_of_buffer,
     array_of_dlpack,
     convert,
+    lent,
     shared_array,
 )
 from iskra.tensor.factory import (
@@ -82,8 +83,8 @@ def as_tensor(data, dtype=None, device=None):
     if isinstance(data, np.ndarray):
         array, found = shared_array(data)
         if kind is not None and kind is not found:
-            array, found = convert(array, kind.numpy), kind
-        return finish(array, found, device)
+            return finish(convert(array, kind.numpy), kind, device)
+        return finish(array, found, device) if is_meta(device) else lent(array, found)
     return finish(*array_of(data, kind), device)
 
 
@@ -125,15 +126,15 @@ def _shared(obj, kind):
     if isinstance(obj, Tensor):
         return obj
     if isinstance(obj, (np.ndarray, np.generic)):
-        return finish(*shared_array(np.asarray(obj), warn=isinstance(obj, np.ndarray)), "cpu")
+        return lent(*shared_array(np.asarray(obj), warn=isinstance(obj, np.ndarray)))
     if hasattr(obj, "__dlpack__") or type(obj).__name__ == "PyCapsule":
-        return finish(*shared_array(array_of_dlpack(obj), warn=False), "cpu")
+        return lent(*shared_array(array_of_dlpack(obj), warn=False))
     try:
         memoryview(obj)
     except TypeError:
         return None
     kind = kind or dtypes.get_default_dtype()
-    return finish(array_of_buffer(obj, kind), kind, "cpu")
+    return lent(array_of_buffer(obj, kind), kind)
 
 
 @creation(out=False)
@@ -151,8 +152,7 @@ def from_numpy(ndarray):
     >>> t
     tensor([10,  2])
     """
-    array, kind = shared_array(ndarray)
-    return finish(array, kind, "cpu")
+    return lent(*shared_array(ndarray))
 
 
 @creation(out=False)
@@ -165,7 +165,7 @@ def from_dlpack(ext_tensor, *, device=None, copy=None):
     >>> torch.from_dlpack(np.arange(3))
     tensor([0, 1, 2])
     """
-    result = finish(*shared_array(array_of_dlpack(ext_tensor, copy), warn=False), "cpu")
+    result = lent(*shared_array(array_of_dlpack(ext_tensor, copy), warn=False))
     return result if device is None else result.to(device)
 
 
@@ -181,7 +181,8 @@ def frombuffer(buffer, *, dtype, count=-1, offset=0, requires_grad=False):
     tensor([97, 98, 99], dtype=iskra.uint8)
     """
     kind = dtype_of(dtype, "frombuffer")
-    return finish(array_of_buffer(buffer, kind, count, offset), kind, "cpu", requires_grad)
+    result = lent(array_of_buffer(buffer, kind, count, offset), kind)
+    return result.requires_grad_() if requires_grad else result
 
 
 @creation(out=False)

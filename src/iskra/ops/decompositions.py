@@ -110,7 +110,7 @@ def linalg_cholesky(A, *, upper=False):
     return _cholesky(A, upper, "linalg.cholesky", True)[0]
 
 
-@operator(autocast="float32", grad=_cholesky_gradient)
+@operator(out="casts", autocast="float32", grad=_cholesky_gradient)
 def cholesky(input, upper=False):
     """Return the Cholesky factor: the older form of `linalg.cholesky`.
 
@@ -303,7 +303,7 @@ def _taped(tensor):
     return local.grad_enabled and tensor.requires_grad
 
 
-@composite(autocast="float32", out=True, **_LINALG)
+@composite(autocast="float32", out="exact", **_LINALG)
 def linalg_eigvalsh(A, UPLO="L"):
     """Return the eigenvalues of Hermitian matrices, ascending.
 
@@ -349,7 +349,7 @@ def _as_complex(array, like):
 
 
 @operator(
-    autocast="float32",
+    out="casts", autocast="float32",
     outputs=2, result=("eigenvalues", "eigenvectors"), grad={"A": _eig_gradient}, **_LINALG,
 )
 def linalg_eig(A):
@@ -480,7 +480,7 @@ def singular_values(A):
     return np.linalg.svd(A, compute_uv=False)
 
 
-@composite(autocast="float32", out=True, **_LINALG)
+@composite(autocast="float32", out="exact", **_LINALG)
 def linalg_svdvals(A, *, driver=None):
     """Return the singular values of each matrix, descending.
 

@@ -124,7 +124,7 @@ def _extremum(name, input, dim, keepdim, other):
     return of_all(input) if dim is None else along(input, dim, keepdim)
 
 
-@composite(out=True)
+@composite(out="aligned")
 def max(input, dim=None, keepdim=False, *, other=None):
     """Return the largest element; with `dim` values and indices; with a tensor, `maximum`.
 
@@ -139,7 +139,7 @@ def max(input, dim=None, keepdim=False, *, other=None):
     return _extremum("max", input, dim, keepdim, other)
 
 
-@composite(out=True)
+@composite(out="aligned")
 def min(input, dim=None, keepdim=False, *, other=None):
     """Return the smallest element; with `dim` values and indices; with a tensor, `minimum`.
 
@@ -205,7 +205,9 @@ def _both_gradient(g, input, result, dim, keepdim):
     return parts[0] if len(parts) == 1 else parts[0] + parts[1]
 
 
-@reduction(outputs=2, result=("min", "max"), accepts="bool int float", grad=_both_gradient)
+@reduction(
+    out="apart", outputs=2, result=("min", "max"), accepts="bool int float", grad=_both_gradient,
+)
 def aminmax(input, *, dim=None, keepdim=False):
     """Return the smallest and the largest element, in all or along `dim`, as a named pair.
 

@@ -244,7 +244,7 @@ def lu_unpack(LU_data, LU_pivots, unpack_data=True, unpack_pivots=True):
     return P, lower, upper
 
 
-@composite(autocast="float32", out=True)
+@composite(autocast="float32", out="casts")
 def lu(A, pivot=True, get_infos=False):
     """Return ``(LU, pivots)``, and with `get_infos` the info: prefer `linalg.lu_factor`.
 
@@ -256,7 +256,7 @@ def lu(A, pivot=True, get_infos=False):
     return (packed, pivots, info) if get_infos else (packed, pivots)
 
 
-@composite(out=True, **_LINALG)
+@composite(out="exact", **_LINALG)
 def linalg_lu_solve(LU, pivots, B, *, left=True, adjoint=False):
     """Return the X with ``A @ X = B`` (or ``X @ A = B``, or with A's adjoint), given A's factors.
 
@@ -294,7 +294,7 @@ def linalg_lu_solve(LU, pivots, B, *, left=True, adjoint=False):
     return linalg_solve_triangular(upper, found, upper=True)
 
 
-@composite(autocast="float32", out=True)
+@composite(autocast="float32", out="exact")
 def lu_solve(b, LU_data, LU_pivots):
     """Return the X with ``A @ X = b``, given A's factors: prefer `linalg.lu_solve`.
 
@@ -507,7 +507,7 @@ def orgqr(input, tau):
     return linalg_householder_product(input, tau)
 
 
-@composite(autocast="float32", out=True)
+@composite(autocast="float32", out="exact")
 def ormqr(input, tau, other, left=True, transpose=False):
     """Return `other` multiplied by the whole Q of Householder reflections (or its adjoint).
 
@@ -549,7 +549,7 @@ def ormqr(input, tau, other, left=True, transpose=False):
     return result
 
 
-@operator(autocast="float32", outputs=2, result=("a", "tau"))
+@operator(out="casts", autocast="float32", outputs=2, result=("a", "tau"))
 def geqrf(input):
     """Return the QR decomposition as LAPACK packs it: R and Householder vectors, and factors.
 

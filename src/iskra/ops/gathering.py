@@ -68,7 +68,7 @@ def check_index(name, index, rank):
 
 
 @operator(
-    operands="input index",
+    out="apart", operands="input index",
     grad={"input": lambda g, input_shape, dim, index: g.new_zeros(input_shape).scatter_add(
         dim, index, g
     )},
@@ -119,7 +119,7 @@ def check_vector(name, index, size=None, dim=0):
 
 
 @operator(
-    operands="input index",
+    out="apart", operands="input index",
     grad={"input": lambda g, input_shape, dim, index: g.new_zeros(input_shape).index_add(
         dim, index, g
     )},
@@ -165,7 +165,7 @@ def _take_gradient(g, input_shape, index):
 
 
 @operator(
-    operands="input index", grad={"input": _take_gradient},
+    out="apart", operands="input index", grad={"input": _take_gradient},
     samples=lambda make: [
         ((make((3, 4)), make((2, 2), low=-12, high=12, dtype=dtypes.int64)), {}),
     ],
@@ -207,7 +207,7 @@ def from_the_front(indices, size):
 
 
 @composite(
-    out=True, samples=lambda make: [
+    out="exact apart", samples=lambda make: [
         ((make((3, 4)), make((1, 4), low=0, high=3, dtype=dtypes.int64), 0), {}),
         ((make((3, 4)), make((5,), low=0, high=12, dtype=dtypes.int64)), {}),
     ],
@@ -250,7 +250,7 @@ def take_along_dim(input, indices, dim=None):
 
 
 @operator(
-    operands="input mask",
+    out="apart", operands="input mask",
     grad={"input": lambda g, input_shape, mask: _spread_masked(g, input_shape, mask)},
     samples=lambda make: [((make((3, 4)), make((4,)) > 0), {})],
 )
@@ -296,7 +296,7 @@ def argwhere(input):
     return np.ascontiguousarray(np.argwhere(input))
 
 
-@composite(out=True, samples=lambda make: [((make((3, 4)) > 0,), {}), ((make((3,)) > 0,), {})])
+@composite(out="exact", samples=lambda make: [((make((3, 4)) > 0,), {}), ((make((3,)) > 0,), {})])
 def nonzero(input, *, as_tuple=False):
     """Return the index of every element that is not zero, one per row.
 

@@ -71,7 +71,7 @@ def _cat_gradient(g, tensors_shape, dim):
 
 
 @operator(
-    autocast="widest",
+    out="casts apart", autocast="widest",
     operands="tensors", method=False, aliases=("concat", "concatenate"),
     grad={"tensors": _cat_gradient},
     samples=lambda make: [
@@ -108,7 +108,7 @@ def _stack_gradient(g, tensors_shape, dim):
 
 
 @operator(
-    autocast="widest",
+    out="casts", autocast="widest",
     operands="tensors", method=False, grad={"tensors": _stack_gradient},
     samples=lambda make: [
         (([make((2, 3)), make((2, 3))],), {}), (([make((2,)), make((2,))], -1), {}),

@@ -236,7 +236,7 @@ def least_squares(A, B, rcond, driver):
     return np.ascontiguousarray(solution), np.asarray(rank), values
 
 
-@composite(autocast="float32", out=True, **_LINALG)
+@composite(autocast="float32", out="casts", **_LINALG)
 def linalg_lstsq(A, B, rcond=None, *, driver=None):
     """Return the X that makes ``A @ X - B`` smallest, with residuals, rank and singular values.
 

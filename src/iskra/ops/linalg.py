@@ -76,7 +76,7 @@ def matrix_exp(input):
 
 
 @operator(
-    promote=SAME, operands="input other",
+    out="apart", promote=SAME, operands="input other",
     grad={
         "input": lambda g, other, dim: linalg_cross(conj_of(other), g, dim=dim),
         "other": lambda g, input, dim: linalg_cross(g, conj_of(input), dim=dim),
@@ -112,7 +112,7 @@ def linalg_cross(input, other, *, dim=-1):
     return np.stack(parts, wrap_dim(dim, input.ndim))
 
 
-@composite(out=True)
+@composite(out="exact apart")
 def cross(input, other, dim=None):
     """Return cross products along `dim`, by default the first dimension of size 3.
 
@@ -138,7 +138,7 @@ def cross(input, other, dim=None):
 
 @composite(
     autocast="lower",
-    out=True, samples=lambda make: [((make((2, 3)), make((3,))), {})], **_LINALG,
+    out="exact", samples=lambda make: [((make((2, 3)), make((3,))), {})], **_LINALG,
 )
 def linalg_vecdot(x, y, *, dim=-1):
     """Return the dot products of the vectors along `dim`, those of `x` conjugated.

@@ -138,7 +138,7 @@ def reciprocal(input):
     return np.reciprocal(input)
 
 
-@pointwise(SAME, node="PowBackward0", grad=lambda g, input: g * conj_of(2 * input))
+@pointwise(SAME, out="casts", node="PowBackward0", grad=lambda g, input: g * conj_of(2 * input))
 def square(input):
     """Return the square of each element.
 
@@ -482,7 +482,7 @@ def _angle_gradient(g, input):
 
 
 @operator(
-    outputs=2, result=("mantissa", "exponent"), accepts="float", computes=True,
+    out="aligned", outputs=2, result=("mantissa", "exponent"), accepts="float", computes=True,
     grad=lambda g, result: g[0] / 2.0 ** result[1],
 )
 def frexp(input):

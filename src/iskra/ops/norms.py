@@ -173,7 +173,7 @@ def _ordered_matrix_norm(A, ord, rows, columns, keepdim):
 
 
 @composite(
-    out=True,
+    out="exact",
     samples=lambda make: [((make((3, 4)), p), {}) for p in (
         "fro", "nuc", 1, -1, 2, -2, math.inf, -math.inf)] + [
         ((make((2, 3, 4)), 1, (0, 2), True), {})],
@@ -196,7 +196,7 @@ def linalg_matrix_norm(A, ord="fro", dim=(-2, -1), keepdim=False, *, dtype=None)
     return _ordered_matrix_norm(A, ord, rows, columns, keepdim)
 
 
-@composite(out=True, **_LINALG)
+@composite(out="exact", **_LINALG)
 def linalg_norm(A, ord=None, dim=None, keepdim=False, *, dtype=None):
     """Return a norm: of all elements (no `ord`, no `dim`), of a vector, or of a matrix.
 
@@ -229,7 +229,7 @@ def linalg_norm(A, ord=None, dim=None, keepdim=False, *, dtype=None):
 @composite(
     samples=lambda make: [((make((3, 4)),), {}), ((make((3, 4)), 3, 1), {}),
                           ((make((3, 4)), "nuc"), {})],
-    out=True,
+    out="exact",
 )
 def norm(input, p="fro", dim=None, keepdim=False, dtype=None):
     """Return a norm of all elements, or along `dim`: prefer `linalg.vector_norm`.
@@ -327,7 +327,7 @@ def linalg_cond(A, p=None):
 
 
 @composite(
-    inplace=True, out=True, samples=lambda make: [((make((3, 4)), 2, 0, 1.5), {})],
+    inplace=True, out="exact aligned", samples=lambda make: [((make((3, 4)), 2, 0, 1.5), {})],
 )
 def renorm(input, p, dim, maxnorm):
     """Return a copy in which the parts along `dim` have a `p`-norm of at most `maxnorm`.

@@ -406,7 +406,7 @@ def avg_pool1d(input, kernel_size, stride=None, padding=0, ceil_mode=False, coun
     return _avg_pool(1, input, kernel_size, stride, padding, ceil_mode, count_include_pad, None)
 
 
-@composite(**FUNCTIONAL, out=True)
+@composite(**FUNCTIONAL, out="exact")
 def avg_pool2d(
     input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True,
     divisor_override=None,
@@ -424,7 +424,7 @@ def avg_pool2d(
     )
 
 
-@composite(autocast="float32", **FUNCTIONAL, out=True)
+@composite(autocast="float32", **FUNCTIONAL, out="exact")
 def avg_pool3d(
     input, kernel_size, stride=None, padding=0, ceil_mode=False, count_include_pad=True,
     divisor_override=None,

@@ -343,7 +343,7 @@ def _normal_node(mean, std):
 
 
 @operator(
-    function=False, method=False, operands="mean std", node=_normal_node,
+    out="casts aligned", function=False, method=False, operands="mean std", node=_normal_node,
     grad={"mean": lambda g: zeros_like(g), "std": lambda g: zeros_like(g)},
 )
 def normal_around(mean=None, std=None, number=None, generator=None):
@@ -376,7 +376,7 @@ def _stepwise(function, values, operand, dtype):
     return result.astype(dtype.numpy, copy=False)
 
 
-@operator(grad=lambda g: zeros_like(g))
+@operator(out="casts aligned", grad=lambda g: zeros_like(g))
 def bernoulli(input, p=None, *, generator=None):
     """Return ones and zeros: ones with the probabilities in `input`, or all with probability `p`.
 

@@ -65,7 +65,7 @@ def sum_backward(grad, shape, dim, keepdim):
 
 
 @reduction(
-    node=lambda dim: "SumBackward0" if dim is None else "SumBackward1",
+    out="dtype", node=lambda dim: "SumBackward0" if dim is None else "SumBackward1",
     grad=calling(sum_backward, "g input_shape dim keepdim"),
 )
 def sum(input, dim=None, keepdim=False, *, dtype=None):
@@ -97,7 +97,7 @@ def mean_backward(grad, shape, dim, keepdim):
 
 
 @reduction(
-    node=lambda dim: "MeanBackward0" if dim is None else "MeanBackward1",
+    out="casts", node=lambda dim: "MeanBackward0" if dim is None else "MeanBackward1",
     grad=calling(mean_backward, "g input_shape dim keepdim"),
 )
 def mean(input, dim=None, keepdim=False, *, dtype=None):
@@ -144,7 +144,7 @@ def _prod_gradient(g, input, result, dim, keepdim):
 
 
 @reduction(
-    autocast="float32",
+    out="dtype", autocast="float32",
     node=lambda dim: "ProdBackward0" if dim is None else "ProdBackward1", grad=_prod_gradient,
 )
 def prod(input, dim=None, keepdim=False, *, dtype=None):
@@ -165,7 +165,7 @@ def _truth(input, result):
     return result.astype(np.uint8) if input.dtype == np.uint8 else result
 
 
-@reduction()
+@reduction(out="casts")
 def all(input, dim=None, keepdim=False):
     """Return whether all elements are non-zero, over everything or along `dim`.
 
@@ -176,7 +176,7 @@ def all(input, dim=None, keepdim=False):
     return _truth(input, np.all(input, axis=dim, keepdims=keepdim))
 
 
-@reduction()
+@reduction(out="casts")
 def any(input, dim=None, keepdim=False):
     """Return whether any element is non-zero, over everything or along `dim`.
 
@@ -426,7 +426,7 @@ def _logsumexp_gradient(g, input, result, dim, keepdim):
 
 
 @reduction(
-    FLOAT, namespace="torch special", grad=_logsumexp_gradient,
+    FLOAT, out="casts", namespace="torch special", grad=_logsumexp_gradient,
     samples=lambda make: [
         ((make((3, 4)), 1), {}), ((make((3, 4)), (0, 1), True), {}), ((make(()), 0), {}),
     ],
@@ -446,7 +446,7 @@ def logsumexp(input, dim, keepdim=False):
     return total + (top if keepdim else top.reshape(np.shape(total)))
 
 
-@reduction(accepts="bool int float", grad=lambda g, input, dim, keepdim: where(
+@reduction(out="dtype", accepts="bool int float", grad=lambda g, input, dim, keepdim: where(
     input.isnan(), g.new_zeros(()), restore_dims(g, input.shape, dim, keepdim)
 ))
 def nansum(input, dim=None, keepdim=False, *, dtype=None):

@@ -44,7 +44,9 @@ def _by_kernels(ufunc, input, dim, dtype):
     return kernels.scans.scan(ufunc.__name__, input, dim, dtype) if is_large(input) else None
 
 
-@reduction(inplace=True, grad=lambda g, dim: reversed_sum(g, dim), samples=_SAMPLES)
+@reduction(
+    out="dtype aligned", inplace=True, grad=lambda g, dim: reversed_sum(g, dim), samples=_SAMPLES,
+)
 def cumsum(input, dim, *, dtype=None):
     """Return running sums along `dim`; integers and bools are summed as int64.
 
@@ -77,7 +79,7 @@ def _cumprod_gradient(g, input, result, dim):
     return cat(total, dim)
 
 
-@reduction(inplace=True, grad=_cumprod_gradient, samples=_SAMPLES)
+@reduction(out="dtype aligned", inplace=True, grad=_cumprod_gradient, samples=_SAMPLES)
 def cumprod(input, dim, *, dtype=None):
     """Return running products along `dim`; integers and bools are multiplied as int64.
 
@@ -137,7 +139,7 @@ def cummin(input, dim):
 
 
 @reduction(
-    accepts="float complex", samples=_SAMPLES,
+    out="aligned", accepts="float complex", samples=_SAMPLES,
     grad=lambda g, input, result, dim: _logcumsumexp_gradient(g, input, result, dim),
 )
 def logcumsumexp(input, dim):
@@ -179,7 +181,7 @@ def _log_part(magnitude, input, result, dim):
     return (logcumsumexp((magnitude - result).flip(dim), dim).flip(dim) + input).exp()
 
 
-@composite(out=True)
+@composite(out="exact aligned")
 def diff(input, n=1, dim=-1, prepend=None, append=None):
     """Return the `n`-th differences of neighbours along `dim`.
 

@@ -112,7 +112,7 @@ def _scatter_src_gradient(g, dim, index, src_shape, reduce):
 
 
 @operator(
-    operands="input index src", scalars=True, inplace=True, node=_node_of_scatter,
+    out="apart", operands="input index src", scalars=True, inplace=True, node=_node_of_scatter,
     grad={"input": _scatter_gradient, "src": _scatter_src_gradient},
     samples=lambda make: [
         ((make((3, 4)), 0, index_samples(make, (1, 4), 3), make((1, 4))), {}),
@@ -160,7 +160,7 @@ def scatter(input, dim, index, src=None, *, reduce=None, value=None):
 
 
 @operator(
-    operands="input index src", inplace=True, computes=True,
+    out="apart", operands="input index src", inplace=True, computes=True,
     grad={
         "input": lambda g: g,
         "src": lambda g, dim, index, src_shape: gathered(g, dim, index, src_shape),
@@ -240,7 +240,7 @@ def rows_back(rows, shape, dim):
 
 
 @operator(
-    operands="input index source", inplace=True, computes=True,
+    out="apart", operands="input index source", inplace=True, computes=True,
     grad={
         "input": lambda g: g,
         "source": lambda g, dim, index, alpha, source_shape: _picked(
@@ -279,7 +279,7 @@ def _picked(g, dim, index, shape):
 
 
 @operator(
-    autocast="widest",
+    out="apart", autocast="widest",
     operands="input index source", inplace=True,
     grad={
         "input": lambda g, dim, index: g.index_fill(dim, index, 0),

@@ -57,7 +57,7 @@ def sort_along(input, dim, descending):
     return np.take_along_axis(input, order, dim), order.astype(np.int64, copy=False)
 
 
-@composite(out=True)
+@composite(out="aligned")
 def sort(input, dim=-1, descending=False, stable=False):
     """Return the elements in order along `dim`, and where they were.
 
@@ -83,7 +83,7 @@ def argsort(input, dim=-1, descending=False, stable=False):
     return sort(input, dim, descending).indices
 
 
-@composite(out=True)
+@composite(out="exact aligned")
 def msort(input):
     """Return the elements in order along the first dimension.
 
@@ -95,7 +95,7 @@ def msort(input):
 
 
 @operator(
-    outputs=2, result=("values", "indices"), grad=_taking_gradient,
+    out="apart", outputs=2, result=("values", "indices"), grad=_taking_gradient,
     samples=lambda make: [((make((3, 4)), 2), {}), ((make((5, 3)), 3, 0, False), {})],
 )
 def topk(input, k, dim=-1, largest=True, sorted=True):
@@ -133,7 +133,7 @@ def _largest(input, k, dim, largest):
 
 
 @operator(
-    outputs=2, result=("values", "indices"), grad=index_gradient, accepts="int float",
+    out="apart", outputs=2, result=("values", "indices"), grad=index_gradient, accepts="int float",
     samples=lambda make: [((make((3, 4)), 2), {}), ((make((5, 3)), 3, 0, True), {})],
 )
 def kthvalue(input, k, dim=-1, keepdim=False):
@@ -261,7 +261,7 @@ def nanmedian(input, dim=None, keepdim=False):
 
 
 @operator(
-    outputs=2, result=("values", "indices"), grad=index_gradient,
+    out="apart", outputs=2, result=("values", "indices"), grad=index_gradient,
     samples=lambda make: [((make((3, 5)),), {}), ((make((4, 3)), 0, True), {})],
 )
 def mode(input, dim=-1, keepdim=False):
@@ -348,7 +348,7 @@ def _mixed(ordered, ranks, interpolation):
     return low.lerp(ordered.gather(-1, ranks.ceil().long()), weight)
 
 
-@composite(autocast="float32", out=True)
+@composite(autocast="float32", out="exact")
 def quantile(input, q, dim=None, keepdim=False, *, interpolation="linear"):
     """Return the `q`-th quantiles (of 0 to 1) of all elements or along `dim`; NaN wins.
 
@@ -361,7 +361,7 @@ def quantile(input, q, dim=None, keepdim=False, *, interpolation="linear"):
     return _quantile("quantile", input, q, dim, keepdim, interpolation, False)
 
 
-@composite(autocast="float32", out=True)
+@composite(autocast="float32", out="exact")
 def nanquantile(input, q, dim=None, keepdim=False, *, interpolation="linear"):
     """Return quantiles of the elements that are not NaN (see `quantile`).
 
@@ -393,7 +393,7 @@ def _value_among(sequence, value):
     return sequence.new_tensor(value, dtype=kind or float64)
 
 
-@composite(out=True, method=False)
+@composite(out="exact", method=False)
 def searchsorted(
     sorted_sequence, input, *, out_int32=False, right=False, side=None, sorter=None
 ):
@@ -443,7 +443,7 @@ def searchsorted(
     return wrap(np.asarray(found, kind.numpy))
 
 
-@composite(out=True, method=False)
+@composite(out="exact", method=False)
 def bucketize(input, boundaries, *, out_int32=False, right=False):
     """Return the index of the bucket, between sorted `boundaries`, of each element.
 
@@ -460,7 +460,7 @@ def bucketize(input, boundaries, *, out_int32=False, right=False):
     return searchsorted(boundaries, input, out_int32=out_int32, right=right)
 
 
-@composite(out=True, method=False)
+@composite(out="exact", method=False)
 def isin(elements, test_elements, *, assume_unique=False, invert=False):
     """Return whether each of `elements` is among `test_elements`.
 

@@ -387,7 +387,7 @@ def gammaincc(input, other):
     return _incomplete_gamma("gammaincc", input, other)
 
 
-@composite(out=True, inplace=True)
+@composite(out="aligned", inplace=True)
 def igamma(input, other):
     """`special.gammainc` under its older name.
 
@@ -398,7 +398,7 @@ def igamma(input, other):
     return gammainc(input, other)
 
 
-@composite(out=True, inplace=True)
+@composite(out="aligned", inplace=True)
 def igammac(input, other):
     """`special.gammaincc` under its older name.
 

@@ -18,7 +18,7 @@ def _refuse_dtypes(first, second):
     )
 
 
-@pointwise(SAME, numbers=False, accepts="bool int float", uniform=_refuse_dtypes)
+@pointwise(SAME, out="exact", numbers=False, accepts="bool int float", uniform=_refuse_dtypes)
 def heaviside(input, values):
     """Return 0 below zero (and for NaN), 1 above, and `values` at zero.
 
@@ -44,7 +44,7 @@ def next_number(input, other):
     return np.nextafter(input, other)
 
 
-@composite(out=True, inplace=True)
+@composite(out="aligned", inplace=True)
 def nextafter(input, other):
     """Return the next floating-point number after `input` in the direction of `other`.
 
@@ -65,7 +65,7 @@ def nextafter(input, other):
 
 
 @operator(
-    inplace=True, grad=lambda g, input: where(input.isfinite(), g, g.new_zeros(())),
+    out="aligned", inplace=True, grad=lambda g, input: where(input.isfinite(), g, g.new_zeros(())),
     samples=lambda make: [((make((3, 4)),), {}), ((make(()), 1.0, 2.0, -2.0), {})],
 )
 def nan_to_num(input, nan=0.0, posinf=None, neginf=None):

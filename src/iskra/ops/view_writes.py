@@ -158,7 +158,7 @@ def as_strided_scatter(input, src, size, stride, storage_offset=None):
 
 # -- copies of views ------------------------------------------------------------------------------
 
-_COPY = dict(method=False, out=True)  # and `Tensor.narrow_copy`, alone of them all
+_COPY = dict(method=False, out="exact")  # and `Tensor.narrow_copy`, alone of them all
 
 
 @composite(**_COPY)
@@ -217,7 +217,7 @@ def expand_copy(input, size, *, implicit=False):
     return views.expand(input, size).contiguous()
 
 
-@composite(out=True)
+@composite(out="exact")
 def narrow_copy(input, dim, start, length):
     """Return `length` indices from `start` along `dim`, as a copy.
 

@@ -8,10 +8,12 @@ import warnings
 import numpy as np
 
 from iskra.core import dtypes, promote_types
+from iskra.core.local import local
 from iskra.core.naming import prefix
 from iskra.tensor.factory import convert_number
 from iskra.tensor.meta import NoData
-from iskra.tensor.tensor import Tensor
+from iskra.tensor.storage import LentStorage
+from iskra.tensor.tensor import Tensor, wrap
 
 _NUMBERS = frozenset({bool, int, float, complex})
 _NESTING = frozenset({list, tuple})
@@ -260,6 +262,15 @@ def shared_array(array, warn=True):
             stacklevel=4,
         )
     return (array if type(array) is np.ndarray else array.view(np.ndarray)), kind
+
+
+def lent(array, kind):
+    """A tensor on the memory of the user's `array`, which it shares and cannot resize."""
+    tensor = wrap(array, kind)
+    tensor._storage = LentStorage(array)
+    if local.inference:
+        tensor._is_inference = True
+    return tensor
 
 
 def _type_name(value):

@@ -36,7 +36,11 @@ class Storage:
 
     def unversioned(self):
         """The same memory with a version count of its own, as ``tensor.data`` has it."""
-        return Storage(self.array)
+        return self.__class__(self.array)
+
+    def resizable(self):
+        """Whether the block may grow: not if its memory is somebody else's."""
+        return True
 
     def data_ptr(self):
         """The address of the first byte."""
@@ -127,6 +131,16 @@ class Storage:
 
     def __hash__(self):
         return hash((self.data_ptr(), self.nbytes()))
+
+
+class LentStorage(Storage):
+    """Memory that belongs to an ndarray or a buffer of the user's."""
+
+    __slots__ = ()
+
+    def resizable(self):
+        """False: the owner would not follow."""
+        return False
 
 
 def flat(array):
