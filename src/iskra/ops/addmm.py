@@ -184,7 +184,7 @@ def addbmm(input, batch1, batch2, *, beta=1, alpha=1):
 
 
 @operator(
-    promote=SAME, operands="input vec1 vec2", inplace=True, computes=True,
+    out="casts aligned", promote=SAME, operands="input vec1 vec2", inplace=True, computes=True,
     grad={
         "input": lambda g, beta: _scaled(g, beta),
         "vec1": lambda g, vec2, alpha: _scaled(matmul(g, conj_of(vec2)), alpha),
