@@ -119,14 +119,14 @@ def _template(op):
     starred = code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS)
     if op.kind == "pointwise":
         return _pointwise_template(op, code)
+    if op.kind == "composite" and op.variadic is None:
+        return composed
     if starred or op.storage:
         return complete
     if op.kind == "view":
         return viewing if op.outputs == 1 else complete
     if op.variadic is not None:
         return complete
-    if op.kind == "composite":
-        return composed
     if "inplace" in code.co_varnames:
         return complete
     if op.kind == "reduction" and op.outputs == 1:

@@ -12,6 +12,7 @@ from iskra.core.device import device as device_type
 from iskra.core.size import format_shape
 from iskra.dispatch import composite
 from iskra.dispatch.variants import resize
+from iskra.ops.conversion import to_copy
 from iskra.tensor import Storage, Tensor, storage_of
 from iskra.tensor.factory import no_gpu
 from iskra.tensor.legacy import parse_type, type_name
@@ -33,6 +34,8 @@ def _casts():
 
 def _cast(name, kind):
     def body(input, memory_format=None):
+        if memory_format is None:
+            return input if input._dtype is kind else to_copy(input, kind)
         return input.to(kind, memory_format=memory_format)
 
     body.__name__ = body.__qualname__ = name

@@ -82,6 +82,9 @@ def to(input, *args, **kwargs):
     >>> torch.tensor([1, 2]).to(torch.float64)
     tensor([1., 2.], dtype=iskra.float64)
     """
+    if len(args) == 1 and args[0].__class__ is dtypes.dtype and not kwargs:
+        (dtype,) = args  # by far the most frequent
+        return input if input._dtype is dtype else to_copy(input, dtype)
     dtype, device, copy, layout = parse_to(args, kwargs)
     if device is not None and device.type != input.device.type:
         input = move(input, device)
