@@ -58,11 +58,7 @@ class Plan:
         if panel is not None:
             self._stack()
         # For each output its shape in memory, and the order into which to bring its axes.
-        self.outputs = [
-            (tuple(self.extent[a] for a in axes),
-             [None if a is None else axes.index(a) for a in output.axes])
-            for axes, output in zip(memory, nest.outputs)
-        ]
+        self.outputs = [self._made(axes, o) for axes, o in zip(memory, nest.outputs)]
         ordered = any(o.expr.op == "ordered" for o in nest.outputs)
         if ordered and self.group_size(len(self.groups) - 1) < LANES // 2:
             raise NotTraceable("a copy of rows of a few elements, which NumPy does as fast")
@@ -125,6 +121,14 @@ class Plan:
             step *= self.extent[axis]
         self.strides.append(strides)
         return memory
+
+    def _made(self, axes, output):
+        """An output's shape in memory, and the order into which to bring its axes."""
+        order = [None if a is None else axes.index(a) for a in output.axes]
+        if [n for n in order if n is not None] == list(range(len(axes))):
+            shape = tuple(1 if a is None else self.extent[a] for a in output.axes)
+            return shape, list(range(len(shape)))
+        return tuple(self.extent[a] for a in axes), order
 
     def _merged(self, order):
         """Neighbouring axes that all operands see as one, as one group."""
