@@ -121,6 +121,15 @@ def test_reductions_over_every_axis(name, layout):
 
 # Calls of operators without samples of their own, whose results are not all differentiable.
 OTHERS = {
+    "affine_standard": lambda make: [
+        ((make((3, 2, 4)), make((3, 1, 1)), make((3, 1, 1)), (1, 2), 1e-5), {}),
+        ((make((3, 4)), None, None, (0,), 1e-5), {}),
+    ],
+    "native_layer_norm": lambda make: [((make((3, 4)), (4,), make((4,)), make((4,))), {})],
+    "rms_scaled": lambda make: [
+        ((make((3, 4)), None, (1,), 1e-5), {}),
+        ((make((2, 3, 4)), make((3, 4)), (1, 2), 1e-5), {}),
+    ],
     "batch_norm_training": lambda make: [
         ((make((3, 2, 4)), make((1, 2, 1)), make((1, 2, 1))), {}),
         ((make((5, 3)),), {}),
@@ -226,7 +235,7 @@ UNSERVED = {
     "as many steps as the integers need": "gcd lcm",
     "bits taken apart": "frexp",
     "complex results": "polar",
-    "their parts are served": "glu glu_backward group_norm",
+    "their parts are served": "glu glu_backward native_group_norm",
     "products, which have kernels of their own": """mm bmm dot vdot mv matmul addmm addmv baddbmm
         addbmm linear linear_backward linear_backward_parameters times_adjoint adjoint_times pdist
         cdist_of""",

@@ -210,9 +210,10 @@ class Formula:
     """The gradient with respect to some parameters, and the values it needs, told by its names.
 
     The names of the function's parameters select what it is given: ``g`` is the gradient of the
-    output (a tuple for several outputs), ``result`` the output, ``needs`` a tuple of bools (which
-    of `targets` want a gradient); the name of a parameter of the operator is its argument, and
-    ``<name>_shape``, ``<name>_dtype``, ``<name>_stride``, ``<name>_offset`` describe a tensor
+    output (a tuple for several outputs), ``result`` the output, ``rest`` the outputs with None for
+    the first, which is not kept then (nobody else must see the others), ``needs`` a tuple of bools
+    (which of `targets` want a gradient); the name of a parameter of the operator is its argument,
+    and ``<name>_shape``, ``<name>_dtype``, ``<name>_stride``, ``<name>_offset`` describe a tensor
     argument without keeping it alive. Nothing else is saved for backward.
     """
 

@@ -4,9 +4,10 @@ from operator import attrgetter
 
 from iskra.core.local import active
 from iskra.dispatch.operator import calling, picker
-from iskra.dispatch.saving import save_input, save_outputs
+from iskra.dispatch.saving import save_input, save_outputs, save_rest
 from iskra.tensor import Parameter, Tensor
 
+_RESULTS = "result", "rest"  # of which formulas name one at most
 _SIMPLE = frozenset({int, float, bool, type(None), str})
 
 
@@ -14,11 +15,11 @@ class Plan:
     """How to record a call of `op` in which the parameters in `wanted` want a gradient.
 
     `names` are those of the values to save: arguments, picked by `pick`; `facts` about arguments;
-    last the result, if it `saves_result`. `steps` are the formulas as `_step` reads them, whose
-    arguments are picked from ``(g, *needs, *what was saved)``. `places` tells where each
-    parameter's edges lie; `plain` that each has just one. `direct` is the one formula's operator,
-    if there is one formula and it calls one; `bodies` are that one's by dtype, `order` the places
-    of its results.
+    last the result, if it `saves_result`: whole, or what comes after the first output (`rest`).
+    `steps` are the formulas as `_step` reads them, whose arguments are picked from
+    ``(g, *needs, *what was saved)``. `places` tells where each parameter's edges lie; `plain` that
+    each has just one. `direct` is the one formula's operator, if there is one formula and it calls
+    one; `bodies` are that one's by dtype, `order` the places of its results.
     """
 
     __slots__ = (
@@ -31,10 +32,11 @@ class Plan:
         formulas = _chosen(op.formulas, wanted)
         position = op.signature.position
         names = dict.fromkeys(n for f in formulas for n in f.captures)
-        arguments = [n for n in names if n != "result" and n in position]
-        facts = [n for n in names if n != "result" and n not in position]
-        self.saves_result = "result" in names
-        self.names = [*arguments, *facts, *(["result"] if self.saves_result else [])]
+        arguments = [n for n in names if n not in _RESULTS and n in position]
+        facts = [n for n in names if n not in _RESULTS and n not in position]
+        results = [n for n in names if n in _RESULTS]
+        self.saves_result = bool(results)
+        self.names = [*arguments, *facts, *results]
         self.pick = picker([position[n] for n in arguments])
         self.facts = [_fact(op, n) for n in facts]
         self.keeps = self.saves_result or any(position[n] in op.operands for n in arguments)
@@ -87,7 +89,8 @@ class Plan:
         for index, describe in self.facts:
             saved.append(describe(bound[index]))
         if self.saves_result:
-            value, version = save_outputs(outputs)
+            save = save_rest if self.names[-1] == "rest" else save_outputs
+            value, version = save(outputs)
             if version is not None:
                 checks.append((len(saved), version))
             saved.append(value)

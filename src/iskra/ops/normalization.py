@@ -89,19 +89,24 @@ def _norm_curvature(g, needs, grad, input, weight, dims, eps):
 
 
 @fused(
-    **INTERNAL, operands="input grad weight", outputs=3, accepts="float",
+    **INTERNAL, operands="input grad weight mean scale", outputs=3, accepts="float",
     grad={("grad", "input", "weight"): _norm_curvature},
     samples=lambda make: [
-        ((make((3, 4)), make((3, 4)), make((4,)), (1,)), {}),
-        ((make((3, 2, 4)), make((3, 2, 4)), make((2, 1)), (0, 2)), {}),
+        ((make((3, 4)), make((3, 4)), make((4,)), None, None, (1,)), {}),
+        ((make((3, 2, 4)), make((3, 2, 4)), make((2, 1)), None, None, (0, 2)), {}),
     ],
 )
-def norm_backward(grad, input, weight=None, dims=(), eps=1e-5, wanted=(True, True, True)):
+def norm_backward(grad, input, weight=None, mean=None, scale=None, dims=(), eps=1e-5,
+                  wanted=(True, True, True)):
     """The gradients of ``standardize(input) * weight + bias`` for the input, weight and bias.
 
-    The last two keep the dimensions over which they were broadcast from size 1.
+    The last two keep the dimensions over which they were broadcast from size 1. `mean` and `scale`
+    are those of `input` (see `_standard`), which depend on it; without them they are computed.
     """
-    standard, _, _, scale = _standard(input, dims, eps)
+    if mean is None:
+        standard, _, _, scale = _standard(input, dims, eps)
+    else:
+        standard = (input - mean) * scale
     product = grad * standard
     to_input = None
     if wanted[0]:
@@ -131,9 +136,11 @@ def summed_to(array, shape):
     return total.reshape(shape)
 
 
-def _norm_gradient(g, needs, input, weight, bias_shape, dims, eps):
+def _norm_gradient(g, needs, input, weight, bias_shape, dims, eps, mean, scale):
     """The gradients of input, weight and bias; `weight` broadcasts to the input."""
-    to_input, to_weight, to_bias = norm_backward(g, input, weight, dims, eps, needs)
+    if input.dtype.is_narrow:  # stored narrow, the statistics are too coarse
+        mean = scale = None
+    to_input, to_weight, to_bias = norm_backward(g, input, weight, mean, scale, dims, eps, needs)
     if needs[2] and to_bias is None:  # a bias without a weight
         to_bias = g.sum_to_size(bias_shape)
     return to_input, to_weight, to_bias
@@ -147,17 +154,14 @@ def _affine(standard, weight, bias):
     return standard
 
 
-@fused(
-    **INTERNAL, operands="input weight bias", accepts="float",
-    grad={("input", "weight", "bias"): _norm_gradient},
-    samples=lambda make: [
-        ((make((3, 2, 4)), make((3, 1, 1)), make((3, 1, 1)), (1, 2), 1e-5), {}),
-        ((make((3, 4)), None, None, (0,), 1e-5), {}),
-    ],
-)
+@fused(**INTERNAL, outputs=3, operands="input weight bias", accepts="float")
 def affine_standard(input, weight, bias, dims, eps):
-    """Elements standardised along `dims`, times a weight and plus a bias that broadcast."""
-    return _affine(_standard(input, dims, eps)[0], weight, bias)
+    """Elements standardised along `dims`, times a weight and plus a bias that broadcast.
+
+    Also their mean, and one over the standard deviation.
+    """
+    standard, mean, _, scale = _standard(input, dims, eps)
+    return _affine(standard, weight, bias), mean, scale
 
 
 def last_dims(rank, normalized_shape):
@@ -188,12 +192,24 @@ def check_normalized_shape(name, shape, normalized_shape, weight, bias):
 
 
 @fused(
-    **BOTH, operands="input weight bias", accepts="float",
+    **INTERNAL, outputs=3, operands="input weight bias", accepts="float",
     node="NativeLayerNormBackward0",
     grad={("input", "weight", "bias"): lambda g, needs, input, normalized_shape, weight, bias_shape,
-          eps: _norm_gradient(
-              g, needs, input, weight, bias_shape, last_dims(input.ndim, normalized_shape), eps
+          eps, rest: _norm_gradient(
+              g[0], needs, input, weight, bias_shape, last_dims(input.ndim, normalized_shape), eps,
+              *rest[1:]
           )},
+)
+def native_layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-05):
+    """`layer_norm`, and what its gradient needs: the mean and one over the standard deviation."""
+    check_normalized_shape("layer_norm", input.shape, normalized_shape, weight, bias)
+    axes = last_dims(input.ndim, normalized_shape)
+    standard, mean, _, scale = _standard(input, axes, eps)
+    return _affine(standard, weight, bias), mean, scale
+
+
+@composite(
+    **BOTH,
     samples=lambda make: [
         ((make((3, 4)), (4,)), {}), ((make((2, 3, 4)), (3, 4), make((3, 4)), make((3, 4))), {}),
     ],
@@ -209,9 +225,7 @@ def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-05):
     tensor([[-1.0000,  1.0000],
             [-1.0000,  1.0000]])
     """
-    check_normalized_shape("layer_norm", input.shape, normalized_shape, weight, bias)
-    axes = last_dims(input.ndim, normalized_shape)
-    return _affine(_standard(input, axes, eps)[0], weight, bias)
+    return native_layer_norm(input, normalized_shape, weight, bias, eps)[0]
 
 
 def _by_channel(values, rank):
@@ -228,24 +242,25 @@ def _all_but_channels(rank):
 
 
 @fused(
-    **INTERNAL, outputs=3, operands="input weight bias", accepts="float",
+    **INTERNAL, outputs=4, operands="input weight bias", accepts="float",
     node="NativeBatchNormBackward0",
-    grad={("input", "weight", "bias"): lambda g, needs, input, weight, bias_shape, eps: (
+    grad={("input", "weight", "bias"): lambda g, needs, input, weight, bias_shape, eps, rest: (
         None if g[0] is None else _norm_gradient(
-            g[0], needs, input, weight, bias_shape, _all_but_channels(input.ndim), eps
+            g[0], needs, input, weight, bias_shape, _all_but_channels(input.ndim), eps,
+            _by_channel(rest[1], input.ndim), rest[3],
         )
     )},
 )
 def batch_norm_training(input, weight=None, bias=None, eps=1e-5):
     """Batch normalisation by the batch's own statistics; also those: mean and unbiased variance.
 
-    `weight` and `bias` broadcast.
+    Last what the gradient needs: one over the standard deviation. `weight` and `bias` broadcast.
     """
     axes = _all_but_channels(input.ndim)
-    standard, mean, variance, _ = _standard(input, axes, eps)
+    standard, mean, variance, scale = _standard(input, axes, eps)
     count = as_count(math.prod(input.shape[d] for d in axes), input.dtype)
     variance *= count / np.maximum(count - input.dtype.type(1), 1)
-    return _affine(standard, weight, bias), mean.reshape(-1), variance.reshape(-1)
+    return _affine(standard, weight, bias), mean.reshape(-1), variance.reshape(-1), scale
 
 
 def _fixed_standard(input, mean, var, eps):
@@ -337,7 +352,7 @@ def batch_norm(
         return batch_norm_fixed(input, running_mean, running_var, weight, bias, eps)
     check_several_values(input.shape)
     rank = input.ndim
-    result, mean, variance = batch_norm_training(
+    result, mean, variance, _ = batch_norm_training(
         input, _by_channel(weight, rank), _by_channel(bias, rank), eps
     )
     with no_grad():
@@ -393,11 +408,11 @@ def _grouped(input, weight, bias, count):
     return rows, *affine, tuple(range(2, rows.ndim))
 
 
-def _group_norm_gradient(g, needs, input, num_groups, weight, bias_shape, eps):
+def _group_norm_gradient(g, needs, input, num_groups, weight, bias_shape, eps, rest):
     rows, weights, _, dims = _grouped(input, weight, None, num_groups)
     to_input, to_weight, to_bias = _norm_gradient(
-        g.reshape(rows.shape), needs, rows, weights, (*rows.shape[1:3],) + (1,) * (input.ndim - 2),
-        dims, eps,
+        g[0].reshape(rows.shape), needs, rows, weights,
+        (*rows.shape[1:3],) + (1,) * (input.ndim - 2), dims, eps, *rest[1:],
     )
     return (
         None if to_input is None else to_input.reshape(input.shape),
@@ -406,27 +421,8 @@ def _group_norm_gradient(g, needs, input, num_groups, weight, bias_shape, eps):
     )
 
 
-@fused(
-    **BOTH, operands="input weight bias", accepts="float",
-    node="NativeGroupNormBackward0",
-    grad={("input", "weight", "bias"): _group_norm_gradient},
-    samples=lambda make: [
-        ((make((2, 4, 3)), 2, make((4,)), make((4,))), {}), ((make((2, 4, 2)), 4), {}),
-    ],
-)
-def group_norm(input, num_groups, weight=None, bias=None, eps=1e-05):
-    """Standardise each sample over groups of channels, then scale and shift per channel.
-
-    Raises RuntimeError where the channels cannot be split into `num_groups`.
-    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.group_norm.html
-
-    >>> import iskra as torch
-    >>> torch.nn.functional.group_norm(torch.tensor([[[1.0], [3.0], [0.0], [10.0]]]), 2)
-    tensor([[[-1.0000],
-             [ 1.0000],
-             [-1.0000],
-             [ 1.0000]]])
-    """
+def _check_group_norm(input, num_groups, weight, bias):
+    """Raise RuntimeError where the channels cannot be split, or the parameters don't fit them."""
     if input.ndim < 2:
         raise RuntimeError(
             f"Expected at least 2 dimensions for input tensor but received {input.ndim}"
@@ -444,8 +440,41 @@ def group_norm(input, num_groups, weight=None, bias=None, eps=1e-05):
                 f"input, but got {name} of shape {format_shape(value.shape)} and input of shape "
                 f"{format_shape(input.shape)}"
             )
+
+
+@fused(
+    **INTERNAL, outputs=3, operands="input weight bias", accepts="float",
+    node="NativeGroupNormBackward0",
+    grad={("input", "weight", "bias"): _group_norm_gradient},
+)
+def native_group_norm(input, num_groups, weight=None, bias=None, eps=1e-05):
+    """`group_norm`, and what its gradient needs: the mean and one over the standard deviation."""
+    _check_group_norm(input, num_groups, weight, bias)
     rows, weight, bias, axes = _grouped(input, weight, bias, num_groups)
-    return on_arrays(affine_standard, rows, weight, bias, axes, eps).reshape(input.shape)
+    result, mean, scale = on_arrays(affine_standard, rows, weight, bias, axes, eps)
+    return result.reshape(input.shape), mean, scale
+
+
+@composite(
+    **BOTH,
+    samples=lambda make: [
+        ((make((2, 4, 3)), 2, make((4,)), make((4,))), {}), ((make((2, 4, 2)), 4), {}),
+    ],
+)
+def group_norm(input, num_groups, weight=None, bias=None, eps=1e-05):
+    """Standardise each sample over groups of channels, then scale and shift per channel.
+
+    Raises RuntimeError where the channels cannot be split into `num_groups`.
+    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.group_norm.html
+
+    >>> import iskra as torch
+    >>> torch.nn.functional.group_norm(torch.tensor([[[1.0], [3.0], [0.0], [10.0]]]), 2)
+    tensor([[[-1.0000],
+             [ 1.0000],
+             [-1.0000],
+             [ 1.0000]]])
+    """
+    return native_group_norm(input, num_groups, weight, bias, eps)[0]
 
 
 @composite(**FUNCTIONAL)

@@ -60,16 +60,17 @@ def _curvature(g, needs, grad, input, weight, dims, eps):
 
 
 @fused(
-    **INTERNAL, operands="input grad weight", outputs=2, accepts="float",
+    **INTERNAL, operands="input grad weight scale", outputs=2, accepts="float",
     grad={("grad", "input", "weight"): _curvature},
     samples=lambda make: [
-        ((make((3, 4)), make((3, 4)), make((4,)), (1,), 1e-5, (True, True)), {}),
-        ((make((2, 3, 4)), make((2, 3, 4)), None, (1, 2), 1e-5, (True, False)), {}),
+        ((make((3, 4)), make((3, 4)), make((4,)), None, (1,), 1e-5, (True, True)), {}),
+        ((make((2, 3, 4)), make((2, 3, 4)), None, None, (1, 2), 1e-5, (True, False)), {}),
     ],
 )
-def rms_backward(grad, input, weight, dims, eps, wanted):
-    """The gradients of `rms_scaled` for the input and the weight."""
-    scale = _scale(input, dims, eps)
+def rms_backward(grad, input, weight, scale, dims, eps, wanted):
+    """The gradients of `rms_scaled` for the input and the weight; computes `scale` if None."""
+    if scale is None:
+        scale = _scale(input, dims, eps)
     to_input = to_weight = None
     if wanted[0]:
         weighted = grad if weight is None else np.multiply(grad, weight)
@@ -81,20 +82,23 @@ def rms_backward(grad, input, weight, dims, eps, wanted):
     return to_input, to_weight
 
 
+def _gradient(g, needs, input, weight, dims, eps, rest):
+    scale = None if input.dtype.is_narrow else rest[1]  # stored narrow, it is too coarse
+    return rms_backward(g[0], input, weight, scale, dims, eps, needs)
+
+
 @fused(
-    **INTERNAL, operands="input weight", accepts="float", node="MulBackward0",
-    grad={("input", "weight"): lambda g, needs, input, weight, dims, eps: rms_backward(
-        g, input, weight, dims, eps, needs
-    )},
-    samples=lambda make: [
-        ((make((3, 4)), None, (1,), 1e-5), {}),
-        ((make((2, 3, 4)), make((3, 4)), (1, 2), 1e-5), {}),
-    ],
+    **INTERNAL, operands="input weight", outputs=2, accepts="float", node="MulBackward0",
+    grad={("input", "weight"): _gradient},
 )
 def rms_scaled(input, weight, dims, eps):
-    """Elements over the root of their mean square along `dims`, times a weight that broadcasts."""
-    result = np.multiply(input, _scale(input, dims, eps))
-    return result if weight is None else np.multiply(result, weight)
+    """Elements over the root of their mean square along `dims`, times a weight that broadcasts.
+
+    Also one over that root, which the gradient needs.
+    """
+    scale = _scale(input, dims, eps)
+    result = np.multiply(input, scale)
+    return result if weight is None else np.multiply(result, weight), scale
 
 
 @composite(
@@ -118,7 +122,7 @@ def rms_norm(input, normalized_shape, weight=None, eps=None):
     wide = input.float() if input._dtype.is_narrow else input  # squares leave float16's range
     eps = finfo(wide.dtype).eps if eps is None else eps
     if input.is_floating_point() and (weight is None or weight.dtype == input.dtype):
-        return rms_scaled(input, weight, dims, eps)
+        return rms_scaled(input, weight, dims, eps)[0]
     result = wide * ((wide * wide).mean(dims, keepdim=True) + eps).rsqrt()
     result = result if weight is None else result * weight
     return result if wide is input else result.to(input.dtype)
