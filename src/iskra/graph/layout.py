@@ -11,6 +11,7 @@ from functools import cmp_to_key
 
 from iskra.codegen.accumulate import LANES
 from iskra.codegen.extent import NotTraceable
+from iskra.codegen.kernels.sharing import power_above
 from iskra.codegen.nest import SEGMENT, SQUARES, Kernel
 from iskra.codegen.placement import Placed, topological
 from iskra.codegen.values import Layout
@@ -234,7 +235,7 @@ class Plan:
         elements = math.prod(n for a, n in enumerate(self.extent) if a != panel)
         work = elements * (self.cost() + len(self.strides))
         most = self.units() if panel is None else self.extent[panel]
-        return max(1, min(most, MOST_TASKS, work // TASK))
+        return max(1, min(most, MOST_TASKS, power_above(work // TASK)))
 
     def cost(self):
         """What an element costs, in additions."""

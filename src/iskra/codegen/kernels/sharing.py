@@ -9,7 +9,8 @@ MOST = 2**31  # elements: up to here places fit into 32 bits
 TASK = 1 << 15  # elements that a task should have
 _MOST_TASKS = 256
 
-__all__ = ["compiled", "folded", "is_served", "my_units", "tasks_for"]
+__all__ = ["compiled", "folded", "is_served", "my_units", "power_above",
+           "tasks_for"]
 
 
 def is_served(elements):
@@ -19,7 +20,12 @@ def is_served(elements):
 
 def tasks_for(units, elements):
     """Into how many tasks to cut `units` pieces of work, which have so many elements in all."""
-    return max(1, min(units, _MOST_TASKS, elements // TASK))
+    return max(1, min(units, _MOST_TASKS, power_above(elements // TASK)))
+
+
+def power_above(tasks):
+    """The power of two that is not less: most numbers of threads share few tasks evenly then."""
+    return 1 << max(tasks - 1, 0).bit_length()
 
 
 def my_units(f, units, tasks):
