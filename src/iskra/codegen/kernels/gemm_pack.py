@@ -57,25 +57,45 @@ def copy(f, tile, strip, source, step, count, kinds):
     Whole vectors are written, in ascending order: the next k overwrites what was too much, and
     behind the strip there must be room for a vector more. The neighbouring strip is asked for.
     """
+    if tile.pairs:
+        _copy_pairs(f, strip, source, step, count)
+        return
     lanes = tile.lanes
 
     def rows(mask):
         parts = [(i, mask(strip.there - i)) for i in range(0, strip.most, lanes)]
-        with f.loop(0, count, tile.together) as k:
+        with f.loop(0, count) as k:
             row = f.offset(source, k * step, kinds[0])
-            out = f.offset(strip.pointer, tile.steps(k) * strip.width, kinds[1])
+            out = f.offset(strip.pointer, k * strip.width, kinds[1])
             for i, valid in parts:
                 f.prefetch(row, strip.most + i, kinds[0])
-                f.store(element(row, k, i, valid), out, i)
-
-    def element(row, k, i, valid):
-        if not tile.pairs:
-            return f.load(row, i, Type(kinds[0], lanes), valid).to(kinds[1])
-        bits, more = Type("u16", lanes), (k + 1 < count).splat(lanes)
-        second = f.load(f.offset(row, step, "u16"), i, bits, valid & more)
-        return f.load(row, i, bits, valid).to("u32") | second.to("u32") << 16
+                f.store(f.load(row, i, Type(kinds[0], lanes), valid).to(kinds[1]), out, i)
 
     _whole_or_masked(f, tile, strip, rows)
+
+
+def _copy_pairs(f, strip, source, step, count):
+    """`copy` of bfloat16 in pairs: two rows are merged, eight elements at a time.
+
+    Longer vectors could only be merged with a table in a register, which LLVM would not let go
+    while the tile's sums need them all.
+    """
+    bits = Type("u16", 8)
+    parts = [(i, f.lanes_below(strip.there - i, 8)) for i in range(0, strip.most, 8)]
+    with f.loop(0, count, 2) as k:
+        first = f.offset(source, k * step, bits.kind)
+        second = f.offset(first, step, bits.kind)
+        out = f.offset(strip.pointer, k // 2 * strip.width, "u32")
+        more = (k + 1 < count).splat(8)
+        for i, valid in parts:
+            if i % 32 == 0:
+                f.prefetch(first, strip.most + i, bits.kind)
+                f.prefetch(second, strip.most + i, bits.kind)
+            a = f.load(first, i, bits, valid)
+            b = f.load(second, i, bits, valid & more)
+            for half in (0, 4):
+                merged = a.shuffle([half + j // 2 + j % 2 * 8 for j in range(8)], b)
+                f.store(merged.bits_as("u32"), out, i + half)
 
 
 def _whole_or_masked(f, tile, strip, emit):
