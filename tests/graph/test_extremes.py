@@ -5,6 +5,7 @@ import pytest
 from graph.test_tiers import POINTWISE, both
 
 import iskra
+from iskra import graph
 from iskra.dispatch import OPERATORS
 from iskra.graph import layout
 from iskra.tensor import wrap
@@ -96,3 +97,28 @@ def test_results_written_past_the_caches(shape, dtype, monkeypatch):
     kernels = [k for program, _ in OPERATORS["mul"].programs.values() for k in program.kernels]
     if len(shape) == 1 or shape[-1] % 32 == 0:
         assert any(key[1].streamed for key in kernels)
+
+
+@pytest.mark.parametrize("columns", [96, 97])
+@pytest.mark.parametrize("name", ["softmax", "softmax_backward", "native_layer_norm",
+                                  "norm_backward"])
+def test_rows_written_past_the_caches(name, columns, monkeypatch):
+    op = OPERATORS[name]
+    x, g = (np.random.default_rng(n).standard_normal((140, columns)).astype(np.float32)
+            for n in (0, 1))
+    weight = np.arange(columns, dtype=np.float32)
+    arguments = {
+        "softmax": (x, 1, 3, None), "softmax_backward": (x, g, 1),
+        "native_layer_norm": (x, (columns,), weight, weight, 1e-5),
+        "norm_backward": (g, x, weight, None, None, (1,), 1e-5, (True, True, True)),
+    }[name]
+    results = []
+    for least in (1 << 40, 64):
+        monkeypatch.setattr(layout, "STREAM", least)
+        for table in ("launches", "programs"):
+            monkeypatch.setattr(op, table, {})
+        results.append(graph.run(op, arguments))
+        kernels = [k for program, _ in op.programs.values() for k in program.kernels]
+        assert any(key[1].streamed for key in kernels) is (least == 64 and columns == 96)
+    for plain, streamed in zip(*(r if isinstance(r, tuple) else (r,) for r in results)):
+        np.testing.assert_array_equal(plain, streamed)

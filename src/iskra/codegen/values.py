@@ -23,8 +23,8 @@ class Layout(NamedTuple):
     then outputs (counted on from the leaves), whose elements do not lie side by side along the
     last group. Where leaves of a map lie side by side along another group, that is `tile`, and the
     leaves are `crossed`: they are read in squares, which are transposed in registers. `flat` leaves
-    have one element for all places along the last group, as expanded arrays do. A `streamed` map
-    writes past the caches.
+    have one element for all places along the last group, as expanded arrays do. What is `streamed`
+    writes its elements past the caches.
     """
 
     groups: tuple
@@ -61,6 +61,7 @@ class Values:
         self.copy = 0
         self.mask = None
         self.base = None
+        self.keep = {}  # expression -> output that holds it until the last pass
         self.kept_in = {}  # expression -> output that holds it since an earlier pass
         self.columns = self._columns()
 
@@ -232,7 +233,8 @@ class Values:
         value = value.splat(LANES)
         if array in self.strided:
             return self.function.scatter(value, pointer, self.steps(array), self.mask)
-        stream = self.streamed and self.mask is None
+        again = output.summed or number in self.keep.values()  # what is read again soon
+        stream = self.streamed and self.mask is None and not again
         return self.function.store(value, pointer, self.base, self.mask, stream)
 
     # Blocks

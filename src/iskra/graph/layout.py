@@ -166,18 +166,22 @@ class Plan:
         return frozenset(n for n, s in leaves if s.get(last) == 0)
 
     def _streams(self):
-        """Whether a map writes past the caches: where they cannot hold all that it reads and
-        writes. Not to fetch the memory first, only to overwrite it, saves some of the traffic then;
-        what stays in the caches is written to them faster, and read from them.
+        """Whether elements are written past the caches: where they cannot hold all that a map or a
+        row program reads and writes. Not to fetch the memory first, only to overwrite it, saves
+        some of the traffic then; what stays in the caches is written to them faster, and read from
+        them.
         """
-        if self.nest.reduced or self._strided() - set(range(len(self.nest.leaves))):
+        last = self.groups[-1][-1] if self.groups[-1] else None
+        if self.nest.reduced and last not in self.nest.reduced:
+            return False
+        if self._strided() - set(range(len(self.nest.leaves))):
             return False
         if sum(map(self._bytes, range(len(self.strides)))) < STREAM:
             return False
         outer = [g[-1] for g in self.groups[:-1]]
         for output, strides in zip(self.nest.outputs, self.strides[len(self.nest.leaves):]):
             size = output.placed.dtype.itemsize
-            if any(strides.get(a, 0) * size % 64 for a in outer):
+            if last in output.axes and any(strides.get(a, 0) * size % 64 for a in outer):
                 return False
         return memory.start()  # whose arrays begin at multiples of 64 bytes
 
