@@ -10,6 +10,7 @@ import numpy as np
 from iskra.autograd import grad as gradients_of
 from iskra.autograd import is_grad_enabled
 from iskra.codegen import kernels
+from iskra.core import bool_
 from iskra.core.size import format_shape
 from iskra.dispatch import composite, operator
 from iskra.ops.comparison import clamp, where
@@ -27,15 +28,12 @@ def _unnormalise(place, size, align_corners):
     return ((place + 1) * size - 1) / 2
 
 
-def _reflect(place, low, high):
-    """Fold positions back between `low` and `high` (twice their values, as integers)."""
-    if low == high:
-        return place * 0
-    first, span = low / 2, (high - low) / 2
-    distance = (place - first).abs()
-    turns = (distance / span).floor()
-    rest = distance - turns * span
-    return where(turns.detach() % 2 == 0, rest + first, span - rest + first)
+def _reflect(place, low, span):
+    """Fold positions back between `low` and `low + span`."""
+    distance = place - low
+    away = where(distance < 0, -distance, distance)
+    rest = away - (away / (2 * span)).trunc().detach() * (2 * span)
+    return where(rest > 2 * span - rest, 2 * span - rest, rest) + low
 
 
 def _settle(place, size, padding_mode, align_corners):
@@ -43,9 +41,13 @@ def _settle(place, size, padding_mode, align_corners):
     if padding_mode == "zeros":
         return place
     if padding_mode == "reflection":
-        low, high = (0, 2 * (size - 1)) if align_corners else (-1, 2 * size - 1)
-        place = _reflect(where(place.isfinite(), place, place.new_zeros(())), low, high)
-    return clamp(place, 0, size - 1).nan_to_num(0.0)
+        if align_corners and size == 1:
+            return place.nan_to_num(0.0, 0.0, 0.0) * 0
+        low, span = (0, size - 1) if align_corners else (-0.5, size)
+        place = _reflect(place.nan_to_num(0.0, 0.0, 0.0), low, span)
+    # At the outermost elements too the derivative is 0.
+    inside = (place > 0) & (place < size - 1)
+    return where(inside, place, clamp(place.detach(), 0, size - 1).nan_to_num(0.0))
 
 
 def _taken(input, places):
@@ -89,33 +91,6 @@ def _linear(input, places):
     return total
 
 
-_INTERNAL = dict(method=False, function=False, out=False, node="GridSampler2DBackward0")
-
-
-@operator(**_INTERNAL, operands="grad input rows columns", outputs=3)
-def sample_backward(grad, input, rows, columns, of_input, of_places):
-    """The gradients of `bilinear_sample` for its operands."""
-    return kernels.sampling.gradients(grad, input, rows, columns, of_input, of_places)
-
-
-def _gradients(g, input, rows, columns, needs):
-    if not is_grad_enabled():
-        return sample_backward(g, input, rows, columns, needs[0], needs[1] or needs[2])
-    # To be differentiated again: by way of the composition.
-    operands = (input, rows, columns)
-    wanted = [x for x, need in zip(operands, needs, strict=True) if need]
-    found = iter(gradients_of(_linear(input, operands[1:]), wanted, g, create_graph=True))
-    return tuple(next(found) if need else None for need in needs)
-
-
-@operator(
-    **_INTERNAL, operands="input rows columns", grad={("input", "rows", "columns"): _gradients},
-)
-def bilinear_sample(input, rows, columns):
-    """`_linear` of images ``(N, C, H, W)`` in machine code, for what `sampling.serves` names."""
-    return kernels.sampling.sample(input, rows, columns)
-
-
 def _cubic_weights(t):
     """Keys' weights of four neighbours for a fraction `t`."""
     a = -0.75
@@ -138,6 +113,62 @@ def _cubic(input, places, settle):
         share = values * (weights[0][row] * weights[1][column]).unsqueeze(1)
         total = share if total is None else total + share
     return total
+
+
+def _composed(input, grid, mode, padding_mode, align):
+    """`grid_sample` as a composition of operators."""
+    sizes = input.shape[2:]
+    # The grid names the last dimension first.
+    places = [
+        _unnormalise(grid[..., len(sizes) - 1 - d], n, align) for d, n in enumerate(sizes)
+    ]
+
+    def settle(at):
+        return [_settle(p, n, padding_mode, align) for p, n in zip(at, sizes, strict=True)]
+
+    if mode == "bicubic":
+        return _cubic(input, places, lambda at: [_whole(p) for p in settle(at)])
+    if mode == "nearest":
+        taken = _taken(input, [_whole(p.detach().round()) for p in settle(places)])
+        # The grid's gradient is 0, not absent.
+        return where(taken.new_zeros((), dtype=bool_), places[0].unsqueeze(1), taken)
+    return _linear(input, settle(places))
+
+
+_INTERNAL = dict(
+    method=False, function=False, out=False,
+    node=lambda input: f"GridSampler{input.ndim - 2}DBackward0",
+)
+
+
+def _setting(input, mode, padding_mode, align):
+    return kernels.sampling.Setting(mode, padding_mode, align, input.ndim - 2)
+
+
+@operator(**_INTERNAL, operands="grad input grid", outputs=2)
+def sample_backward(grad, input, grid, mode, padding_mode, align, needs):
+    """The gradients of `grid_sampler` for its operands."""
+    setting = _setting(input, mode, padding_mode, align)
+    return kernels.sampling.gradients(grad, input, grid, setting, *needs)
+
+
+def _gradients(g, input, grid, needs, mode, padding_mode, align):
+    if not is_grad_enabled():
+        return sample_backward(g, input, grid, mode, padding_mode, align, needs)
+    # To be differentiated again: by way of the composition.
+    wanted = [x for x, need in zip((input, grid), needs, strict=True) if need]
+    found = iter(gradients_of(
+        _composed(input, grid, mode, padding_mode, align), wanted, g, create_graph=True,
+        allow_unused=True,
+    ))
+    return tuple(next(found) if need else None for need in needs)
+
+
+@operator(**_INTERNAL, operands="input grid", grad={("input", "grid"): _gradients})
+def grid_sampler(input, grid, mode, padding_mode, align):
+    """`_composed` in machine code, for what `sampling.serves` names."""
+    setting = _setting(input, mode, padding_mode, align)
+    return kernels.sampling.sample(input, grid, setting)
 
 
 def _check_grid(input, grid, mode, padding_mode):
@@ -188,25 +219,10 @@ def grid_sample(input, grid, mode="bilinear", padding_mode="zeros", align_corner
     tensor([[[[1.5000]]]])
     """
     _check_grid(input, grid, mode, padding_mode)
-    align = bool(align_corners)
-    sizes = input.shape[2:]
-    # The grid names the last dimension first.
-    places = [
-        _unnormalise(grid[..., len(sizes) - 1 - d], n, align) for d, n in enumerate(sizes)
-    ]
-    if mode == "bicubic":
-        def settle(at):
-            return [
-                _whole(_settle(p, n, padding_mode, align)) for p, n in zip(at, sizes, strict=True)
-            ]
-
-        return _cubic(input, places, settle)
-    places = [_settle(p, n, padding_mode, align) for p, n in zip(places, sizes, strict=True)]
-    if mode == "nearest":
-        return _taken(input, [_whole(p.detach().round()) for p in places])
-    if len(places) == 2 and kernels.sampling.serves(input._array, *(p._array for p in places)):
-        return bilinear_sample(input, *places)
-    return _linear(input, places)
+    how = mode, padding_mode, bool(align_corners)
+    if kernels.sampling.serves(input._array, grid._array):
+        return grid_sampler(input, grid, *how)
+    return _composed(input, grid, *how)
 
 
 @composite(**FUNCTIONAL)
