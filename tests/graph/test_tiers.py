@@ -236,9 +236,8 @@ UNSERVED = {
     "bits taken apart": "frexp",
     "complex results": "polar",
     "their parts are served": "glu glu_backward native_group_norm",
-    "products, which have kernels of their own": """mm bmm dot vdot mv matmul addmm addmv baddbmm
-        addbmm linear linear_backward linear_backward_parameters times_adjoint adjoint_times pdist
-        cdist_of""",
+    "products, which have kernels of their own": """dot vdot mv addmv addbmm linear_backward
+        linear_backward_parameters times_adjoint adjoint_times pdist cdist_of""",
     "windows": """convolution conv_input conv_weight max_windows average_windows average_spread
         adaptive_means adaptive_maxima adaptive_spread fractional_maxima image_to_columns
         columns_to_image unfold_backward edge_fold resample resample_back nearest_back""",

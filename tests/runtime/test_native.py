@@ -353,12 +353,12 @@ def test_a_handler_that_forks(alarm):
 def test_layout_is_checked(monkeypatch):
     assert native.available()
     monkeypatch.setattr(native, "tuple", type("tuple", (), {}), raising=False)
-    native._layout.cache_clear()
+    native.layout.cache_clear()
     try:
         assert not native.available()
     finally:
         monkeypatch.undo()
-        native._layout.cache_clear()
+        native.layout.cache_clear()
     assert native.available()
 
 
@@ -366,7 +366,7 @@ def test_layout_is_checked(monkeypatch):
     "x86_64-linux-gnu", "aarch64-linux-gnu", "arm64-apple-macosx", "riscv64-linux-gnu"])
 def test_code_is_made_for_other_machines(triple):
     machine = triple.partition("-")[0]
-    layout = native._layout()
+    layout = native.layout()
     assert "pool_run_polled" in jit.assembly(wrapper_ir(layout), triple=triple)
     for futex in (False, True):
         text = jit.assembly(pool_ir.pool_ir(machine, futex), triple=triple)

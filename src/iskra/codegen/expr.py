@@ -45,7 +45,8 @@ class Expr:
     - ``"map"`` (`attr`: the primitive's name): elements at the same place, broadcast
     - ``"cast"``: the elements in this node's dtype
     - ``"reduce"`` (`attr`: ``(name, axes)``): axes are removed
-    - ``"ordered"``: the operand, to be laid out in memory in the order of its axes
+    - ``"ordered"``: the operand, to be laid out in memory in the order of its axes, in which also
+      the loops go if `attr` is ``"loops"``
     - ``"expand"``: axes of size 1 repeated, new ones before
     - ``"axes"`` (`attr`: for each axis the operand's axis, or None for a new one of size 1)
     - ``"index"`` (`attr`: axis): the position along an axis
@@ -129,6 +130,11 @@ class Expr:
         axes = axes or range(self.ndim)[::-1]
         return rearranged(self, tuple(normalize_axis_index(a, self.ndim) for a in axes))
 
+    @property
+    def T(self):
+        """The axes the other way round."""
+        return self.transpose()
+
     def copy(self, *_, **__):
         """Itself: expressions have no memory."""
         return self
@@ -149,6 +155,8 @@ class Expr:
         return rearranged(self, tuple(axes))
 
     def __array_ufunc__(self, ufunc, method, *inputs, **settings):
+        if ufunc is np.matmul and method == "__call__" and not settings:
+            return _matmul(*map(lift, inputs))
         if method == "__call__":
             return _call(ufunc, inputs, settings)
         if method == "reduce":
@@ -337,6 +345,14 @@ def _call(ufunc, inputs, settings):
     return result
 
 
+def _matmul(a, b):
+    """Products of matrices: products of elements, and their sums."""
+    if a.ndim < 2 or b.ndim < 2 or a.dtype.kind != "f" or a.dtype != b.dtype:
+        raise NotTraceable("a product of other things than matrices of one kind of floats")
+    products = np.multiply(a[..., np.newaxis], b[..., np.newaxis, :, :])
+    return np.add.reduce(products, axis=-2)
+
+
 def _is_outside(x, dtype):
     """Whether a Python number does not fit the integers among which it came."""
     if x.op != "const" or x.weak is not int or dtype.kind not in "iu":
@@ -522,11 +538,16 @@ _FUNCTIONS = {
 }
 
 
+def in_rows(x):
+    """`x`, to be laid out in memory in the order of its axes."""
+    return Expr("ordered", (x,), "memory", x.dtype, x.shape)
+
+
 def _copied(x, order):
     """Expressions have no memory; what matters is in which order a result's axes will lie."""
     if order not in ("K", "C"):
         raise NotTraceable(f"a copy in order {order}")
-    return x if order == "K" else Expr("ordered", (x,), None, x.dtype, x.shape)
+    return x if order == "K" else Expr("ordered", (x,), "loops", x.dtype, x.shape)
 
 
 def _swap(x, first, second):

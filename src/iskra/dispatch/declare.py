@@ -11,6 +11,7 @@ from iskra.dispatch.door import complete, perform
 from iskra.dispatch.execute import RUNNERS, refuse_non_tensor, run_general
 from iskra.dispatch.leading import leading
 from iskra.dispatch.operator import NONE, SAME, Operator, body_operands, register
+from iskra.dispatch.quick import QuickCalls
 from iskra.dispatch.shortcuts import (
     binary,
     composed,
@@ -79,6 +80,7 @@ def _decorator(kind, **fields):
         op = Operator(body, kind, **fields)
         register(op)
         op.run = RUNNERS.get(kind, run_general)
+        op.quick = QuickCalls(op)
         op.perform = _perform_composite if kind == "composite" else perform
         op.out_variant = lambda bound, out: write_out(op, bound, out)
         op.write = lambda bound: write_result(op, op.name + "_", bound)

@@ -106,6 +106,12 @@ def is_large(op, bound):
 
 def _promoted_by_kernels(op, bound, into=None):
     """The result from the kernel tier, which promotes as it reads, and its dtype."""
+    arrays, target, narrow, kind = _promoted_arguments(op, bound)
+    return graph.run(op, arrays, target, narrow, into), kind
+
+
+def _promoted_arguments(op, bound):
+    """What `graph.run` is given for a call that promotes, and the promoted dtype."""
     if op.dim_index is not None or op.dtype_index is not None:
         bound = _resolve_dims(op, bound)
     kind = result_type(op, bound)
@@ -117,7 +123,7 @@ def _promoted_by_kernels(op, bound, into=None):
     narrow = kind.numpy if kind.is_narrow else None
     if not any(a.__class__ is ndarray and a.dtype is not target for a in arrays):
         target = None  # nothing to convert: the same program as on the short paths
-    return graph.run(op, arrays, target, narrow, into), kind
+    return arrays, target, narrow, kind
 
 
 def written_by_kernels(op, bound, target):
@@ -137,14 +143,26 @@ def written_by_kernels(op, bound, target):
 
 def _by_kernels(op, bound):
     """The result from the kernel tier, which widens narrow floats as it reads, and their dtype."""
+    arrays, computes_in, stores_as, kind = _plain_arguments(op, bound)
+    return graph.run(op, arrays, computes_in, stores_as), kind
+
+
+def _plain_arguments(op, bound):
+    """What `graph.run` is given for a call that does not promote, and the narrow dtype, if any."""
     if op.dim_index is not None or op.dtype_index is not None:
         bound = _resolve_dims(op, bound)
     arrays = [unwrap(v) for v in bound]
     kinds = (v._dtype for v in bound if isinstance(v, Tensor))
     kind = next((k for k in kinds if k.is_narrow), None)
     if kind is None or op.moves:
-        return graph.run(op, arrays), None
-    return graph.run(op, arrays, np.dtype(np.float32), kind.numpy), kind
+        return arrays, None, None, None
+    return arrays, np.dtype(np.float32), kind.numpy, kind
+
+
+def kernel_arguments(op, bound):
+    """What `graph.run` is given for a call: the arguments, what it computes in, and stores as."""
+    found = _plain_arguments if op.promote is NONE else _promoted_arguments
+    return found(op, bound)[:3]
 
 
 def served_with_number(op, compute, array, number):

@@ -7,7 +7,7 @@ from iskra.core.dtypes import of_numpy
 from iskra.core.local import active, local
 from iskra.dispatch.execute import quiet_run
 from iskra.dispatch.operator import bind
-from iskra.dispatch.shortcuts import _are_settings, general, wrapped
+from iskra.dispatch.shortcuts import _are_settings, general, record_any, wrapped
 from iskra.dispatch.tape import hang, record
 from iskra.tensor import Parameter, Tensor
 
@@ -23,7 +23,13 @@ def leading(op):
     body, taken, computes = op.body, op.taken, op.computes
     otherwise = general(op)
 
+    quick = op.quick
+
     def function(*args, **kwargs):
+        result = quick.call(*args, **kwargs)
+        if result is not None:
+            record_any(op, args, kwargs, result)
+            return result
         if active.intercepting or kwargs and not _are_settings(op, kwargs):
             return otherwise(*args, **kwargs)
         arrays, edges = [], []
@@ -63,6 +69,8 @@ def leading(op):
             result = wrapped(op, result)
             if result is None:
                 return otherwise(*args, **kwargs)
+        if quick.learning and computes:
+            quick.miss(args, kwargs)
         if taped and op.formulas and (not active.without_grad or local.grad_enabled):
             bound = bind(op, args, kwargs) if kwargs else args + op.signature.defaults[len(args):]
             count = op.leading_targets

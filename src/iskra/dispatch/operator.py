@@ -70,7 +70,7 @@ class Operator:
         namespace="torch", method=None, function=True, inplace=False, out=True, aliases=(),
         samples=None, domain=None, accepts=None, outputs=1, result=None, computes=False,
         moves=False, variadic=None, autocast=None, storage=False, casts=False, scalars=False,
-        numbers=True, uniform=None,
+        numbers=True, uniform=None, work=None,
     ):
         self.name = body.__name__
         self.body = body
@@ -95,7 +95,10 @@ class Operator:
         self.computes = computes
         self.moves = moves  # only moves or converts elements, which kernels can do too
         # From how many elements on kernels serve.
-        self.large = graph.threshold(kind, ufunc is not None)
+        self.large = 1 if work else graph.threshold(kind, ufunc is not None)
+        # How much there is to compute, told from the operands' arrays: the body is traced only
+        # where that is little, because for more there are kernels in the body.
+        self.work = work
         self.has_kernels = computes or moves  # may: what can't be traced stays without
         self.autocast = autocast
         self.storage = storage  # the body is given (flat memory, NumPy dtype, offset), no array
@@ -115,6 +118,7 @@ class Operator:
         self.record_pair = None  # records calls of two operands; see iskra.dispatch.tape
         self.tape_plans = {}  # which targets want a gradient -> how to record the call
         self.public = None  # the function users call
+        self.quick = None  # what machine code knows of its calls; see iskra.dispatch.quick
         self.short = None  # the same without settings, where Python's operators use it
         self.out_variant = None
         self.inplace_variant = None

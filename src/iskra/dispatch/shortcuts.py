@@ -48,15 +48,25 @@ def unary(op):
     Settings may follow, as in `relu(input, inplace=False)`.
     """
     plans = op.plans
+    quick = op.quick
     # What may be said without changing anything.
     ordinary = {"inplace": False} if "inplace" in op.body.__code__.co_varnames else None
 
     def function(input, *rest, **settings):
+        if rest or settings and settings != ordinary:
+            return call(op, (input, *rest), settings)
+        result = quick.call(input)
+        if result is None:
+            result = otherwise(input)
+            if result is None:
+                return call(op, (input,), settings)
+        if input._requires_grad:
+            record_one(op, input, (input, *op.signature.defaults[1:]), result)
+        return result
+
+    def otherwise(input):
         cls = input.__class__
-        if (
-            (cls is Tensor or cls is Parameter) and not rest and not active.intercepting
-            and (not settings or settings == ordinary)
-        ):
+        if (cls is Tensor or cls is Parameter) and not active.intercepting:
             try:
                 compute, dtype, large = plans[input._dtype]
                 array = input._array
@@ -65,17 +75,17 @@ def unary(op):
                 else:
                     array = served(op, compute, array)
             except Exception:
-                return call(op, (input,), settings)
+                return None
             if array.__class__ is not ndarray:
                 array = in_zero_dimensions(array)
             if array is not None:
                 result = new(Tensor)
                 result._array = array
                 result._dtype = dtype
-                if input._requires_grad:
-                    record_one(op, input, (input, *op.signature.defaults[1:]), result)
+                if quick.learning:
+                    quick.miss((input,))
                 return result
-        return call(op, (input, *rest), settings)
+        return None
 
     return function
 
@@ -83,41 +93,53 @@ def unary(op):
 def binary(op):
     """The public function of a pointwise operator with two operands."""
     plans = op.plans
+    quick = op.quick
 
     def short(input, other):
-        cls, other_cls = input.__class__, other.__class__
-        if (cls is Tensor or cls is Parameter) and not active.intercepting:
-            kind = input._dtype
-            try:
-                compute, dtype, large = plans[kind]
-                if (other_cls is Tensor or other_cls is Parameter) and other._dtype is kind:
-                    first, second = input._array, other._array
-                    if first.size < large and second.size < large:
-                        array = quiet_run(compute, first, second)
-                    else:
-                        array = served(op, compute, first, second)
-                    taped = input._requires_grad or other._requires_grad
-                elif (other_cls is float or other_cls is int) and kind.is_floating_point:
-                    first = input._array
-                    if first.size < large:
-                        array = quiet_run(compute, first, constant(other, kind))
-                    else:
-                        array = served_with_number(op, compute, first, kind.numpy.type(other))
-                    taped = input._requires_grad
-                else:
-                    return call(op, (input, other), {})
-            except Exception:
+        result = quick.call(input, other)
+        if result is None:
+            result = otherwise(input, other)
+            if result is None:
                 return call(op, (input, other), {})
-            if array.__class__ is not ndarray:
-                array = in_zero_dimensions(array)
-            if array is not None:
-                result = new(Tensor)
-                result._array = array
-                result._dtype = dtype
-                if taped:
-                    (op.record_pair or pair_recorder(op))(input, other, result)
-                return result
-        return call(op, (input, other), {})
+        if input._requires_grad or (
+                other.__class__ is not float and other.__class__ is not int
+                and other._requires_grad):
+            (op.record_pair or pair_recorder(op))(input, other, result)
+        return result
+
+    def otherwise(input, other):
+        cls, other_cls = input.__class__, other.__class__
+        if not (cls is Tensor or cls is Parameter) or active.intercepting:
+            return None
+        kind = input._dtype
+        try:
+            compute, dtype, large = plans[kind]
+            if (other_cls is Tensor or other_cls is Parameter) and other._dtype is kind:
+                first, second = input._array, other._array
+                if first.size < large and second.size < large:
+                    array = quiet_run(compute, first, second)
+                else:
+                    array = served(op, compute, first, second)
+            elif (other_cls is float or other_cls is int) and kind.is_floating_point:
+                first = input._array
+                if first.size < large:
+                    array = quiet_run(compute, first, constant(other, kind))
+                else:
+                    array = served_with_number(op, compute, first, kind.numpy.type(other))
+            else:
+                return None
+        except Exception:
+            return None
+        if array.__class__ is not ndarray:
+            array = in_zero_dimensions(array)
+            if array is None:
+                return None
+        result = new(Tensor)
+        result._array = array
+        result._dtype = dtype
+        if quick.learning:
+            quick.miss((input, other))
+        return result
 
     def function(input, other, **settings):
         return call(op, (input, other), settings) if settings else short(input, other)
@@ -243,29 +265,38 @@ def general(op):
     # The operand whose size decides on the tier: the first that is named.
     main = 0 if not op.declared_operands else named.index(op.declared_operands.split()[0])
 
+    quick = op.quick
+
     def function(*args, **kwargs):
+        result = quick.call(*args, **kwargs)
+        if result is not None:
+            record_any(op, args, kwargs, result)
+            return result
         if active.intercepting or kwargs and not _are_settings(op, kwargs):
             return call(op, args, kwargs)
         found = _arrays(op, args)
         if found is None:
             return call(op, args, kwargs)
         arrays, taped = found
-        if reduces and not _settle_dim(op, arrays, kwargs):
+        settings = dict(kwargs)
+        if reduces and not _settle_dim(op, arrays, settings):
             return call(op, args, kwargs)
         try:
             result = None
             if kernels and arrays[main].__class__ is ndarray and arrays[main].size >= op.large:
-                result = _from_kernels(op, arrays, kwargs)
+                result = _from_kernels(op, arrays, settings)
             if result is None:
                 if computes:
-                    result = quiet_run(body, *arrays, **kwargs)
+                    result = quiet_run(body, *arrays, **settings)
                 else:
-                    result = body(*arrays, **kwargs)
+                    result = body(*arrays, **settings)
         except Exception:
             return call(op, args, kwargs)
         result = wrapped(op, result)
         if result is None:
             return call(op, args, kwargs)
+        if quick.learning and kernels:
+            quick.miss(args, kwargs)
         if taped and op.formulas and (not active.without_grad or local.grad_enabled):
             record(op, bind(op, args, kwargs), result)
         return result
@@ -273,9 +304,18 @@ def general(op):
     return function
 
 
+def record_any(op, args, kwargs, result):
+    """Record a call if one of its arguments, plain tensors and settings, requires a gradient."""
+    for value in args:
+        if value.__class__ in PLAIN and value._requires_grad:
+            if op.formulas:
+                record(op, bind(op, args, kwargs), result)
+            return
+
+
 def reducing(op):
     """The function of a reduction with one result: shorter where everything is reduced."""
-    body, taken = op.body, op.taken
+    body, taken, quick = op.body, op.taken, op.quick
     partly = general(op)
 
     def function(*args, **kwargs):

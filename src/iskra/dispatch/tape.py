@@ -51,21 +51,45 @@ class OperatorNode(Node):
         """The gradients, if there is one formula, a call of an operator in which all is ordinary:
         small operands of one dtype that the body takes as they are. None where there is more to do.
         """
-        plan, kind, saved = self.plan, g._dtype, self.saved
+        plan, saved = self.plan, self.saved
+        if saved is FREED:
+            return None
+        values = [g, *saved]
+        for place, version in self.checks:
+            value = saved[place]
+            if version is RESTORED:
+                return None
+            storage = value._storage
+            if storage is not None and storage.version != version:
+                return None
+        results = [None] * len(self.input_edges)
+        found = plan.direct.quick.call(*plan.pick_direct(values))
+        if found is not None:
+            if found.__class__ is not tuple:
+                results[plan.order[0]] = found
+                return results
+            for place, gradient in zip(plan.order, found):
+                results[place] = gradient
+            return results
+        results = self._apply_body(g)
+        if results is not None and plan.direct.quick.learning:
+            plan.direct.quick.miss(plan.pick_direct(values))
+        return results
+
+    def _apply_body(self, g):
+        """The gradients from the body of the formula's operator, or None as above."""
+        plan, kind = self.plan, g._dtype
         body = plan.bodies.get(kind) or plan.body_for(kind)
         array = g._array
-        if body is None or saved is FREED or array.__class__ is not ndarray:
+        if body is None or array.__class__ is not ndarray:
             return None
         if array.size >= plan.direct.large:
             return None
         dtype = array.dtype
-        arrays = [array, *saved]
-        for place, version in self.checks:
-            value = saved[place]
-            if version is RESTORED or value._dtype is not kind:
-                return None
-            storage = value._storage
-            if storage is not None and storage.version != version:
+        arrays = [array, *self.saved]
+        for place, _ in self.checks:
+            value = arrays[place + 1]
+            if value._dtype is not kind:
                 return None
             array = arrays[place + 1] = value._array
             if array.size >= plan.direct.large:

@@ -11,7 +11,7 @@ import os
 # for softmax, of which 64 elements would do; but below some hundreds the compiler would be loaded
 # for little. `tools/thresholds.py` measures both tiers around these sizes.
 LARGE = 4096
-_LARGE = {"pointwise": 1024, "reduction": 2048, "fused": 256}
+_LARGE = {"pointwise": 1024, "reduction": 1, "fused": 1}
 
 
 def threshold(kind, ufunc):
@@ -22,7 +22,7 @@ def threshold(kind, ufunc):
     return LARGE if ufunc else _LARGE.get(kind, LARGE)
 
 
-_PLACES = {"run": "tier", "run_plain": "tier", "sweep_arrays": "sweep",
+_PLACES = {"run": "tier", "run_plain": "tier", "known": "tier", "sweep_arrays": "sweep",
            "write_plain": "writing"}
 # Told what the kernel tier does with each call that reaches it; see `iskra.graph.replay`.
 observers = []

@@ -13,11 +13,11 @@ _NAME = "kernel"
 class Compiled:
     """The kernel of a nest for one memory layout.
 
-    `call` runs it, on operands of these `kinds` (see `iskra.runtime.native.builtin`); `arguments`
-    lists its integer arguments. Its texts are not kept: they follow from nest and layout.
+    `call` runs it, on operands of these `kinds` (see `iskra.runtime.native.builtin`), `address` is
+    where its code lies; `arguments` lists its integer arguments. Its texts are not kept: they follow from nest and layout.
     """
 
-    __slots__ = ("nest", "layout", "writer", "arguments", "call")
+    __slots__ = ("nest", "layout", "writer", "arguments", "address", "call")
 
     def __init__(self, nest, layout, kinds, writer=Kernel):
         self.nest = nest
@@ -27,7 +27,8 @@ class Compiled:
         text = lower.text(kernel.build())
         self.arguments = kernel.arguments
         name = f"kernel_{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-        self.call = builtin(name, jit.load(text).address(_NAME), kinds)
+        self.address = jit.load(text).address(_NAME)
+        self.call = builtin(name, self.address, kinds)
 
     def function(self):
         """The kernel in the loop IR, written anew."""

@@ -60,8 +60,7 @@ class Plan:
             self._stack()
         # For each output its shape in memory, and the order into which to bring its axes.
         self.outputs = [self._made(axes, o) for axes, o in zip(memory, nest.outputs)]
-        ordered = any(o.expr.op == "ordered" for o in nest.outputs)
-        if ordered and self.group_size(len(self.groups) - 1) < LANES // 2:
+        if self._is_copy() and self.group_size(len(self.groups) - 1) < LANES // 2:
             raise NotTraceable("a copy of rows of a few elements, which NumPy does as fast")
         flat = self._flat()
         tile, crossed = self._crossed(flat)
@@ -72,7 +71,7 @@ class Plan:
     def _order(self):
         """The axes from the outermost loop to the innermost."""
         axes = range(len(self.nest.extents))
-        if any(o.expr.op == "ordered" for o in self.nest.outputs):
+        if self._is_copy():
             return list(axes)
         ranked = sorted(self.strides, key=lambda s: -sum(1 for a in s if s[a]))
 
@@ -87,6 +86,10 @@ class Plan:
             return a - b
 
         return sorted(axes, key=cmp_to_key(compare))
+
+    def _is_copy(self):
+        """Whether elements are read in the order in which they are to lie."""
+        return any(o.expr.op == "ordered" and o.expr.attr == "loops" for o in self.nest.outputs)
 
     def _cut(self):
         """Choose the length and the number of the first reduced group's chunks."""
@@ -115,7 +118,9 @@ class Plan:
         if fixed is not None:
             self.strides.append({a: s for a, s in zip(output.axes, fixed) if a is not None})
             return list(output.axes)
-        memory = sorted((a for a in output.axes if a is not None), key=order.index)
+        memory = [a for a in output.axes if a is not None]
+        if output.expr.op != "ordered":
+            memory.sort(key=order.index)
         strides, step = {}, 1
         for axis in reversed(memory):
             strides[axis] = step

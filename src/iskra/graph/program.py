@@ -9,6 +9,7 @@ import numpy as np
 
 from iskra.codegen.expr import mapped
 from iskra.codegen.extent import NotTraceable
+from iskra.codegen.primitives import EXACT, ROUNDED
 from iskra.graph.compiled import Compiled
 from iskra.graph.fuse import column_sums, partition, reductions
 from iskra.graph.layout import FEW_UNITS, PANEL_ROWS, Crosswise, Plan, is_long
@@ -61,6 +62,24 @@ class Program:
         self.launches = {}
         self.partitions = {}  # which reductions are cut or taken along -> (nests, outputs)
         self.kernels = {}
+
+    @property
+    def is_exact(self):
+        """Whether NumPy would give the same bits: every element is rounded at most once."""
+        seen, roundings, waiting = set(), 0, list(self.outputs)
+        while waiting:
+            expr = waiting.pop()
+            if expr in seen:
+                continue
+            seen.add(expr)
+            waiting += expr.args
+            if expr.op == "map" and expr.attr not in EXACT:
+                if expr.attr not in ROUNDED:
+                    return False
+                roundings += 1
+            elif expr.op in ("reduce", "pick"):
+                return False
+        return roundings < 2
 
     def launch(self, arrays, sizes, into=None):
         """The steps for arrays of these shapes and strides; `sizes` by symbol."""

@@ -9,7 +9,7 @@ the body would raise (`Expr.doubt`), the body is run, and does.
 
 import numpy as np
 
-from iskra.codegen.expr import Expr, cast, doubting
+from iskra.codegen.expr import Expr, cast, doubting, in_rows
 from iskra.codegen.extent import Extent, NotTraceable
 from iskra.codegen.primitives import KINDS
 from iskra.graph import UNSERVED, observers
@@ -20,6 +20,7 @@ from iskra.runtime.native import available
 ndarray = np.ndarray
 
 _MOST_LAUNCHES = 4096  # remembered per operator; they are forgotten all at once
+_MOST_WORK = 4096
 _SHAPES = ("normalized_shape", "shape")  # settings that are sizes of operands
 
 
@@ -43,6 +44,18 @@ def run(op, arguments, computes_in=None, stores_as=None, into=None):
     for observer in observers:
         observer.launched(op, program, launch, arrays, scalars, into)
     return form(program.run(arrays, scalars, launch, into))
+
+
+def known(op, arguments, computes_in=None, stores_as=None):
+    """``(program, launch, form)`` for arguments of `run`, or None where kernels do not serve them.
+
+    For whoever wants to run the kernels without coming here again.
+    """
+    try:
+        found, _, _ = _entry(op, arguments, computes_in, stores_as)
+    except TypeError:
+        return None
+    return None if found[0] is None else found
 
 
 def _entry(op, arguments, computes_in=None, stores_as=None, into=None):
@@ -142,6 +155,8 @@ def _prepare(op, arguments, arrays, computes_in, stores_as, into):
     """
     try:
         _check_arrays(arrays)
+        if op.work is not None and op.work(*arrays) > _MOST_WORK:
+            raise NotTraceable("more work than a traced body is good for")
         sizes, symbol = {}, {}
         for array in arrays:
             for n in array.shape:
@@ -177,8 +192,8 @@ def _program(op, arguments, symbol, computes_in, stores_as):
     if found is None:
         try:
             found = _trace(op, arguments, symbol, computes_in, stores_as)
-        except (NotTraceable, NotImplementedError, TypeError, ValueError) as error:
-            # Also what a body raises for what is no array.
+        except (NotTraceable, RuntimeError, TypeError, ValueError) as error:
+            # Also what a body raises: for no array, or for shapes that the reference tier names.
             if not op.fixes_numbers and any(isinstance(a, np.generic) for a in arguments):
                 op.fixes_numbers = True  # perhaps the body looks at a number's value
                 return _program(op, arguments, symbol, computes_in, stores_as)
@@ -263,32 +278,58 @@ def _trace(op, arguments, symbol, computes_in, stores_as):
             raise NotTraceable("a result that is no expression")
         if stores_as is not None and r.dtype == np.float32:
             r = cast(r, stores_as)
-        outputs.append(r)
+        outputs.append(r if op.work is None else in_rows(r))  # as BLAS writes products
     if not outputs:
         raise NotTraceable("no result")
     form = _former(several, [r is not None for r in results])
     if doubts:
-        return Program(outputs + doubts), _doubtful(form, len(outputs))
+        return Program(outputs + doubts), _Doubtful(form, len(outputs))
     return Program(outputs), form
 
 
-def _doubtful(form, count):
-    """`form` where results after the first `count` tell whether the body would raise.
+class _Doubtful:
+    """A form of results of which those after the first `count` tell whether the body would raise.
 
     If so, the reference tier does it again, and says what is wrong.
     """
-    return lambda found: UNSERVED if any(found[count:]) else form(found[:count])
+
+    places = False  # nobody can tell beforehand
+
+    def __init__(self, form, count):
+        self.form, self.count = form, count
+
+    def __call__(self, found):
+        return UNSERVED if any(found[self.count:]) else self.form(found[:self.count])
 
 
 def _former(several, places):
     """A function that gives a program's results the form that the body's had."""
     if not several:
-        return lambda found: found[0]
+        return _single
     if all(places):
-        return tuple
+        return _All(places)
+    return _Some(places)
 
-    def form(found):
+
+def _single(found):
+    return found[0]
+
+
+_single.places = None
+
+
+class _All:
+    """The form of several results."""
+
+    __call__ = staticmethod(tuple)
+
+    def __init__(self, places):
+        self.places = places
+
+
+class _Some(_All):
+    """The form of several results of which some are None."""
+
+    def __call__(self, found):
         left = iter(found)
-        return tuple(next(left) if there else None for there in places)
-
-    return form
+        return tuple(next(left) if there else None for there in self.places)

@@ -16,6 +16,7 @@ from iskra.ops.matmul import (
     check_matrix_vector,
     check_multiply,
     matmul,
+    multiplications,
     product,
     same_dtype,
     times_adjoint,
@@ -70,7 +71,8 @@ def _scaled(x, factor):
     return x if factor == 1 else x * conj_of(factor)
 
 
-_ADDED = dict(inplace=True, computes=True, accepts=ACCEPTS, uniform=_refuse_self_mat2)
+_ADDED = dict(inplace=True, computes=True, accepts=ACCEPTS, uniform=_refuse_self_mat2,
+              work=lambda input, a, b: multiplications(a, b))
 
 
 @operator(

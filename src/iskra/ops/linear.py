@@ -81,7 +81,9 @@ _GRADIENTS = dict(method=False, function=False, out=False, computes="narrow",
                   node="MmBackward0")
 
 
-@operator(operands="grad input", outputs=2, grad={
+@operator(operands="grad input", outputs=2, work=lambda grad, input: (
+    grad.size * input.shape[-1]
+), grad={
     "grad": _second_of_parameters,
     "input": lambda g, grad: None if g[0] is None else _input_gradient(grad, g[0]),
 }, **_GRADIENTS)
@@ -98,7 +100,9 @@ def linear_backward_parameters(grad, input):
     return (of_weight[0], of_bias.reshape(())) if vector else (of_weight, of_bias)
 
 
-@operator(operands="grad input weight", outputs=3, grad={
+@operator(operands="grad input weight", outputs=3, work=lambda grad, input, weight: (
+    2 * grad.size * input.shape[-1]
+), grad={
     "grad": _second_of_all,
     "input": lambda g, grad: None if g[1] is None else _input_gradient(grad, g[1]),
     "weight": lambda g, grad, weight_shape: (
@@ -120,6 +124,7 @@ def linear_backward(grad, input, weight):
 @operator(
     namespace="nn.functional", operands="input weight bias", computes="narrow", accepts=ACCEPTS,
     uniform=refuse_m1_m2, autocast="lower", node=_node_of_linear,
+    work=lambda input, weight, *_: input.size * len(weight),
     grad={
         "input": _input_gradient, "weight": _weight_gradient, "bias": _bias_gradient,
         ("weight", "bias"): calling(linear_backward_parameters, "g input"),

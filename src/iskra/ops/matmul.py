@@ -30,8 +30,14 @@ _C_NAMES = {
 
 
 # Multiplications: with fewer than about these BLAS is as quick, on one thread.
-# `tools/thresholds.py` measures both.
+# `tools/thresholds.py` measures both. The fewest are left to kernels made from the operators' own
+# bodies, in which a product is a sum of products like any other (`dispatch.Operator.work`).
 _TINY = 1 << 16
+
+
+def multiplications(a, b, *_):
+    """How many multiplications a product of these arrays takes."""
+    return a.size * b.shape[-1]
 
 
 def product(a, b, bias=None):
@@ -39,6 +45,9 @@ def product(a, b, bias=None):
 
     `bias` is added to each row. The result of narrow floats is as narrow, or still float32.
     """
+    if a.__class__ is not np.ndarray:  # among them an expression
+        found = np.matmul(a, b)
+        return found if bias is None else np.add(found, bias)
     if a.size * b.shape[-1] > _TINY and has_kernels(a, b):
         return kernels.products.matmul(a, b, bias=bias)
     found = _by_blas(a, b)
@@ -70,7 +79,7 @@ def _by_blas(a, b):
     if b.ndim == 2:
         if a.ndim == 2:  # the method spares the look for other kinds of arrays
             return a.dot(b) if a.__class__ is b.__class__ is np.ndarray else np.dot(a, b)
-        folded = np.dot(a.reshape(-1, a.shape[-1]), b)
+        folded = np.dot(a.reshape(math.prod(a.shape[:-1]), a.shape[-1]), b)
         return folded.reshape(*a.shape[:-1], b.shape[-1])
     return np.matmul(_ready(a), _ready(b))
 
@@ -151,7 +160,7 @@ def _refuse_vectors(first, other):
 
 
 _MATRIX = dict(operands="input mat2", computes="narrow", accepts=ACCEPTS, uniform=refuse_m1_m2,
-               autocast="lower")
+               autocast="lower", work=multiplications)
 
 
 def _check_matrices(a, b):
@@ -191,6 +200,7 @@ def mm(input, mat2):
 
 @operator(
     method=False, function=False, out=False, operands="a b", computes="narrow", node="MmBackward0",
+    work=lambda a, b: a.size * b.shape[-2],
     grad={"a": lambda g, b: matmul(g, b), "b": lambda g, a: adjoint_times(g, a)},
 )
 def times_adjoint(a, b):
@@ -200,6 +210,7 @@ def times_adjoint(a, b):
 
 @operator(
     method=False, function=False, out=False, operands="a b", computes="narrow", node="MmBackward0",
+    work=multiplications,
     grad={"a": lambda g, b: times_adjoint(b, g), "b": lambda g, a: matmul(a, g)},
 )
 def adjoint_times(a, b):
@@ -224,7 +235,7 @@ def check_batches(a, b, first="batch1", second="batch2"):
 
 @operator(
     operands="input mat2", computes="narrow", accepts=ACCEPTS, uniform=_refuse_batch,
-    autocast="lower",
+    autocast="lower", work=multiplications,
     grad={
         "input": lambda g, mat2: times_adjoint(g, mat2),
         "mat2": lambda g, input: adjoint_times(input, g),
@@ -437,7 +448,7 @@ def _check_matmul(a, b):
 
 @operator(
     operands="input other", computes="narrow", accepts=ACCEPTS, uniform=refuse_m1_m2,
-    autocast="lower", node=_node_of_matmul,
+    autocast="lower", node=_node_of_matmul, work=multiplications,
     grad={"input": _gradient_left, "other": _gradient_right},
     namespace="torch linalg",
     samples=lambda make: [

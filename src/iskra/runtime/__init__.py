@@ -5,7 +5,7 @@ What is about machine code loads when it is first named, so that `import iskra` 
 
 import importlib
 
-_LAZY = ("jit", "memory", "native", "random_kernels", "threads")
+_LAZY = ("jit", "memory", "native", "quick", "random_kernels", "threads")
 
 
 def __getattr__(name):

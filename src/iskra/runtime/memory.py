@@ -109,6 +109,11 @@ def start():
     return bool(_loaded)
 
 
+def maker():
+    """The address of `empty` as a METH_FASTCALL function, once the allocator has started."""
+    return _loaded.address_of_empty
+
+
 def _equip():
     """Set the handler in the contexts that wait for it; choose what `empty` does from here on."""
     global _make
@@ -203,7 +208,8 @@ class _Allocator:
         self.set_handler = _numpy_function(_SET_HANDLER, ctypes.py_object)
         self.capsule = _capsule(*map(address, ("malloc", "calloc", "realloc", "free")))
         self._prepare(function("prepare", ctypes.c_void_p))
-        self.empty = _builtin("empty", address("empty"))
+        self.address_of_empty = address("empty")
+        self.empty = _builtin("empty", self.address_of_empty)
         # Arrays may die after everything else: what frees them must never go.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(self))
         # No thread is in the middle of a list when the process is doubled.

@@ -16,8 +16,8 @@ import numpy as np
 from iskra.runtime import jit, threads
 from iskra.runtime.wrapper_ir import KINDS, SLOTS, wrapper_ir
 
-# What PyMethodDef's flags mean: called with an array of positional arguments.
-_METH_FASTCALL = 0x0080
+# What PyMethodDef's flags mean: called with an array of arguments, and a tuple of keywords.
+_METH_FASTCALL, _METH_KEYWORDS = 0x0080, 0x0002
 
 
 class _MethodDef(ctypes.Structure):
@@ -64,12 +64,30 @@ def builtin(name, address, kinds, source=None):
         raise ValueError(f"kinds are letters of {''.join(KINDS)}, n the last alone: {kinds!r}")
     if len(kinds) - kinds.count("t") > SLOTS + 1:
         raise ValueError(f"{len(kinds)} arguments do not fit into {SLOTS} slots")
-    definition = _MethodDef(name.encode(), _wrapper(), _METH_FASTCALL, None)
-    _definitions.append(definition)
+    definition = _definition(name, _wrapper().address("call"))
     descriptor = struct.pack("<QQQ", address, _address_of_name(definition), len(kinds))
     descriptor += kinds.encode()
     if source is not None:
         _sources[descriptor] = name, source
+    return _function(definition, descriptor)
+
+
+def function_on(name, address, descriptor):
+    """Return a Python function that is the function ``ptr f(ptr, ptr args, i64, ptr names)`` at
+    `address`, which takes keywords too.
+
+    descriptor: the object that the machine code gets as its first argument.
+    """
+    return _function(_definition(name, address, _METH_FASTCALL | _METH_KEYWORDS), descriptor)
+
+
+def _definition(name, address, flags=_METH_FASTCALL):
+    definition = _MethodDef(name.encode(), address, flags, None)
+    _definitions.append(definition)
+    return definition
+
+
+def _function(definition, descriptor):
     make = ctypes.pythonapi.PyCFunction_NewEx
     make.restype, make.argtypes = ctypes.py_object, (ctypes.c_void_p, ctypes.py_object,
                                                      ctypes.c_void_p)
@@ -102,7 +120,7 @@ def _report(descriptor):
 def available():
     """Whether `builtin` works with this Python: a usual build, with a GIL, of 64 bits."""
     try:
-        _layout()
+        layout()
     except NotImplementedError:
         return False
     return True
@@ -113,7 +131,7 @@ def _address_of_name(definition):
 
 
 @functools.cache
-def _layout():
+def layout():
     """Where Python's objects keep what the wrapper reads, in bytes from their start.
 
     Worked out from the sizes that types declare, and tried on objects made for it.
@@ -123,18 +141,18 @@ def _layout():
     if sysconfig.get_config_var("Py_GIL_DISABLED"):
         raise NotImplementedError("kernels have not been tried with a free-threaded Python")
     head = object.__basicsize__
-    layout = {"TYPE": head - 8, "DATA": head, "SIZE": head, "ITEMS": tuple.__basicsize__,
-              "BYTES": bytes.__basicsize__ - 1}
+    found_at = {"TYPE": head - 8, "DATA": head, "SIZE": head, "ITEMS": tuple.__basicsize__,
+                "BYTES": bytes.__basicsize__ - 1}
     array, items, text = np.arange(3), (object(), head, None), b"bytes of a descriptor"
 
     def word(value, offset):
         return ctypes.c_uint64.from_address(id(value) + offset).value
 
     found = (
-        [word(value, layout["TYPE"]) for value in (array, items, text)],
-        [word(array, layout["DATA"]), word(items, layout["SIZE"])],
-        [word(items, layout["ITEMS"] + 8 * i) for i in range(3)],
-        ctypes.string_at(id(text) + layout["BYTES"], len(text)),
+        [word(value, found_at["TYPE"]) for value in (array, items, text)],
+        [word(array, found_at["DATA"]), word(items, found_at["SIZE"])],
+        [word(items, found_at["ITEMS"] + 8 * i) for i in range(3)],
+        ctypes.string_at(id(text) + found_at["BYTES"], len(text)),
     )
     expected = (
         [id(np.ndarray), id(tuple), id(bytes)],
@@ -144,13 +162,27 @@ def _layout():
     )
     if found != expected:
         raise NotImplementedError("this Python or NumPy lays its objects out in an unknown way")
-    return layout
+    return found_at
 
 
 @functools.cache
 def _wrapper():
-    """The address of the wrapper's code."""
+    """The wrapper's code."""
     symbols = {"iskra_none": id(None), "iskra_ndarray": id(np.ndarray), "iskra_tuple": id(tuple),
-               "iskra_list": id(list), "iskra_watcher": ctypes.addressof(_watcher),
+               "iskra_list": id(list), "iskra_watcher": watcher_place(),
                "pool_run_polled": threads.pool().address("pool_run_polled")}
-    return jit.load(wrapper_ir(_layout()), symbols).address("call")
+    return jit.load(wrapper_ir(layout()), symbols)
+
+
+def many_runner():
+    """The address of ``i32 run_many(ptr name, ptr kernel, ptr slots, i64 tasks)``.
+
+    It runs several tasks on the pool, without the GIL, for a caller that holds it; 0, or -1 with an
+    exception.
+    """
+    return _wrapper().address("run_many")
+
+
+def watcher_place():
+    """The address of the pointer that is not null while somebody watches."""
+    return ctypes.addressof(_watcher)

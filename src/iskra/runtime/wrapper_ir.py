@@ -190,7 +190,7 @@ define internal i32 @poll(ptr %place) {
 }
 
 ; Runs several tasks without the GIL; 0, or -1 with an exception.
-define internal i32 @run_many(ptr %name, ptr %kernel, ptr %slots, i64 %tasks) {
+define i32 @run_many(ptr %name, ptr %kernel, ptr %slots, i64 %tasks) {
   %place = alloca ptr
   %state = call ptr @PyEval_SaveThread()
   store ptr %state, ptr %place

@@ -10,7 +10,7 @@ from iskra.core.device import device as device_type
 from iskra.core.naming import prefix
 from iskra.tensor.bridge import array_of
 from iskra.tensor.factory import allocate, finish
-from iskra.tensor.tensor import Tensor, _new, _share
+from iskra.tensor.tensor import Tensor, _new, _share, become
 
 
 def make(args, kind, device=None):
@@ -40,7 +40,7 @@ def _new_tensor(cls, *args, dtype=None, device=None):
     if args and isinstance(args[0], Tensor):
         return _share(source.detach(), cls)
     self = _new(cls)
-    self.__dict__.update(source.__dict__)
+    become(self, source)
     return self
 
 

@@ -9,13 +9,11 @@ from iskra.tensor.python import bind
 from iskra.tensor.storage import Storage, strided_view
 from iskra.tensor.tensor import Tensor, _new, storage_of
 
-_OWN = ("_array", "_dtype")  # and what has a default on the class
-
 
 def attributes_of(tensor):
     """The attributes that the user has set on a tensor."""
     kept = vars(Tensor)
-    return {k: v for k, v in tensor.__dict__.items() if k not in kept and k not in _OWN}
+    return {k: v for k, v in tensor.__dict__.items() if k not in kept}
 
 
 def rebuild_tensor(storage, dtype, offset, shape, strides, requires_grad, cls=Tensor, state=None):

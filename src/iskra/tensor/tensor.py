@@ -32,6 +32,9 @@ class Tensor:
     tensor([1., 2.])
     """
 
+    # What every tensor has lies at fixed places, where machine code finds it too.
+    __slots__ = ("_array", "_dtype", "__dict__", "__weakref__")
+
     # Defaults for what most tensors never set: making a tensor stays two assignments.
     _storage = None  # made when a view, a write or a question needs it
     _base = None  # the tensor of which this one is a view
@@ -286,9 +289,16 @@ def alias(tensor, array):
 def _share(tensor, cls):
     """An instance of `cls` with everything that `tensor` has."""
     result = _new(cls)
-    result.__dict__.update(tensor.__dict__)
+    become(result, tensor)
     result._storage = storage_of(tensor)
     return result
+
+
+def become(tensor, other):
+    """Give a new `tensor` everything that `other` has."""
+    tensor._array = other._array
+    tensor._dtype = other._dtype
+    tensor.__dict__.update(other.__dict__)
 
 
 def _convert(value, cls):

@@ -1,0 +1,138 @@
+"""Teaching machine code to make an operator's calls (`iskra.runtime.quick`).
+
+The short paths ask an operator's `QuickCalls` first. Where it does not know a call, they go on as
+ever, and afterwards tell it by `miss`; after a few calls it begins to learn. It learns calls that
+kernels serve, and calls on small operands that NumPy serves if kernels give the same bits: so it
+makes no difference to anything but time when it begins.
+"""
+
+import numpy as np
+
+from iskra import graph, runtime
+from iskra.core.dtypes import of_numpy
+from iskra.dispatch.execute import kernel_arguments
+from iskra.dispatch.operator import bind
+from iskra.dispatch.saving import SavedOutput
+from iskra.tensor import Parameter, Tensor
+
+_PATIENCE = 8       # calls of an operator before the compiler is loaded for it
+_MOST_SEEN = 256
+_NONE = {}
+_plain = np.empty(())  # has the shape of what is no tensor
+_FAILURES = 32      # calls that could not be learnt before an operator gives up
+
+
+def unknown(*args, **settings):
+    """What an operator without a table knows of any call."""
+    return None
+
+
+class QuickCalls:
+    """What machine code knows of an operator's calls.
+
+    `call(*args)` is the result, untaped, or None. `learning` tells whether `miss` is worth calling.
+    """
+
+    __slots__ = ("op", "call", "learning", "table", "misses", "failures", "seen")
+
+    def __init__(self, op):
+        self.op = op
+        self.call = unknown
+        self.learning = True
+        self.table = None
+        self.misses = self.failures = 0
+        self.seen = set()
+
+    def miss(self, args, settings=_NONE):
+        """Take note of an ordinary call that was made otherwise.
+
+        It is learnt when it comes a second time: calls of ever new sizes would cost more.
+        """
+        self.misses += 1
+        if self.misses < _PATIENCE or graph.observers:
+            return
+        key = tuple([getattr(a, "_array", _plain).shape for a in args])
+        if key not in self.seen:
+            if len(self.seen) > _MOST_SEEN:
+                self.seen.clear()
+            self.seen.add(key)
+            return
+        if self.table is None and not self._open():
+            return
+        if not self._learn(args, settings):
+            self.failures += 1
+        if self.failures > _FAILURES or self.table.full:
+            self.learning = False
+
+    def _open(self):
+        quick = runtime.quick
+        quick.prepare(Tensor, Parameter, SavedOutput, graph.observers)
+        if not quick.available():
+            self.learning = False
+            return False
+        self.table = quick.Table(frozenset(self.op.operands))
+        self.call = self.table.call
+        return True
+
+    def _learn(self, args, settings):
+        """Learn a call; False where that cannot be done."""
+        op = self.op
+        try:
+            args = [a.restore(None) if a.__class__ is SavedOutput else a for a in args]
+            bound = bind(op, (*args,), settings)
+            arguments, computes_in, stores_as = kernel_arguments(op, bound)
+            found = graph.known(op, arguments, computes_in, stores_as)
+        except Exception:  # what is wrong is said where the call is made
+            return False
+        if found is None:
+            return False
+        given = sum(a.__class__ in (int, float) for i, a in enumerate(args) if i in op.operands)
+        scalars = sum(isinstance(a, np.generic) for a in arguments)
+        if scalars != given or scalars and op.fixes_numbers:
+            return False
+        program, launch, form = found
+        if form.places is False or op.result is not None or not (is_kernels_own(op, args) or _is_as_exact(program, args)):
+            return False
+        answer = _answer(launch, form.places)
+        return answer is not None and self.table.learn(args, settings, *answer)
+
+
+def is_kernels_own(op, args):
+    """Whether the kernel tier serves a call, as the short paths see it."""
+    arrays = (a._array for a in args if a.__class__ is Tensor or a.__class__ is Parameter)
+    return any(a.size >= op.large for a in arrays)
+
+
+def _is_as_exact(program, args):
+    """Whether NumPy would give the same bits in the same order."""
+    arrays = [a._array for a in args if hasattr(a, "_array")]
+    return program.is_exact and all(a.flags.c_contiguous for a in arrays)
+
+
+def _answer(launch, places):
+    """A launch as `Table.learn` wants it; None where results have their axes in another order."""
+    steps, outputs = launch
+    written = [expr for step in steps for expr in step.writes]
+    if any(order is not None for step in steps for order in step.orders):
+        return None
+    if places is None:  # the only answer comes first
+        written.sort(key=lambda expr: expr is not outputs[0])
+    number = {expr: n for n, expr in enumerate(written)}
+    results = [None] * len(written)
+    for step in steps:
+        for expr, shape, dtype in zip(step.writes, step.shapes, step.dtypes):
+            results[number[expr]] = shape, dtype, of_numpy(dtype)
+    returned = None
+    if places is not None:
+        left = iter(outputs)
+        returned = [number[next(left)] if there else None for there in places]
+    return results, returned, [_step(step, number) for step in steps]
+
+
+def _step(step, number):
+    slots = [("operand", r) if r.__class__ is int else ("result", number[r]) for r in step.reads]
+    slots += [("result", number[e]) for e in step.writes]
+    kinds = ["double" if e.dtype.kind == "f" else "integer" for e in step.kernel.nest.scalars]
+    slots += zip(kinds, step.scalars)
+    slots += [("constant", value) for value in step.integers]
+    return step.kernel.address, step.tasks, slots

@@ -1,0 +1,660 @@
+"""The machine code behind `iskra.runtime.quick`, as LLVM IR: a call of an operator from the
+tensors that Python passes to the tensor that it gets back.
+
+    ptr quick(ptr self, ptr args, i64 count, ptr names)
+
+is a function of Python's C interface (METH_FASTCALL | METH_KEYWORDS). `self` is a bytes object with the address of
+the operator's table (256 addresses of entries, or 0), and a bit for each position at which a number
+is an operand. An entry is an array of 64-bit words, written by `quick.entry`:
+
+    hash, length of the key, results, steps, returned
+    the key
+    for each result        its shape (a tuple), its NumPy dtype, its dtype
+    for each returned      the number of the result, or -1 for None; none at all: the first result
+    for each step          the kernel, its tasks, the number of its slots
+                           for each slot its kind (`SLOT_KINDS`) and a value
+
+The key describes the arguments: for a tensor its NumPy dtype, rank, sizes and strides; for a number
+that is an operand `FLOAT` or `INT`; for anything else the object's address. Last come the addresses
+of the keywords, whose arguments follow the others.
+"""
+
+from iskra.runtime.pool_ir import FORKED
+
+TABLE_SIZE = 256
+PROBES = 4              # how many places after the first an entry may stand
+MOST_ARGUMENTS, MOST_RANK, MOST_RESULTS = 12, 6, 16
+FLOAT, INT = 1, 2       # no object lies at these addresses
+MULTIPLIER = 0x9E3779B97F4A7C15
+SLOT_KINDS = {"constant": 0, "operand": 1, "result": 2, "double": 3, "integer": 4}
+KEY = MOST_ARGUMENTS * (3 + 2 * MOST_RANK)
+
+
+def hash_of(words):
+    """The hash of a key, as the machine code computes it."""
+    found = len(words)
+    for word in words:
+        found = (found ^ word) * MULTIPLIER % 2**64
+    return found
+
+
+def quick_ir(layout):
+    """Return the IR. layout: offsets (bytes) of what it reads and writes in Python's objects."""
+    values = {
+        **layout, "FORKED": FORKED, "KEY": KEY, "MOST_ARGUMENTS": MOST_ARGUMENTS,
+        "MOST_RANK": MOST_RANK, "MOST_RESULTS": MOST_RESULTS, "FLOAT": FLOAT, "INT": INT,
+        "MULTIPLIER": MULTIPLIER - 2**64, "PROBES": PROBES, "LAST": TABLE_SIZE - 1,
+        "SHIFT": 64 - (TABLE_SIZE.bit_length() - 1),
+    }
+    text = _CODE
+    for name, value in values.items():
+        text = text.replace("{" + name + "}", str(value))
+    return text
+
+
+_CODE = """
+@iskra_none = external global i8
+@iskra_zero = external global i8
+@iskra_ndarray = external global i8
+@iskra_tensor = external global i8
+@iskra_parameter = external global i8
+@iskra_saved = external global i8
+@iskra_float = external global i8
+@iskra_int = external global i8
+@iskra_observers = external global i8
+@iskra_active = external global i8
+@iskra_watcher = external global ptr
+@iskra_name = private constant [6 x i8] c"quick\\00"
+
+declare void @Py_IncRef(ptr)
+declare void @Py_DecRef(ptr)
+declare i64 @PyLong_AsLongLong(ptr)
+declare ptr @PyErr_Occurred()
+declare void @PyErr_Clear()
+declare ptr @PyTuple_New(i64)
+declare ptr @PyType_GenericAlloc(ptr, i64)
+declare ptr @iskra_empty(ptr, ptr, i64)
+declare i32 @iskra_run_many(ptr, ptr, ptr, i64)
+
+; A key under construction, what it came from, and its length.
+%call = type { [{KEY} x i64], [{MOST_ARGUMENTS} x ptr], [{MOST_ARGUMENTS} x i64],
+               [{MOST_ARGUMENTS} x i64], i64, i64, i64 }
+
+; Whether nobody wants to see or change calls.
+define internal i1 @undisturbed() alwaysinline {
+  %watcher = load ptr, ptr @iskra_watcher
+  %unwatched = icmp eq ptr %watcher, null
+  %size.at = getelementptr i8, ptr @iskra_observers, i64 {SIZE}
+  %observers = load i64, ptr %size.at
+  %unobserved = icmp eq i64 %observers, 0
+  %intercepting.at = getelementptr i8, ptr @iskra_active, i64 {INTERCEPTING}
+  %intercepting = load ptr, ptr %intercepting.at
+  %uncaught = icmp eq ptr %intercepting, @iskra_zero
+  %quiet = and i1 %unwatched, %unobserved
+  %answer = and i1 %quiet, %uncaught
+  ret i1 %answer
+}
+
+define internal i1 @is_tensor(ptr %type) alwaysinline {
+  %first = icmp eq ptr %type, @iskra_tensor
+  %second = icmp eq ptr %type, @iskra_parameter
+  %third = icmp eq ptr %type, @iskra_saved
+  %either = or i1 %first, %second
+  %any = or i1 %either, %third
+  ret i1 %any
+}
+
+; A tensor's part of the key; the length of the key, or -1 for an array of another kind.
+define internal i64 @describe(ptr %tensor, ptr %key, i64 %length, ptr %data.place) {
+  %array.at = getelementptr i8, ptr %tensor, i64 {ARRAY}
+  %array = load ptr, ptr %array.at
+  %missing = icmp eq ptr %array, null
+  br i1 %missing, label %odd, label %look
+look:
+  %type.at = getelementptr i8, ptr %array, i64 {TYPE}
+  %type = load ptr, ptr %type.at
+  %plain = icmp eq ptr %type, @iskra_ndarray
+  br i1 %plain, label %inside, label %odd
+inside:
+  %flags.at = getelementptr i8, ptr %array, i64 {FLAGS}
+  %flags = load i32, ptr %flags.at
+  %aligned = and i32 %flags, 256
+  %is.aligned = icmp ne i32 %aligned, 0
+  %rank.at = getelementptr i8, ptr %array, i64 {RANK}
+  %rank.short = load i32, ptr %rank.at
+  %rank = sext i32 %rank.short to i64
+  %few = icmp sle i64 %rank, {MOST_RANK}
+  %usable = and i1 %is.aligned, %few
+  br i1 %usable, label %read, label %odd
+read:
+  %data.at = getelementptr i8, ptr %array, i64 {DATA}
+  %data = load ptr, ptr %data.at
+  store ptr %data, ptr %data.place
+  %descr.at = getelementptr i8, ptr %array, i64 {DESCR}
+  %descr = load i64, ptr %descr.at
+  %at = getelementptr i64, ptr %key, i64 %length
+  store i64 %descr, ptr %at
+  %at.1 = getelementptr i64, ptr %at, i64 1
+  store i64 %rank, ptr %at.1
+  %sizes = getelementptr i64, ptr %at, i64 2
+  %strides = getelementptr i64, ptr %sizes, i64 %rank
+  %dims.at = getelementptr i8, ptr %array, i64 {DIMS}
+  %dims = load ptr, ptr %dims.at
+  %steps.at = getelementptr i8, ptr %array, i64 {STRIDES}
+  %steps = load ptr, ptr %steps.at
+  br label %loop
+loop:
+  %i = phi i64 [ 0, %read ], [ %i.next, %one ]
+  %more = icmp slt i64 %i, %rank
+  br i1 %more, label %one, label %done
+one:
+  %dim.at = getelementptr i64, ptr %dims, i64 %i
+  %dim = load i64, ptr %dim.at
+  %size.to = getelementptr i64, ptr %sizes, i64 %i
+  store i64 %dim, ptr %size.to
+  %step.at = getelementptr i64, ptr %steps, i64 %i
+  %step = load i64, ptr %step.at
+  %stride.to = getelementptr i64, ptr %strides, i64 %i
+  store i64 %step, ptr %stride.to
+  %i.next = add i64 %i, 1
+  br label %loop
+done:
+  %twice = shl i64 %rank, 1
+  %own = add i64 %twice, 2
+  %total = add i64 %length, %own
+  ret i64 %total
+odd:
+  ret i64 -1
+}
+
+; The value of a Python int in both forms; false where a double does not hold it exactly.
+define internal i1 @integer(ptr %number, ptr %double.place, ptr %integer.place) {
+  %value = call i64 @PyLong_AsLongLong(ptr %number)
+  store i64 %value, ptr %integer.place
+  %double = sitofp i64 %value to double
+  store double %double, ptr %double.place
+  %moved = add i64 %value, 4503599627370496
+  %exact = icmp ult i64 %moved, 9007199254740992
+  %odd = icmp eq i64 %value, -1
+  br i1 %odd, label %check, label %done
+check:
+  %error = call ptr @PyErr_Occurred()
+  %clean = icmp eq ptr %error, null
+  br i1 %clean, label %done, label %failed
+failed:
+  call void @PyErr_Clear()
+  ret i1 false
+done:
+  ret i1 %exact
+}
+
+; The key of the arguments; false where they are none that an entry could be for.
+define internal i1 @read(ptr %call, ptr %args, i64 %count, i64 %numbers) {
+  %length.var = alloca i64
+  %operands.var = alloca i64
+  %scalars.var = alloca i64
+  store i64 0, ptr %length.var
+  store i64 0, ptr %operands.var
+  store i64 0, ptr %scalars.var
+  %data = getelementptr %call, ptr %call, i64 0, i32 1
+  %doubles = getelementptr %call, ptr %call, i64 0, i32 2
+  %integers = getelementptr %call, ptr %call, i64 0, i32 3
+  br label %loop
+loop:
+  %i = phi i64 [ 0, %0 ], [ %i.next, %next ]
+  %more = icmp slt i64 %i, %count
+  br i1 %more, label %one, label %done
+one:
+  %arg.at = getelementptr ptr, ptr %args, i64 %i
+  %arg = load ptr, ptr %arg.at
+  %type.at = getelementptr i8, ptr %arg, i64 {TYPE}
+  %type = load ptr, ptr %type.at
+  %length = load i64, ptr %length.var
+  %is.tensor = call i1 @is_tensor(ptr %type)
+  br i1 %is.tensor, label %tensor, label %other
+tensor:
+  %operand = load i64, ptr %operands.var
+  %operand.next = add i64 %operand, 1
+  store i64 %operand.next, ptr %operands.var
+  %data.place = getelementptr ptr, ptr %data, i64 %operand
+  %length.tensor = call i64 @describe(ptr %arg, ptr %call, i64 %length, ptr %data.place)
+  store i64 %length.tensor, ptr %length.var
+  %described = icmp sge i64 %length.tensor, 0
+  br i1 %described, label %next, label %odd
+other:
+  %bit = lshr i64 %numbers, %i
+  %bit.low = and i64 %bit, 1
+  %may.be.number = icmp ne i64 %bit.low, 0
+  %at = getelementptr i64, ptr %call, i64 %length
+  %length.1 = add i64 %length, 1
+  store i64 %length.1, ptr %length.var
+  br i1 %may.be.number, label %number, label %setting
+number:
+  %scalar = load i64, ptr %scalars.var
+  %scalar.next = add i64 %scalar, 1
+  %double.place = getelementptr double, ptr %doubles, i64 %scalar
+  %integer.place = getelementptr i64, ptr %integers, i64 %scalar
+  %is.float = icmp eq ptr %type, @iskra_float
+  br i1 %is.float, label %float, label %perhaps.int
+float:
+  %value.at = getelementptr i8, ptr %arg, i64 {FLOAT_VALUE}
+  %value = load double, ptr %value.at
+  store double %value, ptr %double.place
+  store i64 0, ptr %integer.place
+  store i64 {FLOAT}, ptr %at
+  store i64 %scalar.next, ptr %scalars.var
+  br label %next
+perhaps.int:
+  %is.int = icmp eq ptr %type, @iskra_int
+  br i1 %is.int, label %int, label %setting
+int:
+  store i64 {INT}, ptr %at
+  store i64 %scalar.next, ptr %scalars.var
+  %exact = call i1 @integer(ptr %arg, ptr %double.place, ptr %integer.place)
+  br i1 %exact, label %next, label %odd
+setting:
+  %word = ptrtoint ptr %arg to i64
+  store i64 %word, ptr %at
+  br label %next
+next:
+  %i.next = add i64 %i, 1
+  br label %loop
+odd:
+  ret i1 false
+done:
+  %total = load i64, ptr %length.var
+  %total.at = getelementptr %call, ptr %call, i64 0, i32 4
+  store i64 %total, ptr %total.at
+  ret i1 true
+}
+
+define internal i64 @hash(ptr %key, i64 %length) {
+  br label %loop
+loop:
+  %i = phi i64 [ 0, %0 ], [ %i.next, %one ]
+  %found = phi i64 [ %length, %0 ], [ %mixed, %one ]
+  %more = icmp slt i64 %i, %length
+  br i1 %more, label %one, label %done
+one:
+  %at = getelementptr i64, ptr %key, i64 %i
+  %word = load i64, ptr %at
+  %both = xor i64 %found, %word
+  %mixed = mul i64 %both, {MULTIPLIER}
+  %i.next = add i64 %i, 1
+  br label %loop
+done:
+  ret i64 %found
+}
+
+define internal i1 @equal(ptr %first, ptr %second, i64 %length) {
+  br label %loop
+loop:
+  %i = phi i64 [ 0, %0 ], [ %i.next, %one ]
+  %more = icmp slt i64 %i, %length
+  br i1 %more, label %one, label %yes
+one:
+  %first.at = getelementptr i64, ptr %first, i64 %i
+  %second.at = getelementptr i64, ptr %second, i64 %i
+  %a = load i64, ptr %first.at
+  %b = load i64, ptr %second.at
+  %same = icmp eq i64 %a, %b
+  %i.next = add i64 %i, 1
+  br i1 %same, label %loop, label %no
+yes:
+  ret i1 true
+no:
+  ret i1 false
+}
+
+; The entry for a key, or null.
+define internal ptr @find(ptr %table, ptr %key, i64 %length) {
+  %hash = call i64 @hash(ptr %key, i64 %length)
+  %first = lshr i64 %hash, {SHIFT}
+  br label %loop
+loop:
+  %i = phi i64 [ 0, %0 ], [ %i.next, %again ]
+  %sum = add i64 %first, %i
+  %place = and i64 %sum, {LAST}
+  %at = getelementptr ptr, ptr %table, i64 %place
+  %entry = load ptr, ptr %at
+  %there = icmp ne ptr %entry, null
+  br i1 %there, label %look, label %nothing
+look:
+  %entry.hash = load i64, ptr %entry
+  %same.hash = icmp eq i64 %entry.hash, %hash
+  br i1 %same.hash, label %look.closer, label %again
+look.closer:
+  %length.at = getelementptr i64, ptr %entry, i64 1
+  %entry.length = load i64, ptr %length.at
+  %same.length = icmp eq i64 %entry.length, %length
+  br i1 %same.length, label %compare, label %again
+compare:
+  %entry.key = getelementptr i64, ptr %entry, i64 5
+  %same = call i1 @equal(ptr %entry.key, ptr %key, i64 %length)
+  br i1 %same, label %found, label %again
+again:
+  %i.next = add i64 %i, 1
+  %more = icmp sle i64 %i.next, {PROBES}
+  br i1 %more, label %loop, label %nothing
+found:
+  ret ptr %entry
+nothing:
+  ret ptr null
+}
+
+define internal void @drop(ptr %objects, i64 %count) {
+  br label %loop
+loop:
+  %i = phi i64 [ 0, %0 ], [ %i.next, %next ]
+  %more = icmp slt i64 %i, %count
+  br i1 %more, label %one, label %done
+one:
+  %at = getelementptr ptr, ptr %objects, i64 %i
+  %object = load ptr, ptr %at
+  call void @Py_DecRef(ptr %object)
+  br label %next
+next:
+  %i.next = add i64 %i, 1
+  br label %loop
+done:
+  ret void
+}
+
+; Fresh arrays for the results; how many could be made.
+define internal i64 @make(ptr %results, i64 %count, ptr %arrays) {
+  br label %loop
+loop:
+  %i = phi i64 [ 0, %0 ], [ %i.next, %made ]
+  %more = icmp slt i64 %i, %count
+  br i1 %more, label %one, label %done
+one:
+  %offset = mul i64 %i, 3
+  %shape.at = getelementptr ptr, ptr %results, i64 %offset
+  %array = call ptr @iskra_empty(ptr null, ptr %shape.at, i64 2)
+  %missing = icmp eq ptr %array, null
+  br i1 %missing, label %done, label %made
+made:
+  %at = getelementptr ptr, ptr %arrays, i64 %i
+  store ptr %array, ptr %at
+  %i.next = add i64 %i, 1
+  br label %loop
+done:
+  ret i64 %i
+}
+
+; Run the steps; 0, or -1 with an exception.
+define internal i32 @run(ptr %steps, i64 %count, ptr %call, ptr %arrays) {
+  %slots = alloca [96 x i64], align 16
+  %data = getelementptr %call, ptr %call, i64 0, i32 1
+  %doubles = getelementptr %call, ptr %call, i64 0, i32 2
+  %integers = getelementptr %call, ptr %call, i64 0, i32 3
+  br label %loop
+loop:
+  %i = phi i64 [ 0, %0 ], [ %i.next, %ran ]
+  %step = phi ptr [ %steps, %0 ], [ %step.next, %ran ]
+  %more = icmp slt i64 %i, %count
+  br i1 %more, label %one, label %done
+one:
+  %kernel = load ptr, ptr %step
+  %tasks.at = getelementptr i64, ptr %step, i64 1
+  %tasks = load i64, ptr %tasks.at
+  %many.at = getelementptr i64, ptr %step, i64 2
+  %many = load i64, ptr %many.at
+  %codes = getelementptr i64, ptr %step, i64 3
+  br label %slot
+slot:
+  %s = phi i64 [ 0, %one ], [ %s.next, %filled ]
+  %unfilled = icmp slt i64 %s, %many
+  br i1 %unfilled, label %fill, label %launch
+fill:
+  %code.number = shl i64 %s, 1
+  %kind.at = getelementptr i64, ptr %codes, i64 %code.number
+  %kind = load i64, ptr %kind.at
+  %given.at = getelementptr i64, ptr %kind.at, i64 1
+  %given = load i64, ptr %given.at
+  switch i64 %kind, label %constant [
+    i64 1, label %operand
+    i64 2, label %result
+    i64 3, label %double
+    i64 4, label %integer
+  ]
+constant:
+  br label %filled
+operand:
+  %operand.at = getelementptr i64, ptr %data, i64 %given
+  %operand.value = load i64, ptr %operand.at
+  br label %filled
+result:
+  %result.at = getelementptr ptr, ptr %arrays, i64 %given
+  %array = load ptr, ptr %result.at
+  %result.data = getelementptr i8, ptr %array, i64 {DATA}
+  %result.value = load i64, ptr %result.data
+  br label %filled
+double:
+  %double.at = getelementptr i64, ptr %doubles, i64 %given
+  %double.value = load i64, ptr %double.at
+  br label %filled
+integer:
+  %integer.at = getelementptr i64, ptr %integers, i64 %given
+  %integer.value = load i64, ptr %integer.at
+  br label %filled
+filled:
+  %value = phi i64 [ %given, %constant ], [ %operand.value, %operand ],
+      [ %result.value, %result ], [ %double.value, %double ], [ %integer.value, %integer ]
+  %slot.at = getelementptr i64, ptr %slots, i64 %s
+  store i64 %value, ptr %slot.at
+  %s.next = add i64 %s, 1
+  br label %slot
+launch:
+  %alone = icmp eq i64 %tasks, 1
+  br i1 %alone, label %here, label %spread
+here:
+  call void %kernel(ptr %slots, i64 0)
+  br label %ran
+spread:
+  %outcome = call i32 @iskra_run_many(ptr @iskra_name, ptr %kernel, ptr %slots, i64 %tasks)
+  %good = icmp eq i32 %outcome, 0
+  br i1 %good, label %ran, label %failed
+ran:
+  %i.next = add i64 %i, 1
+  %words = shl i64 %many, 1
+  %step.next = getelementptr i64, ptr %codes, i64 %words
+  br label %loop
+failed:
+  ret i32 -1
+done:
+  ret i32 0
+}
+
+; A tensor around the array of one result, whose reference it takes over; null where memory is out.
+define internal ptr @wrap(ptr %array, ptr %dtype) {
+  %tensor = call ptr @PyType_GenericAlloc(ptr @iskra_tensor, i64 0)
+  %missing = icmp eq ptr %tensor, null
+  br i1 %missing, label %lost, label %made
+made:
+  %array.at = getelementptr i8, ptr %tensor, i64 {ARRAY}
+  store ptr %array, ptr %array.at
+  call void @Py_IncRef(ptr %dtype)
+  %dtype.at = getelementptr i8, ptr %tensor, i64 {DTYPE}
+  store ptr %dtype, ptr %dtype.at
+  ret ptr %tensor
+lost:
+  ret ptr null
+}
+
+define internal ptr @wrap_result(ptr %results, i64 %number, ptr %arrays) {
+  %array.at = getelementptr ptr, ptr %arrays, i64 %number
+  %array = load ptr, ptr %array.at
+  call void @Py_IncRef(ptr %array)
+  %offset = mul i64 %number, 3
+  %dtype.number = add i64 %offset, 2
+  %dtype.at = getelementptr ptr, ptr %results, i64 %dtype.number
+  %dtype = load ptr, ptr %dtype.at
+  %tensor = call ptr @wrap(ptr %array, ptr %dtype)
+  %missing = icmp eq ptr %tensor, null
+  br i1 %missing, label %lost, label %made
+lost:
+  call void @Py_DecRef(ptr %array)
+  ret ptr null
+made:
+  ret ptr %tensor
+}
+
+; A tuple of tensors and Nones.
+define internal ptr @wrap_all(ptr %results, ptr %numbers, i64 %count, ptr %arrays) {
+  %tuple = call ptr @PyTuple_New(i64 %count)
+  %missing = icmp eq ptr %tuple, null
+  br i1 %missing, label %lost, label %begin
+begin:
+  %items = getelementptr i8, ptr %tuple, i64 {ITEMS}
+  br label %loop
+loop:
+  %i = phi i64 [ 0, %begin ], [ %i.next, %put ]
+  %more = icmp slt i64 %i, %count
+  br i1 %more, label %one, label %done
+one:
+  %number.at = getelementptr i64, ptr %numbers, i64 %i
+  %number = load i64, ptr %number.at
+  %is.none = icmp slt i64 %number, 0
+  br i1 %is.none, label %none, label %some
+none:
+  call void @Py_IncRef(ptr @iskra_none)
+  br label %put
+some:
+  %tensor = call ptr @wrap_result(ptr %results, i64 %number, ptr %arrays)
+  %failed = icmp eq ptr %tensor, null
+  br i1 %failed, label %undo, label %put
+put:
+  %item = phi ptr [ @iskra_none, %none ], [ %tensor, %some ]
+  %item.at = getelementptr ptr, ptr %items, i64 %i
+  store ptr %item, ptr %item.at
+  %i.next = add i64 %i, 1
+  br label %loop
+undo:
+  call void @Py_DecRef(ptr %tuple)
+  ret ptr null
+lost:
+  ret ptr null
+done:
+  ret ptr %tuple
+}
+
+; Do what an entry says; null with an exception, or without one where memory is out.
+define internal ptr @carry_out(ptr %entry, ptr %call) {
+  %arrays = alloca [{MOST_RESULTS} x ptr], align 16
+  %length.at = getelementptr i64, ptr %entry, i64 1
+  %length = load i64, ptr %length.at
+  %count.at = getelementptr i64, ptr %entry, i64 2
+  %count = load i64, ptr %count.at
+  %steps.count.at = getelementptr i64, ptr %entry, i64 3
+  %steps.count = load i64, ptr %steps.count.at
+  %returned.at = getelementptr i64, ptr %entry, i64 4
+  %returned = load i64, ptr %returned.at
+  %key = getelementptr i64, ptr %entry, i64 5
+  %results = getelementptr i64, ptr %key, i64 %length
+  %results.words = mul i64 %count, 3
+  %numbers = getelementptr i64, ptr %results, i64 %results.words
+  %steps = getelementptr i64, ptr %numbers, i64 %returned
+  %made = call i64 @make(ptr %results, i64 %count, ptr %arrays)
+  %all = icmp eq i64 %made, %count
+  br i1 %all, label %compute, label %short
+short:
+  call void @PyErr_Clear()
+  br label %end
+compute:
+  %outcome = call i32 @run(ptr %steps, i64 %steps.count, ptr %call, ptr %arrays)
+  %good = icmp eq i32 %outcome, 0
+  br i1 %good, label %deliver, label %end
+deliver:
+  %several = icmp sgt i64 %returned, 0
+  br i1 %several, label %tuple, label %single
+single:
+  %tensor = call ptr @wrap_result(ptr %results, i64 0, ptr %arrays)
+  br label %end
+tuple:
+  %tensors = call ptr @wrap_all(ptr %results, ptr %numbers, i64 %returned, ptr %arrays)
+  br label %end
+end:
+  %answer = phi ptr [ null, %short ], [ null, %compute ], [ %tensor, %single ],
+      [ %tensors, %tuple ]
+  call void @drop(ptr %arrays, i64 %made)
+  ret ptr %answer
+}
+
+; How many keywords there are; their addresses come last in the key.
+define internal i64 @name_count(ptr %names) alwaysinline {
+  %none = icmp eq ptr %names, null
+  br i1 %none, label %without, label %with
+without:
+  ret i64 0
+with:
+  %size.at = getelementptr i8, ptr %names, i64 {SIZE}
+  %size = load i64, ptr %size.at
+  ret i64 %size
+}
+
+define internal void @read_names(ptr %call, ptr %names, i64 %count) {
+  %length.at = getelementptr %call, ptr %call, i64 0, i32 4
+  %length = load i64, ptr %length.at
+  %to = getelementptr i64, ptr %call, i64 %length
+  %items = getelementptr i8, ptr %names, i64 {ITEMS}
+  br label %loop
+loop:
+  %i = phi i64 [ 0, %0 ], [ %i.next, %one ]
+  %more = icmp slt i64 %i, %count
+  br i1 %more, label %one, label %done
+one:
+  %item.at = getelementptr i64, ptr %items, i64 %i
+  %item = load i64, ptr %item.at
+  %at = getelementptr i64, ptr %to, i64 %i
+  store i64 %item, ptr %at
+  %i.next = add i64 %i, 1
+  br label %loop
+done:
+  %total = add i64 %length, %count
+  store i64 %total, ptr %length.at
+  ret void
+}
+
+define ptr @quick(ptr %self, ptr %args, i64 %positional, ptr %names) {
+  %call = alloca %call, align 16
+  %undisturbed = call i1 @undisturbed()
+  %named = call i64 @name_count(ptr %names)
+  %count = add i64 %positional, %named
+  %few = icmp sle i64 %count, {MOST_ARGUMENTS}
+  %fine = and i1 %undisturbed, %few
+  br i1 %fine, label %look, label %pass
+look:
+  %table.at = getelementptr i8, ptr %self, i64 {BYTES}
+  %table = load ptr, ptr %table.at, align 1
+  %numbers.at = getelementptr ptr, ptr %table.at, i64 1
+  %numbers = load i64, ptr %numbers.at, align 1
+  %known = call i1 @read(ptr %call, ptr %args, i64 %count, i64 %numbers)
+  br i1 %known, label %names.too, label %pass
+names.too:
+  %any.name = icmp sgt i64 %named, 0
+  br i1 %any.name, label %keywords, label %search
+keywords:
+  call void @read_names(ptr %call, ptr %names, i64 %named)
+  br label %search
+search:
+  %length.at = getelementptr %call, ptr %call, i64 0, i32 4
+  %length = load i64, ptr %length.at
+  %entry = call ptr @find(ptr %table, ptr %call, i64 %length)
+  %there = icmp ne ptr %entry, null
+  br i1 %there, label %do, label %pass
+do:
+  %answer = call ptr @carry_out(ptr %entry, ptr %call)
+  %done = icmp ne ptr %answer, null
+  br i1 %done, label %out, label %failed
+failed:
+  %error = call ptr @PyErr_Occurred()
+  %raised = icmp ne ptr %error, null
+  br i1 %raised, label %out, label %pass
+out:
+  ret ptr %answer
+pass:
+  call void @Py_IncRef(ptr @iskra_none)
+  ret ptr @iskra_none
+}
+"""
