@@ -9,7 +9,7 @@ import pytest
 from codegen.guard import guarded, interpreted_kernels
 
 from iskra.codegen import ir
-from iskra.codegen.kernels import conv_plan, convolutions
+from iskra.codegen.kernels import conv_blocks_plan, conv_plan, convolutions
 from iskra.codegen.kernels.conv_geometry import Geometry, Layout, backward_parts
 from iskra.codegen.kernels.gemm_tiles import AVX2, AVX512, BASELINE, NEON
 from iskra.runtime import threads
@@ -42,7 +42,16 @@ CASES = [
     (1, 1, (1, 1), 1, (1, 1), (1, 1), (0, 0), (1, 1), 1),
     (1, 2, (3, 3), 2, (5, 5), (1, 1), (2, 2), (1, 1), 1),
     (1, 2, (4, 4), 2, (3, 3), (1, 1), (4, 4), (1, 1), 1),
+    # In blocks: from eight channels on.
+    (2, 20, (9, 11), 34, (3, 3), (1, 1), (1, 1), (1, 1), 1),
+    (3, 33, (7, 7), 20, (3, 3), (2, 2), (1, 1), (1, 1), 1),
+    (5, 16, (4, 4), 45, (3, 3), (1, 1), (1, 1), (1, 1), 1),
+    (1, 24, (17, 30), 30, (3, 2), (2, 1), (2, 0), (1, 2), 2),
+    (2, 18, (25,), 16, (4,), (2,), (3,), (2,), 1),
+    (1, 16, (3, 5), 16, (3, 3), (1, 1), (4, 4), (1, 1), 1),
+    (2, 32, (9, 9), 16, (1, 1), (2, 2), (0, 0), (1, 1), 1),
 ]
+BLOCKS = CASES[-7:]
 
 
 @pytest.fixture
@@ -50,6 +59,7 @@ def on(monkeypatch):
     """Lets convolutions be computed as on another machine: its tiles, in this machine's code."""
     def choose(machine):
         monkeypatch.setattr(conv_plan, "host", lambda: machine)
+        monkeypatch.setattr(conv_blocks_plan, "host", lambda: machine)
         monkeypatch.setattr(convolutions, "_plans", {})
     return choose
 
@@ -159,7 +169,7 @@ def test_against_float64(case, way):
 @pytest.mark.parametrize("dtype", [np.float64, np.float16, ml_dtypes.bfloat16],
                          ids=["f64", "f16", "bf16"])
 def test_other_dtypes(dtype, way):
-    for case in (CASES[4], CASES[5], CASES[8], CASES[14], CASES[18]):
+    for case in (CASES[4], CASES[5], CASES[8], CASES[14], CASES[18], *BLOCKS[:3]):
         check(way, case, dtype)
 
 
@@ -167,7 +177,7 @@ def test_other_dtypes(dtype, way):
 @pytest.mark.parametrize("machine", MACHINES[1:], ids=lambda m: m.name)
 def test_other_machines(on, machine, way):
     on(machine)
-    for case in (CASES[4], CASES[5], CASES[8], CASES[9], CASES[14], CASES[19]):
+    for case in (CASES[4], CASES[5], CASES[8], CASES[9], CASES[14], CASES[19], *BLOCKS[:3]):
         check(way, case)
 
 
@@ -177,6 +187,8 @@ def test_other_machines(on, machine, way):
     (2, 3, (64, 64), 64, (7, 7), (2, 2), (3, 3), (1, 1), 1),
     (2, 300, (10, 10), 20, (3, 3), (1, 1), (1, 1), (1, 1), 1),
     (1, 2, (3000,), 33, (9,), (1,), (4,), (1,), 1),
+    (2, 72, (56, 56), 70, (3, 3), (1, 1), (1, 1), (1, 1), 1),
+    (24, 260, (4, 4), 520, (3, 3), (1, 1), (1, 1), (1, 1), 1),
 ], ids=named)
 def test_several_stretches_and_tasks(case, way):
     check(way, case)
@@ -189,11 +201,48 @@ def test_strided_operands(way):
         space[..., 1::2] = array
         return space[..., 1::2]
 
-    for case in (CASES[4], CASES[14]):
+    for case in (CASES[4], CASES[14], BLOCKS[0]):
         check(way, case, change=spread)
 
 
-@pytest.mark.parametrize("case", [CASES[4], CASES[8], CASES[11], CASES[14], CASES[18]], ids=named)
+def last(array):
+    """The array with its channels last in memory."""
+    return np.moveaxis(np.ascontiguousarray(np.moveaxis(array, 1, -1)), -1, 1)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("case", [case for case in CASES if len(case[2]) == 2], ids=named)
+def test_channels_last(case, way):
+    check(way, case, change=last)
+    result = WAYS[way][0](*map(last, operands(case)), case)
+    if 1 not in result.shape:
+        assert result.strides == last(result).strides
+        assert not result.flags.c_contiguous
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("which", range(3))
+def test_formats_that_differ(way, which):
+    """One operand has its channels last: so has the result, if it depends on it."""
+    case = BLOCKS[0]
+    arrays = operands(case)
+    arrays[which] = last(arrays[which])
+    result = WAYS[way][0](*arrays, case)
+    expected = WAYS[way][0](*operands(case), case)
+    np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-4)
+    used = {"forward": (0, 1), "input": (1, 2), "weight": (0, 2)}[way]
+    assert result.flags.c_contiguous is (which not in used)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("dtype", [np.float64, np.float16], ids=["f64", "f16"])
+def test_channels_last_of_other_dtypes(dtype, way):
+    for case in (CASES[4], *BLOCKS[:4]):
+        check(way, case, dtype, last)
+
+
+@pytest.mark.parametrize("case", [CASES[4], CASES[8], CASES[11], CASES[14], CASES[18], *BLOCKS[:4]],
+                         ids=named)
 def test_bias_and_activation(case):
     x, w, _ = operands(case)
     bias = np.linspace(-1, 1, case[3], dtype=np.float32)
@@ -211,7 +260,7 @@ def test_bias_and_activation(case):
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_nan_and_infinity_reach_what_they_meet(way, value):
     compute, expect, used = WAYS[way]
-    for case in (CASES[4], CASES[5], CASES[14]):
+    for case in (CASES[4], CASES[5], CASES[14], BLOCKS[0], BLOCKS[5]):
         for number in used:
             arrays = operands(case)
             arrays[number].flat[arrays[number].size // 2] = value
@@ -225,7 +274,7 @@ def test_the_bits_do_not_depend_on_the_number_of_threads(way):
     before = threads.get_num_threads()
     try:
         for case in (CASES[4], CASES[8], CASES[14],
-                     (8, 16, (20, 20), 30, (3, 3), (1, 1), (1, 1), (1, 1), 1)):
+                     (8, 16, (20, 20), 30, (3, 3), (1, 1), (1, 1), (1, 1), 1), BLOCKS[1]):
             results = []
             for count in (1, 2, 3, 7):
                 threads.set_num_threads(count)
@@ -240,11 +289,15 @@ def test_the_bits_do_not_depend_on_the_number_of_threads(way):
 def test_no_access_out_of_bounds_and_no_races(on, monkeypatch, machine, way):
     on(machine)
     kernels = interpreted_kernels(monkeypatch, conv_plan)
-    monkeypatch.setattr(conv_plan, "TASK", 3000)        # many tasks, for the races
+    kernels += interpreted_kernels(monkeypatch, conv_blocks_plan)
+    for plan in (conv_plan, conv_blocks_plan):
+        monkeypatch.setattr(plan, "TASK", 3000)         # many tasks, for the races
     for case in ((2, 3, (5, 6), 4, (3, 3), (1, 1), (1, 1), (1, 1), 1),
                  (2, 2, (7, 18), 3, (3, 2), (2, 2), (1, 0), (1, 1), 1),
                  (3, 2, (4, 3), 2, (2, 2), (1, 1), (0, 0), (1, 1), 2)):
         check(way, case)
+        check(way, case, change=last)
+    check(way, (2, 9, (5, 3), 16, (3, 3), (1, 1), (1, 1), (1, 1), 1))
     assert kernels
 
 
@@ -253,8 +306,11 @@ def test_no_access_out_of_bounds_and_no_races(on, monkeypatch, machine, way):
 @pytest.mark.parametrize("machine", [AVX512, AVX2], ids=lambda m: m.name)
 def test_the_memory_around_the_operands_is_not_touched(on, machine, at_end, way):
     on(machine)
-    for number in (0, 3, 4, 5, 8, 11, 14, 15):
-        check(way, CASES[number], change=lambda array: guarded(array, at_end))
+    for case in (*(CASES[i] for i in (0, 3, 4, 5, 8, 11, 14, 15)), *BLOCKS[:5]):
+        check(way, case, change=lambda array: guarded(array, at_end))
+        if len(case[2]) == 2:
+            check(way, case, change=lambda array: np.moveaxis(guarded(
+                np.ascontiguousarray(np.moveaxis(array, 1, -1)), at_end), -1, 1))
 
 
 def test_wrong_operands():

@@ -5,7 +5,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from iskra.codegen.kernels import conv_channels, conv_geometry, conv_gradient, conv_kernel
+from iskra.codegen.kernels import (
+    conv_blocks_plan,
+    conv_channels,
+    conv_geometry,
+    conv_gradient,
+    conv_kernel,
+    conv_weights_plan,
+)
+from iskra.codegen.kernels.conv_blocks_plan import BlocksPlan, PackedWeights, memory_format
 from iskra.codegen.kernels.conv_channels import Channels
 from iskra.codegen.kernels.conv_kernel import RUNS, SCATTERED, SIDE_BY_SIDE, WINDOWS, slack
 from iskra.codegen.kernels.gemm_call import After
@@ -226,13 +234,60 @@ def _forward_windows(geometry):
                    geometry.output, geometry.stride)
 
 
-class ForwardPlan:
-    """A convolution."""
+class Formats(NamedTuple):
+    """Whether the channels come first in the memory of a convolution's input (or its gradient), of
+    its weight (or its gradient) and of its output."""
 
-    def __init__(self, geometry, kind, after):
-        rows, groups = geometry.channels[1], geometry.groups
+    input: bool = True
+    weight: bool = True
+    output: bool = True
+
+
+FIRST = Formats()
+
+
+def first_channels(array):
+    """The array contiguous, channels first."""
+    return array if array.flags.c_contiguous else np.ascontiguousarray(array)
+
+
+def last_channels(array):
+    """The array contiguous, channels last."""
+    order = np.moveaxis(array, 1, -1)
+    if order.flags.c_contiguous:
+        return array
+    return np.moveaxis(np.ascontiguousarray(order), -1, 1)
+
+
+def _laid_out(array, first):
+    return first_channels(array) if first else last_channels(array)
+
+
+def _empty(shape, dtype, first):
+    if first:
+        return empty(shape, dtype)
+    return np.moveaxis(empty((shape[0], *shape[2:], shape[1]), dtype), -1, 1)
+
+
+class ForwardPlan:
+    """A convolution of dense operands of these formats."""
+
+    def __init__(self, geometry, kind, after, formats=FIRST):
+        (channels, rows), groups = geometry.channels, geometry.groups
         self.shape = (geometry.samples, groups * rows, *geometry.output)
-        self.padding = None
+        self.padding = self.packed = None
+        self.first = formats.output
+        windows = _forward_windows(geometry)
+        if len(geometry.input) <= 2:
+            part = conv_blocks_plan.Part.of(windows)
+            memory = (memory_format(groups * channels, geometry.input, formats.input),
+                      memory_format(groups * rows, geometry.output, formats.output))
+            if conv_blocks_plan.serves(part, kind, memory):
+                weights = conv_blocks_plan.weight_layout(geometry, formats.weight, False)
+                kernel = range(len(windows.taps))
+                self.packed = PackedWeights([part], [kernel], weights, kind)
+                self.product = BlocksPlan(part, self.packed, 0, kind, after, memory)
+                return
         windows = _forward_windows(geometry.flattened())
         if ChannelTables.serve(windows, kind):
             taps = len(windows.taps)
@@ -244,57 +299,107 @@ class ForwardPlan:
         self.product = WindowsPlan(windows, weights, kind, after)
 
     def run(self, x, w, bias):
-        """The convolution; contiguous operands."""
+        """The convolution."""
+        if self.packed is not None:
+            out = _empty(self.shape, x.dtype, self.first)
+            self.product.run(self.packed.run(w), x, out, bias)
+            return out
         out = empty(self.shape, x.dtype)
+        x, w = first_channels(x), first_channels(w)
         self.product.run(w, x if self.padding is None else self.padding.run(x), out, bias)
-        return out
+        return _laid_out(out, self.first)
 
 
 class InputGradientPlan:
     """The gradient of a convolution for its input: a convolution of the output's gradient, one for
     each remainder of the input's places modulo the stride."""
 
-    def __init__(self, geometry, kind):
+    def __init__(self, geometry, kind, formats=FIRST):
         (rows, channels), groups = geometry.channels, geometry.groups
         self.shape = (geometry.samples, groups * rows, *geometry.input)
         self.strides = geometry.stride
+        self.first = formats.input
         parts, layout = conv_geometry.backward_parts(geometry)
-        self.padding = None
+        self.padding = self.packed = None
         self.parts = []
-        for part in parts:
-            windows = Windows(geometry.samples, groups, rows, channels, layout, part.taps,
-                              part.output, (1,) * len(part.output))
-            self.parts.append((part, self._plan(geometry, part, windows, kind)))
+        windows = [Windows(geometry.samples, groups, rows, channels, layout, part.taps,
+                           part.output, (1,) * len(part.output)) for part in parts]
+        if len(geometry.input) <= 2 and self._plan_blocks(geometry, parts, windows, kind, formats):
+            return
+        for part, sizes in zip(parts, windows):
+            self.parts.append((part, self._plan(geometry, part, sizes, kind)))
         if any(isinstance(plan, WindowsPlan) for _, plan in self.parts):
             self.padding = Padding(layout, geometry.samples * groups * channels, kind)
+
+    def _plan_blocks(self, geometry, parts, windows, kind, formats):
+        """Plan blocks, if they serve for all parts."""
+        (rows, channels), groups = geometry.channels, geometry.groups
+        source = memory_format(groups * channels, geometry.output, formats.output)
+        target = memory_format(groups * rows, geometry.input, formats.input)
+        sizes = [conv_blocks_plan.Part.of(w) for w in windows]
+        # Places side by side are written as pieces, which are put together afterwards.
+        self.pieces = formats.input and len(parts) > 1
+        memory = [(source, memory_format(groups * rows, part.output, True) if self.pieces
+                   else _strided(target, self.strides)) for part in parts]
+        there = [i for i, part in enumerate(parts) if part.taps]
+        if not there or not all(conv_blocks_plan.serves(sizes[i], kind, memory[i]) for i in there):
+            return False
+        kernels = [_kernel_places(geometry, parts[i]) for i in there]
+        weights = conv_blocks_plan.weight_layout(geometry, formats.weight, True)
+        self.packed = PackedWeights([sizes[i] for i in there], kernels, weights, kind)
+        for i, part in enumerate(parts):
+            plan = None
+            if i in there:
+                number = there.index(i)
+                plan = BlocksPlan(sizes[i], self.packed, number, kind, After(), memory[i])
+            self.parts.append((part, plan))
+        return True
 
     @staticmethod
     def _plan(geometry, part, windows, kind):
         if not part.taps:
             return None
-        kernel = [int(np.ravel_multi_index(k, geometry.kernel)) for k in part.kernel]
+        kernel = _kernel_places(geometry, part)
         if ChannelTables.serve(windows, kind) and windows.rows == 1:
             return ChannelPlan(windows, kernel, math.prod(geometry.kernel), kind, After())
         return WindowsPlan(windows, _turned_weights(geometry, kernel), kind, After())
 
     def run(self, grad, w):
-        """The gradient; contiguous operands."""
-        out = empty(self.shape, grad.dtype)
+        """The gradient."""
+        if self.packed is not None:
+            w = self.packed.run(w)
+            out = _empty(self.shape, grad.dtype, self.first)
+            return self._run_parts(grad, w, out, self.pieces)
+        grad, w = first_channels(grad), first_channels(w)
         if self.padding is not None:
             grad = self.padding.run(grad)
-        if len(self.parts) == 1:
-            self.parts[0][1].run(w, grad, out)
-            return out
+        out = empty(self.shape, grad.dtype)
+        out = self._run_parts(grad, w, out, len(self.parts) > 1)
+        return _laid_out(out, self.first)
+
+    def _run_parts(self, grad, w, out, pieces):
         for part, plan in self.parts:
             place = tuple(slice(i, None, s) for i, s in zip(part.start, self.strides))
             target = out[:, :, *place]
             if plan is None:
                 target[...] = 0
-            else:
+            elif pieces:
                 piece = empty(target.shape, grad.dtype)
                 plan.run(w, grad, piece)
                 target[...] = piece
+            else:
+                plan.run(w, grad, target)
         return out
+
+
+def _strided(memory, strides):
+    """The format of every so-manieth row and place of an image."""
+    row, place = (1, *strides)[-2:]
+    return memory._replace(row=row * memory.row, place=place * memory.place)
+
+
+def _kernel_places(geometry, part):
+    return [int(np.ravel_multi_index(k, geometry.kernel)) for k in part.kernel]
 
 
 def _turned_weights(geometry, kernel):
@@ -327,16 +432,37 @@ class ChannelGradientPlan:
         return out
 
 
-def weight_gradient_plan(geometry, kind):
-    """The kernels of the gradient of a convolution for its weights."""
-    windows = _forward_windows(geometry)
-    if ChannelTables.serve(windows, kind) and windows.rows * len(windows.taps) <= 100:
-        return ChannelGradientPlan(geometry, windows, kind)
-    return WeightGradientPlan(geometry, kind)
-
-
 class WeightGradientPlan:
     """The gradient of a convolution for its weights."""
+
+    def __init__(self, geometry, kind, formats=FIRST):
+        (channels, rows), groups = geometry.channels, geometry.groups
+        self.shape, self.first = (groups * rows, channels, *geometry.kernel), formats.weight
+        windows = _forward_windows(geometry)
+        self.blocks = None
+        if len(geometry.input) <= 2:
+            part = conv_blocks_plan.Part.of(windows)
+            memory = (memory_format(groups * channels, geometry.input, formats.input),
+                      memory_format(groups * rows, geometry.output, formats.output))
+            if conv_weights_plan.serves(part, kind, memory):
+                self.blocks = conv_weights_plan.WeightBlocksPlan(part, kind, memory, self.first)
+                return
+        channelwise = ChannelTables.serve(windows, kind)
+        channelwise = channelwise and windows.rows * len(windows.taps) <= 100
+        plan = ChannelGradientPlan(geometry, windows, kind) if channelwise else None
+        self.plan = plan or WindowsGradientPlan(geometry, kind)
+
+    def run(self, grad, x):
+        """The gradient."""
+        if self.blocks is not None:
+            out = _empty(self.shape, grad.dtype, self.first)
+            self.blocks.run(grad, x, out)
+            return out
+        return _laid_out(self.plan.run(first_channels(grad), first_channels(x)), self.first)
+
+
+class WindowsGradientPlan:
+    """The gradient as a product of the output's gradient and windows; operands contiguous."""
 
     def __init__(self, geometry, kind):
         (channels, rows), groups = geometry.channels, geometry.groups
@@ -383,7 +509,7 @@ class WeightGradientPlan:
         return max(1, min(panels // 4, wanted)), chunks
 
     def run(self, grad, x):
-        """The gradient; contiguous operands."""
+        """The gradient."""
         sums = workspace(self.chunks * math.prod(self.shape), grad.dtype)
         self.kernel(grad, self.padding.run(x), sums, None, None, None, self.offsets, self.columns,
                     *self.segments, 1.0, self.numbers, self.tasks)

@@ -12,7 +12,14 @@ import math
 import numpy as np
 
 from iskra.codegen.kernels.conv_geometry import Geometry
-from iskra.codegen.kernels.conv_plan import ForwardPlan, InputGradientPlan, weight_gradient_plan
+from iskra.codegen.kernels.conv_plan import (
+    Formats,
+    ForwardPlan,
+    InputGradientPlan,
+    WeightGradientPlan,
+    first_channels,
+    last_channels,
+)
 from iskra.codegen.kernels.gemm_call import After
 
 _KINDS = {"float32": "f32", "float64": "f64", "float16": "f16", "bfloat16": "bf16"}
@@ -26,22 +33,25 @@ def convolve(x, w, stride, padding, dilation, groups, bias=None, epilogue=None):
     """Return the convolution of x (N, C, *S) with w (O, C / groups, *K), an array (N, O, *L).
 
     x, w: ndarrays of one dtype (float32, float64, float16, bfloat16), of one to three spatial
-    dimensions; stride, padding, dilation: tuples with an entry for each. bias: O values of that
-    dtype; epilogue: a function of one value of the loop IR, applied to what is stored.
+    dimensions; if either has its channels last in memory, so has the result. stride, padding,
+    dilation: tuples with an entry for each dimension. bias: O values of that dtype; epilogue: a
+    function of one value of the loop IR, applied to what is stored.
 
     Raises TypeError for other dtypes and ValueError for shapes that do not fit.
     """
     if bias is not None and (bias.shape != w.shape[:1] or bias.dtype != x.dtype):
         raise ValueError(f"bias should be {x.dtype}{[w.shape[0]]}, not "
                          f"{bias.dtype}{list(bias.shape)}")
+    x, w, formats = _dense(x, w)
     key = ("forward", x.shape, w.shape, x.dtype, w.dtype, stride, padding, dilation, groups,
-           bias is None, epilogue)
+           bias is None, epilogue, formats)
     plan = _plans.get(key)
     if plan is None:
         geometry = _geometry(x.shape, w.shape, stride, padding, dilation, groups)
         after = After(bias=bias is not None, function=epilogue)
-        plan = _remember(key, ForwardPlan(geometry, _kind(x, w), after))
-    return plan.run(*map(_contiguous, (x, w, bias)))
+        formats = Formats(*formats, min(formats))
+        plan = _remember(key, ForwardPlan(geometry, _kind(x, w), after, formats))
+    return plan.run(x, w, bias if bias is None else np.ascontiguousarray(bias))
 
 
 def worthwhile(x, w):
@@ -54,26 +64,31 @@ def worthwhile(x, w):
 def convolve_input(grad, w, size, stride, padding, dilation, groups):
     """Return the gradient of `convolve` for its input, of spatial shape `size`, given that for its
     result."""
-    key = "input", grad.shape, w.shape, size, grad.dtype, w.dtype, stride, padding, dilation, groups
+    grad, w, formats = _dense(grad, w)
+    key = ("input", grad.shape, w.shape, size, grad.dtype, w.dtype, stride, padding, dilation,
+           groups, formats)
     plan = _plans.get(key)
     if plan is None:
         shape = (grad.shape[0], w.shape[1] * groups, *size)
         geometry = _geometry(shape, w.shape, stride, padding, dilation, groups, grad.shape)
-        plan = _remember(key, InputGradientPlan(geometry, _kind(grad, w)))
-    return plan.run(_contiguous(grad), _contiguous(w))
+        formats = Formats(min(formats), formats[1], formats[0])
+        plan = _remember(key, InputGradientPlan(geometry, _kind(grad, w), formats))
+    return plan.run(grad, w)
 
 
 def convolve_weight(grad, x, kernel, stride, padding, dilation, groups):
     """Return the gradient of `convolve` for its weight, of spatial shape `kernel`, given that for
     its result."""
+    grad, x, formats = _dense(grad, x)
     key = ("weight", grad.shape, x.shape, kernel, grad.dtype, x.dtype, stride, padding, dilation,
-           groups)
+           groups, formats)
     plan = _plans.get(key)
     if plan is None:
         shape = (grad.shape[1], x.shape[1] // groups, *kernel)
         geometry = _geometry(x.shape, shape, stride, padding, dilation, groups, grad.shape)
-        plan = _remember(key, weight_gradient_plan(geometry, _kind(grad, x)))
-    return plan.run(_contiguous(grad), _contiguous(x))
+        formats = Formats(formats[1], min(formats), formats[0])
+        plan = _remember(key, WeightGradientPlan(geometry, _kind(grad, x), formats))
+    return plan.run(grad, x)
 
 
 def _remember(key, plan):
@@ -83,8 +98,27 @@ def _remember(key, plan):
     return plan
 
 
-def _contiguous(array):
-    return array if array is None or array.flags.c_contiguous else np.ascontiguousarray(array)
+def _dense(*arrays):
+    """The arrays, copied unless their elements lie densely with their channels first or last; and
+    for each whether they come first."""
+    first = tuple(not _channels_last(array) for array in arrays)
+    return (*(first_channels(a) if f else last_channels(a) for a, f in zip(arrays, first)), first)
+
+
+def _channels_last(array):
+    """Whether an array's strides say that its channels lie side by side, by PyTorch's rule; where
+    sizes of 1 leave both possible, they come first."""
+    if array.flags.c_contiguous and 1 not in array.shape or array.ndim != 4:
+        return False
+    least = 0
+    strides, shape = array.strides, array.shape
+    if not strides[1]:
+        return False
+    for axis in (1, 3, 2, 0):
+        if strides[axis] < least or axis == 0 and least == strides[1]:
+            return False
+        least = strides[axis] * max(shape[axis], 1)
+    return True
 
 
 def _kind(first, second):

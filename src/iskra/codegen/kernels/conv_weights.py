@@ -1,0 +1,201 @@
+"""Loop IR of the gradient of a convolution for its weights, over blocks of images.
+
+k counts places of the output. With the channels of a place side by side nothing is packed: a step
+loads vectors of input channels that meet the place through some tap, the columns, and spreads one
+element of the output's gradient after the other, the rows. Both are copied into blocks once
+(`conv_copies.py`), unless the gradient lies like that already.
+
+A task owns some output channels times some input channels and all taps, whose sums stay in the
+second-level cache, and goes through a chunk of the samples. `collect` adds up the chunks.
+"""
+
+from typing import NamedTuple
+
+from iskra.codegen.ir import INT, Function, Type, select, smaller
+from iskra.codegen.kernels.conv_copies import Source, copy_block
+from iskra.codegen.kernels.gemm_call import Arguments
+from iskra.codegen.kernels.gemm_tiles import Tile
+
+ROOM = 240 << 10        # bytes of each operand that a task copies
+SLACK = 8 << 10         # bytes behind a copy of the gradient
+
+# column_places: where each column's vector of channels lies in the block, for its first place;
+# places: what each place of the output adds. down, across: into how many parts the output's and
+# the input's channels are cut, of `part_rows` and `part_channels`; image_apart: between channels if
+# they come first, else between places.
+POINTERS = ("image", "grad", "sums", "column_places", "places")
+NUMBERS = ("samples", "share", "chunks", "groups", "down", "across", "rows", "channels",
+           "part_rows", "part_channels", "taps", "image_sample", "image_channel", "image_apart",
+           "image_row", "image_height", "image_width", "top", "left", "stride", "block_rows",
+           "block_lines", "block_width", "grad_sample", "grad_channel", "grad_apart", "grad_row",
+           "height", "width")
+KINDS = "aaaaatn"
+
+
+class Spec(NamedTuple):
+    """All that the code depends on.
+
+    heights: of the tiles that occur; first_image, first_grad: whether channels come first; copied:
+    whether the gradient is.
+    """
+
+    tile: Tile
+    kind: str
+    heights: tuple
+    first_image: bool
+    first_grad: bool
+    copied: bool
+
+
+def weight_gradient(spec, name="weight_gradient"):
+    """The kernel that sums over a chunk of the samples for a part of the weights of a group."""
+    return _WeightGradient(spec, name).function
+
+
+class _WeightGradient:
+    """The kernel while it is being written."""
+
+    def __init__(self, spec, name):
+        self.spec, self.tile = spec, spec.tile
+        self.function = f = Function(name)
+        self.arg = arg = Arguments(f, POINTERS, NUMBERS)
+        kind, lanes = self.tile.kind, self.tile.lanes
+        size = Type(kind).size
+        self.block = f.scratch(Type(kind, lanes), ROOM // size // lanes + lanes)
+        if spec.copied:
+            self.grads = f.scratch(Type(kind, lanes), (ROOM + SLACK) // size // lanes)
+        task, chunk = f.task // arg.chunks, f.task % arg.chunks
+        part, self.group = task % (arg.down * arg.across), task // (arg.down * arg.across)
+        self.row = part // arg.across * arg.part_rows
+        self.rows = smaller(arg.part_rows, arg.rows - self.row)
+        self.channel = part % arg.across * arg.part_channels
+        self.channels = smaller(arg.part_channels, arg.channels - self.channel)
+        chunks = (arg.part_channels + (lanes - 1)) // lanes
+        self.line = chunks * arg.taps * lanes
+        size = arg.part_rows * self.line
+        self.sums = f.offset(arg.sums, f.task * size, kind)
+        first = arg.samples * chunk // arg.chunks
+        last = arg.samples * (chunk + 1) // arg.chunks
+        with f.loop(first, last, arg.share) as sample:
+            with f.loop(0, arg.height, arg.block_rows) as y:
+                self.begun = (sample > first) | (y > 0)
+                self.add(sample, smaller(arg.share, last - sample), y)
+
+    def add(self, sample, samples, y):
+        """Add what some rows of the output bring, of some samples."""
+        f, arg, tile, spec = self.function, self.arg, self.tile, self.spec
+        lines = smaller(arg.block_rows, arg.height - y)
+        self.count = samples * lines * arg.width
+        chunks = (arg.part_channels + (tile.lanes - 1)) // tile.lanes
+        size = arg.block_lines * arg.block_width * tile.lanes
+        start = sample * arg.image_sample + (
+            self.group * arg.channels + self.channel) * arg.image_channel
+        with f.loop(0, samples) as i:
+            image = f.offset(arg.image, start + i * arg.image_sample, spec.kind)
+            source = Source(image, spec.kind, spec.first_image, arg.image_apart, arg.image_row,
+                            arg.image_height, arg.image_width, self.channels,
+                            y * arg.stride + arg.top, arg.left)
+            copy_block(f, tile, source, f.offset(self.block, i * chunks * size, tile.kind),
+                       (arg.block_lines, arg.block_width), size, tile.lanes)
+        start = (sample * arg.grad_sample + y * arg.grad_row
+                 + (self.group * arg.rows + self.row) * arg.grad_channel)
+        grad = f.offset(arg.grad, start, spec.kind)
+        self.grad, self.grad_place = grad, arg.grad_apart
+        if spec.copied:
+            self.copy_grad(grad, samples, lines)
+        self.tiles()
+
+    def copy_grad(self, grad, samples, lines):
+        f, arg, tile, spec = self.function, self.arg, self.tile, self.spec
+        self.grad = self.grads
+        self.grad_place = (arg.part_rows + (tile.lanes - 1)) // tile.lanes * tile.lanes
+        with f.loop(0, samples) as i:
+            source = Source(f.offset(grad, i * arg.grad_sample, spec.kind), spec.kind,
+                            spec.first_grad, arg.grad_apart, arg.grad_row, lines, arg.width,
+                            self.rows, f.coerce(0), f.coerce(0))
+            start = i * arg.block_rows * arg.width * self.grad_place
+            out = f.offset(self.grads, start, tile.kind)
+            copy_block(f, tile, source, out, (lines, arg.width), f.coerce(tile.lanes),
+                       self.grad_place)
+
+    def tiles(self):
+        f, arg, tile, spec = self.function, self.arg, self.tile, self.spec
+        tiles = (self.rows + (tile.rows - 1)) // tile.rows
+        there = (self.channels + (tile.lanes - 1)) // tile.lanes * arg.taps
+        with f.loop(0, there, tile.vectors) as column:
+            self.there = there - column
+            columns = [smaller(column + i, there - 1) for i in range(tile.vectors)]
+            blocks = [f.offset(self.block, f.load(arg.column_places, c, INT), tile.kind)
+                      for c in columns]
+            with f.loop(0, tiles) as number:
+                # Heights differ by one at most: the first tiles are higher.
+                row = number * (self.rows // tiles) + smaller(number, self.rows % tiles)
+                height = self.rows // tiles + (number < self.rows % tiles).to("i64")
+                for h in spec.heights:
+                    with f.when(height.eq(h)):
+                        self.one_tile(h, row, column, blocks)
+
+    def one_tile(self, height, row, column, blocks):
+        f, arg, tile = self.function, self.arg, self.tile
+        vector = Type(tile.kind, tile.lanes)
+        zero = f.const(0.0, vector)
+        sums = [[f.variable(zero, vector) for _ in blocks] for _ in range(height)]
+        grad = f.offset(self.grad, row, tile.kind)
+        line = self.line
+        out = f.offset(self.sums, row * line + column * tile.lanes, tile.kind)
+        starts = [f.offset(out, line * i, tile.kind) for i in range(height)]
+        for start in starts:
+            for i in range(tile.vectors):
+                f.prefetch(start, i * tile.lanes, tile.kind)
+        with f.loop(0, self.count) as k:
+            place = f.load(arg.places, k, INT)
+            values = [f.load(block, place, vector) for block in blocks]
+            at_k = f.offset(grad, k * self.grad_place, tile.kind)
+            for i, totals in enumerate(sums):
+                spread = f.load(at_k, i, Type(tile.kind)).splat(tile.lanes)
+                for total, value in zip(totals, values):
+                    total.set(tile.machine.add_product(spread, value, total.get()))
+        # Of the last panel's columns some may be missing.
+        masks = [(self.there > i).splat(tile.lanes) for i in range(tile.vectors)]
+        places = [(start, i * tile.lanes, total, mask) for start, totals in zip(starts, sums)
+                  for i, (total, mask) in enumerate(zip(totals, masks))]
+        with f.when(self.begun):
+            for start, place, total, mask in places:
+                total.set(total.get() + f.load(start, place, vector, mask))
+        for start, place, total, mask in places:
+            f.store(total.get(), start, place, mask)
+
+
+# A task of `collect` writes the weights of one output channel and one part of the input's. They
+# are `runs` runs of elements that lie side by side; columns: where each element's sum lies in the
+# `line` of its output channel.
+COLLECT_POINTERS = ("sums", "out", "columns")
+COLLECT_NUMBERS = ("rows", "chunks", "down", "across", "part_rows", "line", "runs", "run",
+                   "last_run", "run_step", "part_step", "row_size")
+COLLECT_KINDS = "aaatn"
+
+
+def collect(tile, kind, name="collect"):
+    """The kernel that adds up the chunks' sums and brings them into the weights' order."""
+    f = Function(name)
+    arg = Arguments(f, COLLECT_POINTERS, COLLECT_NUMBERS)
+    lanes = tile.lanes
+    number, part = f.task // arg.across, f.task % arg.across
+    group, row = number // arg.rows, number % arg.rows
+    size = arg.part_rows * arg.line
+    place = ((group * arg.down + row // arg.part_rows) * arg.across + part) * arg.chunks
+    sums = f.offset(arg.sums, place * size + row % arg.part_rows * arg.line, tile.kind)
+    out = f.offset(arg.out, number * arg.row_size + part * arg.part_step, kind)
+    count = select(part.eq(arg.across - 1), arg.last_run, arg.run)
+    with f.loop(0, arg.runs) as run:
+        target = f.offset(out, run * arg.run_step, kind)
+        columns = f.offset(arg.columns, run * arg.run, "i64")
+        with f.loop(0, count, lanes) as j:
+            there = f.lanes_below(count - j, lanes)
+            places = f.load(columns, j, Type("i64", lanes), there)
+            total = f.variable(f.gather(sums, places, tile.kind, there))
+            with f.loop(1, arg.chunks) as chunk:
+                source = f.offset(sums, chunk * size, tile.kind)
+                total.set(total.get() + f.gather(source, places, tile.kind, there))
+            f.store(total.get().to(kind), target, j, there)
+    return f
