@@ -79,8 +79,9 @@ def recycled(make, *arguments, **settings):
 
 def allocate(name, size, kind, device, requires_grad, make=np.empty):
     """A tensor of shape `size` made by ``make(size, numpy dtype)``."""
+    meta = is_meta(device)
     try:
-        if is_meta(device):
+        if meta:
             array = MetaArray(tuple(size), kind.numpy)
         else:
             array = _run(make, size, kind.numpy)
