@@ -7,6 +7,7 @@ comes here.
 """
 
 from iskra.core.local import active, local
+from iskra.dispatch.execute import refuse_non_tensor
 from iskra.dispatch.operator import bind
 from iskra.dispatch.overrides import FOREIGN, intercept, scan
 from iskra.dispatch.tape import record
@@ -34,7 +35,11 @@ def call(op, args, kwargs):
 
 def perform(op, bound, flags):
     """Execute a call that nothing intercepts, and record it if its tensors ask for it."""
-    result = op.run(op, bound)
+    try:
+        result = op.run(op, bound)
+    except AttributeError as error:
+        refuse_non_tensor(op, bound, error)
+        raise
     if active.intercepting and local.inference:
         mark_inference(result)
     elif flags and op.formulas:

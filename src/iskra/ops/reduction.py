@@ -195,7 +195,7 @@ def count_nonzero(input, dim=None):
     >>> torch.count_nonzero(torch.tensor([0, 3, 5]))
     tensor(2)
     """
-    return (input != 0).sum(dim)
+    return input.ne(0).sum(dim)
 
 
 def check_not_empty(name, input, dim):
