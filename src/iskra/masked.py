@@ -61,6 +61,11 @@ def _dims(input, dim):
     return tuple(sorted(wrap_dims(dim if isinstance(dim, (tuple, list)) else (dim,), input.dim())))
 
 
+def _dim(input, dim):
+    """The one dimension along which something runs: of None, as in PyTorch, the first."""
+    return _dims(input, dim)[0] if input.dim() else wrap_dim(dim, 0)
+
+
 def _wide(input, dtype):
     """The dtype in which sums and products are taken."""
     if dtype is None:
@@ -100,7 +105,7 @@ def cumsum(input, dim, *, dtype=None, mask=None):
     >>> torch.masked.cumsum(torch.tensor([1.0, 2.0]), 0, mask=torch.tensor([True, False]))
     tensor([1., 1.])
     """
-    return iskra.cumsum(_filled(input, mask, 0), dim, dtype=dtype or input.dtype)
+    return iskra.cumsum(_filled(input, mask, 0), _dim(input, dim), dtype=dtype or input.dtype)
 
 
 def cumprod(input, dim, *, dtype=None, mask=None):
@@ -110,7 +115,7 @@ def cumprod(input, dim, *, dtype=None, mask=None):
     >>> torch.masked.cumprod(torch.tensor([3.0, 2.0]), 0, mask=torch.tensor([True, False]))
     tensor([3., 3.])
     """
-    return iskra.cumprod(_filled(input, mask, 1), dim, dtype=dtype or input.dtype)
+    return iskra.cumprod(_filled(input, mask, 1), _dim(input, dim), dtype=dtype or input.dtype)
 
 
 def amax(input, dim=None, *, keepdim=False, dtype=None, mask=None):
@@ -193,7 +198,7 @@ def median(input, dim=-1, *, keepdim=False, dtype=None, mask=None):
     tensor(2.)
     """
     values = input if input.is_floating_point() else input.float()
-    output = iskra.nanmedian(_filled(values, mask, math.nan), dim, keepdim).values
+    output = iskra.nanmedian(_filled(values, mask, math.nan), _dim(input, dim), keepdim).values
     if input.is_floating_point():
         return output
     if iskra.isnan(output).any():
@@ -295,7 +300,7 @@ def softmax(input, dim, *, dtype=None, mask=None):
     tensor([0.5000, 0.0000, 0.5000])
     """
     filled = input if mask is None else _filled(input, mask, _lowest(input, "softmax"))
-    return iskra.softmax(filled, wrap_dim(dim, input.dim()), dtype=dtype or input.dtype)
+    return iskra.softmax(filled, _dim(input, dim), dtype=dtype or input.dtype)
 
 
 def log_softmax(input, dim, *, dtype=None, mask=None):
@@ -306,7 +311,7 @@ def log_softmax(input, dim, *, dtype=None, mask=None):
     tensor([0., -inf])
     """
     filled = input if mask is None else _filled(input, mask, _lowest(input, "log_softmax"))
-    return iskra.log_softmax(filled, wrap_dim(dim, input.dim()), dtype=dtype or input.dtype)
+    return iskra.log_softmax(filled, _dim(input, dim), dtype=dtype or input.dtype)
 
 
 def softmin(input, dim, *, dtype=None, mask=None):
@@ -318,7 +323,7 @@ def softmin(input, dim, *, dtype=None, mask=None):
     """
     filled = input if mask is None else _filled(input, mask, _highest(input, "softmin"))
     return iskra.nn.functional.softmin(
-        filled, wrap_dim(dim, input.dim()), dtype=dtype or input.dtype
+        filled, _dim(input, dim), dtype=dtype or input.dtype
     )
 
 

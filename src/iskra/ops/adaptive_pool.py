@@ -129,7 +129,8 @@ def _max_of_cells(input, bounds):
     indices = np.empty(values.shape, np.int64)
     places = np.arange(math.prod(space)).reshape(space)
     for cell, window in _cells(space, bounds):
-        seen = input[(slice(None), slice(None), *window)].reshape(*input.shape[:2], -1)
+        seen = input[(slice(None), slice(None), *window)]
+        seen = seen.reshape(*input.shape[:2], math.prod(seen.shape[2:]))
         best = _last_nan_or_maximum(seen)
         values[(slice(None), slice(None), *cell)] = np.take_along_axis(
             seen, best[..., None], -1

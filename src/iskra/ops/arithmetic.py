@@ -458,7 +458,7 @@ def addcdiv(input, tensor1, tensor2, *, value=1):
 def lerp(input, end, weight):
     """Return ``input + weight * (end - input)``; `weight` is a number or a tensor.
 
-    Raises RuntimeError where the dtypes differ.
+    Unlike in PyTorch, dtypes may differ: they are promoted.
 
     >>> import iskra as torch
     >>> torch.lerp(torch.tensor([1.0]), torch.tensor([3.0]), 0.25)

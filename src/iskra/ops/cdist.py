@@ -98,6 +98,11 @@ def cdist(x1, x2, p=2.0, compute_mode="use_mm_for_euclid_dist_if_necessary"):
                 f"cdist only supports floating-point dtypes, {name} got: "
                 f"{tensor._dtype.scalar_name}"
             )
+    if x1._dtype is not x2._dtype:
+        raise RuntimeError(
+            f"cdist: expected X1 and X2 of one dtype, got {x1._dtype.scalar_name} and "
+            f"{x2._dtype.scalar_name}; convert one of them"
+        )
     if x1.size(-1) != x2.size(-1):
         raise RuntimeError(
             "X1 and X2 must have the same number of columns. "

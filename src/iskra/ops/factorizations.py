@@ -531,6 +531,11 @@ def ormqr(input, tau, other, left=True, transpose=False):
             f"torch.ormqr: other.shape[-{2 if left else 1}] must be greater than or equal to "
             "tau.shape[-1]"
         )
+    if tau.size(-1) != min(side, input.size(-1)):
+        raise RuntimeError(
+            f"torch.ormqr: tau.shape[-1] must be equal to min(other.shape[-{2 if left else 1}], "
+            f"input.shape[-1]), got {tau.size(-1)} and min({side}, {input.size(-1)})"
+        )
     for name, tensor in (("tau", tau), ("other", other)):
         check_same("torch.ormqr", input._array, tensor._array, ("input", name))
     if input.shape[:-2] != tau.shape[:-1] or input.shape[:-2] != other.shape[:-2]:

@@ -141,6 +141,8 @@ def _one_dim(input, n, dim):
     if not input.dim():
         raise IndexError(f"Dimension specified as {dim} but tensor has no dimensions")
     dim = wrap_dim(dim, input.dim())
+    if n is not None:
+        _check_points(n)
     size = input.size(dim) if n is None else n
     return dim, size
 
@@ -148,6 +150,7 @@ def _one_dim(input, n, dim):
 def _many_dims(input, s, dim):
     """The dimensions and their sizes; s or dim may be None, a size -1."""
     rank = input.dim()
+    s = (s,) if isinstance(s, int) else s
     if dim is not None:
         given = dim if isinstance(dim, (tuple, list)) else (dim,)
         dims = tuple(wrap_dim(d, rank) for d in given)
@@ -267,10 +270,8 @@ def fft_irfft(input, n=None, dim=-1, norm=None):
     >>> torch.fft.irfft(torch.tensor([2.0, 0.0]))
     tensor([1., 1.])
     """
-    dim, size = _one_dim(input, -1 if n is None else n, dim)
-    if n is not None:
-        _check_points(n)
-    return _real_many("irfft", input, (size,), (dim,), norm, False)
+    dim, size = _one_dim(input, n, dim)
+    return _real_many("irfft", input, (-1 if n is None else size,), (dim,), norm, False)
 
 
 @composite(autocast="float32", samples=_samples_of_one, **_FFT)
@@ -284,10 +285,8 @@ def fft_hfft(input, n=None, dim=-1, norm=None):
     >>> torch.fft.hfft(torch.tensor([1.0, 0.0]))
     tensor([1., 1.])
     """
-    dim, size = _one_dim(input, -1 if n is None else n, dim)
-    if n is not None:
-        _check_points(n)
-    return _real_many("hfft", input, (size,), (dim,), norm, True)
+    dim, size = _one_dim(input, n, dim)
+    return _real_many("hfft", input, (-1 if n is None else size,), (dim,), norm, True)
 
 
 @composite(autocast="float32", samples=_samples_of_one, **_FFT)

@@ -75,8 +75,14 @@ def matrix_exp(input):
 # -- cross, vecdot --------------------------------------------------------------------------------
 
 
+def _refuse_cross(input, other):
+    raise RuntimeError(
+        f"linalg.cross: expected vectors of one dtype, got {input} and {other}; convert one of them"
+    )
+
+
 @operator(
-    out="apart", promote=SAME, operands="input other",
+    out="apart", promote=SAME, operands="input other", uniform=_refuse_cross,
     grad={
         "input": lambda g, other, dim: linalg_cross(conj_of(other), g, dim=dim),
         "other": lambda g, input, dim: linalg_cross(g, conj_of(input), dim=dim),

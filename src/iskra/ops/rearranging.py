@@ -183,6 +183,7 @@ def roll(input, shifts, dims=()):
     """
     shifts = tuple(shifts) if isinstance(shifts, (tuple, list)) else (shifts,)
     shifts = tuple(as_int(s, "roll", "shifts") for s in shifts)
+    dims = () if dims is None else dims
     dims = tuple(dims) if isinstance(dims, (tuple, list)) else (dims,)
     if not shifts:
         raise RuntimeError("`shifts` required")

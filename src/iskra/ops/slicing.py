@@ -302,6 +302,7 @@ def chunk(input, chunks, dim=0):
     """
     if not input.dim():
         raise RuntimeError("chunk expects at least a 1-dimensional tensor")
+    chunks = as_int(chunks, "chunk", "chunks")
     if chunks <= 0:
         raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
     size = input._array.shape[wrap_dim(dim, input.dim())]
