@@ -5,10 +5,9 @@ from benchmarks.cases import case, normal
 CASES = {}
 
 
-def windows(name, goal, tolerance=1e-4):
+def windows(name, goal=1.0, tolerance=1e-4):
     """The decorator of a case."""
     return case(CASES, name, goal=goal, tolerance=tolerance, checked_steps=1)
-
 
 
 def both_ways(name, shape, function, goal=1.0):
@@ -33,6 +32,10 @@ both_ways("avg_pool2d 3, stride 2, 64×64×56×56", LARGE, lambda F, x: F.avg_po
 both_ways("avg_pool2d 2, 16×32×28×28", SMALL, lambda F, x: F.avg_pool2d(x, 2))
 both_ways("adaptive_avg_pool2d to 7×7, 16×64×28×28", (16, 64, 28, 28),
           lambda F, x: F.adaptive_avg_pool2d(x, 7))
+both_ways("adaptive_max_pool2d to 7×7, 16×64×28×28", (16, 64, 28, 28),
+          lambda F, x: F.adaptive_max_pool2d(x, 7))
+both_ways("adaptive_max_pool2d to 7×7, 16×64×30×30", (16, 64, 30, 30),
+          lambda F, x: F.adaptive_max_pool2d(x, 7))
 both_ways("max_pool3d 2, 4×8×16×28×28", (4, 8, 16, 28, 28), lambda F, x: F.max_pool3d(x, 2))
 for mode in ("nearest", "bilinear", "bicubic"):
     both_ways(f"interpolate to twice the size, {mode}", SMALL,
@@ -50,49 +53,71 @@ def grid_of(T, count, height, width):
     return normal(T, count, height, width, 2, seed=3) * 0.5
 
 
-@windows("grid_sample, 8×16×56×56", goal=1.0)
-def grid_sample(T):
-    x, grid = normal(T, 8, 16, 56, 56), grid_of(T, 8, 56, 56)
-    return lambda: T.nn.functional.grid_sample(x, grid, align_corners=False)
+def sampled(mode):
+    """Cases for sampling an image at a grid's places, and for the gradients of both."""
+    label = f"grid_sample, {mode}, 8×16×56×56"
+
+    def sample(T, x, grid):
+        return T.nn.functional.grid_sample(x, grid, mode, align_corners=False)
+
+    @windows(label)
+    def forward(T):
+        x, grid = normal(T, 8, 16, 56, 56), grid_of(T, 8, 56, 56)
+        return lambda: sample(T, x, grid)
+
+    # What the grid's gradient adds up cancels, and its places are rounded.
+    @windows(f"{label}: both gradients", tolerance=5e-3)
+    def backward(T):
+        x = normal(T, 8, 16, 56, 56, requires_grad=True)
+        grid = grid_of(T, 8, 56, 56).requires_grad_()
+        result = sample(T, x, grid)
+        g = normal(T, *result.shape, seed=1)
+        return lambda: list(T.autograd.grad(result, (x, grid), g, retain_graph=True))
 
 
-# What the grid's gradient adds up cancels, and its places are rounded.
-@windows("grid_sample, 8×16×56×56: both gradients", goal=1.0, tolerance=5e-3)
-def grid_sample_gradients(T):
-    x = normal(T, 8, 16, 56, 56, requires_grad=True)
-    grid = grid_of(T, 8, 56, 56).requires_grad_()
-    result = T.nn.functional.grid_sample(x, grid, align_corners=False)
-    g = normal(T, *result.shape, seed=1)
-    return lambda: list(T.autograd.grad(result, (x, grid), g, retain_graph=True))
+for mode in ("bilinear", "nearest", "bicubic"):
+    sampled(mode)
 
 
-def recurrent(kind, width, steps, rows, goal):
-    """The forward pass of a layer, and a training step's way from its input to all gradients."""
+def recurrent(kind, width, steps, rows, goal, packed=False, **settings):
+    """The forward pass of a layer, and a training step's way from its input to all gradients.
+
+    packed: over sequences of unequal length, from 1 to `steps`.
+    """
     def prepared(T):
-        layer = getattr(T.nn, kind)(width, width)
+        layer = getattr(T.nn, kind)(width, width, **settings)
         for seed, parameter in enumerate(layer.parameters()):
             parameter.data.copy_(normal(T, *parameter.shape, seed=seed) * width ** -0.5)
-        return layer, normal(T, steps, rows, width, seed=9)
+        x = normal(T, steps, rows, width, seed=9)
+        if not packed:
+            return lambda x: layer(x)[0], x, layer
+        lengths = [steps - steps * row // rows for row in range(rows)]
+        sequences = T.nn.utils.rnn.pack_padded_sequence(x, lengths)
 
-    label = f"{kind}, {steps} steps of {rows}×{width}"
+        def over_data(x):
+            return layer(type(sequences)(x, sequences.batch_sizes))[0].data
+        return over_data, sequences.data.detach(), layer
+
+    label = f"{kind}, {steps} steps of {rows}×{width}" + ", packed" * packed
+    label += "".join(f", {name} {value}" for name, value in settings.items())
 
     @windows(label, goal=goal)
     def forward(T):
-        layer, x = prepared(T)
+        run, x, _ = prepared(T)
 
         def step():
             with T.no_grad():
-                return layer(x)[0]
+                return run(x)
         return step
 
     @windows(f"{label}: forward and backward", goal=goal)
     def both(T):
-        layer, x = prepared(T)
+        run, x, layer = prepared(T)
         x.requires_grad_()
         wanted = [x, *layer.parameters()]
 
         def step():
-            output, _ = layer(x)
+            output = run(x)
             return list(T.autograd.grad((output * output).mean(), wanted))
         return step
 
@@ -100,3 +125,5 @@ def recurrent(kind, width, steps, rows, goal):
 for kind in ("LSTM", "GRU", "RNN"):
     recurrent(kind, 256, 50, 32, 0.8)
     recurrent(kind, 64, 20, 16, 0.8)
+recurrent("LSTM", 256, 50, 32, 0.8, packed=True)
+recurrent("LSTM", 256, 50, 32, 0.8, proj_size=128)
