@@ -5,8 +5,9 @@ import pytest
 from codegen.handwritten import LAYOUTS, check_each_call, laid_out, on_threads, serve_small
 
 import iskra
-from iskra.codegen.kernels import bags, gathers, joins, scatters
+from iskra.codegen.kernels import bags, gathers, joins, scatter_kernel, scatters
 from iskra.nn import functional as F
+from iskra.runtime import native
 
 DTYPES = ["f4", "f8", "i8", "i2", "u1", "?", "c8", "c16", "f2"]
 SHAPES = [(7,), (131,), (5, 131), (4, 1, 37), (3, 20, 17), (33, 70), (2, 300)]
@@ -144,6 +145,18 @@ def test_scatter_rows(how, dtype, rng):
                     np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.parametrize("kind", ["i4", "i8"])
+@pytest.mark.parametrize("inner", [2, 16, 33, 300])
+def test_rows_of_large_targets(kind, inner, rng, monkeypatch):
+    monkeypatch.setattr(scatter_kernel, "FAR_ROWS", 1)
+    target, index = elements(rng, (50, inner), "f4"), rng.integers(-50, 50, 90).astype(kind)
+    for count in (1, 3, 90):
+        values, found = elements(rng, (count, inner), "f4"), target.copy()
+        assert scatters.scatter_rows("add", found, index[:count], values, 0, True)
+        np.testing.assert_array_equal(
+            found, expected_rows("add", target, index[:count], values, 0))
+
+
 @pytest.mark.parametrize("how", ["set", *UFUNCS])
 @pytest.mark.parametrize("dtype", ["f4", "f8", "i8", "i2", "?"])
 @pytest.mark.parametrize("kind", ["i4", "i8"])
@@ -199,6 +212,19 @@ def test_join(dtype, rng, monkeypatch):
 
 def test_narrow_columns_are_left_to_numpy(rng):
     assert joins.join([elements(rng, (500, 1), "f4"), elements(rng, (500, 20), "f4")], 1) is None
+
+
+@pytest.mark.parametrize("dtype", ["f4", "c16", "i1"])
+def test_joined_past_the_caches(dtype, rng, monkeypatch):
+    monkeypatch.setattr(joins, "STREAM", 0)
+    seen = []
+    for axis, widths in ((0, (64, 3)), (1, (64, 128)), (1, (64, 3)), (1, (70, 57))):
+        shapes = [(70, w) if axis else (w, 70 - 6) for w in widths]
+        arrays = [elements(rng, shape, dtype) for shape in shapes]
+        with native.watching(lambda name, source: seen.append(name)):
+            found = joins.join(arrays, axis)
+        np.testing.assert_array_equal(found, np.concatenate(arrays, axis))
+        assert ("past" in seen[-1]) == (axis == 0 or widths[1] == 128)
 
 
 # Bags

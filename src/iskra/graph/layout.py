@@ -16,12 +16,12 @@ from iskra.codegen.nest import SEGMENT, SQUARES, Kernel
 from iskra.codegen.placement import Placed, topological
 from iskra.codegen.values import Layout
 from iskra.runtime import memory
-from iskra.runtime.hardware import last_level_cache
+from iskra.runtime.hardware import past_caches
 
 TASK = 1 << 17  # work of one task: elements times what each costs (an addition costs about 4)
 MOST_TASKS = 256
 CHUNK = 1 << 15  # elements of a chunk of a long reduction
-STREAM = last_level_cache() // 8 * 7  # bytes of a map's arrays: it writes past the caches then
+STREAM = past_caches()  # bytes of a map's arrays: it writes past the caches then
 FEW_UNITS = 8  # with fewer units than this a long reduction is cut into chunks
 PANEL_ROWS = 16, 64  # how many rows of a panel there are at least and at most
 

@@ -23,6 +23,14 @@ def last_level_cache(system=Path("/")):
     return (sizes[max(sizes)] if sizes else 0) or DEFAULT
 
 
+def past_caches():
+    """From how many bytes on, read and written, what is written had better not go into the caches.
+
+    Somewhat less than the last of them holds, for other things are there too.
+    """
+    return last_level_cache() // 8 * 7
+
+
 def _bytes(size):
     """A number of bytes from text like ``32768K``."""
     unit = _UNITS.get(size[-1:])

@@ -17,7 +17,7 @@ from iskra.codegen.kernels.sharing import compiled, is_served, my_units, tasks_f
 from iskra.runtime.memory import empty
 
 LANES = 16
-_COPIES = 8  # vectors of columns that are reduced together
+_COPIES = {"sum": 16, "mean": 16, "max": 8}  # vectors of columns that are reduced together
 _KINDS = {"float32": "f32", "float64": "f64"}
 
 
@@ -95,11 +95,12 @@ def kernel(mode, kind, index, weighted):
     arg = Arguments(f, ("table", "indices", "starts", "weights", "result", "chosen"),
                     ("columns", "units", "tasks"))
     bag = _Bag(f, arg, mode, kind, index, weighted)
-    wide = LANES * _COPIES
+    copies = _COPIES[mode]
+    wide = LANES * copies
     with my_units(f, arg.units, arg.tasks) as unit:
         full = arg.columns // wide * wide
         with f.loop(0, full, wide) as column:
-            bag.reduce(unit, column, _COPIES, None)
+            bag.reduce(unit, column, copies, None)
         with f.loop(full, arg.columns, LANES) as column:
             bag.reduce(unit, column, 1, f.lanes_below(arg.columns - column, LANES))
     return f

@@ -13,12 +13,14 @@ import numpy as np
 
 from iskra.codegen.ir import INT, Function
 from iskra.codegen.kernels.gemm_call import Arguments
-from iskra.codegen.kernels.moving import copy, word_of
+from iskra.codegen.kernels.moving import VECTOR, copy, word_of
 from iskra.codegen.kernels.sharing import compiled, folded, is_served, my_units, tasks_for
-from iskra.runtime.memory import empty
+from iskra.runtime import memory
+from iskra.runtime.hardware import past_caches
 
 PIECE = 1 << 14  # words that a unit of work copies
 _NARROW = 32  # bytes: shorter rows NumPy copies as quickly
+STREAM = past_caches()  # bytes that are read and written
 
 
 def join(arrays, axis):
@@ -46,9 +48,12 @@ def join(arrays, axis):
     if outer > 1 and narrowest < _NARROW:
         return None
     listing, units = _listing(widths, outer)
-    made = empty(shape, first.dtype)
+    moved = 2 * math.prod(shape) * first.itemsize
+    streams = moved >= STREAM and memory.start() and not any(
+        w * first.itemsize // count % VECTOR for w in widths)
+    made = memory.empty(shape, first.dtype)  # on whole vectors where the allocator has started
     tasks = tasks_for(units, made.size * count)
-    call = compiled(kernel, (kind,), "laatn")
+    call = compiled(kernel, (kind, streams), "laatn")
     call(list(arrays), made, listing, (total * inner, units, tasks), tasks)
     return made
 
@@ -70,14 +75,15 @@ def _listing(widths, outer):
     return np.array(units, np.int64).reshape(-1, 5), len(units)
 
 
-def kernel(kind):
+def kernel(kind, streams):
     """Copies the rows of each unit; those of the result are `total` words apart."""
-    f = Function(f"join_{kind}")
+    f = Function(f"join_{kind}{'_past_caches' if streams else ''}")
     arg = Arguments(f, ("arrays", "result", "listing"), ("total", "units", "tasks"))
     with my_units(f, arg.units, arg.tasks) as unit:
         place, start, target, rows, width = (
             f.load(arg.listing, unit * 5 + n, INT) for n in range(5))
         source = f.table(arg.arrays, place)
         with f.loop(0, rows) as row:
-            copy(f, source, start + row * width, arg.result, target + row * arg.total, width, kind)
+            copy(f, source, start + row * width, arg.result, target + row * arg.total, width, kind,
+                 streams)
     return f

@@ -68,17 +68,20 @@ class Places:
         self.f.store(self.wrong.get(), self.flags, self.f.task)
 
 
-def copy(f, source, start, target, place, count, kind):
-    """Copy `count` words, four vectors at a time as long as there are so many."""
+def copy(f, source, start, target, place, count, kind, stream=False):
+    """Copy `count` words, four vectors at a time as long as there are so many.
+
+    With `stream` whole vectors go past the caches, to places that are multiples of their size.
+    """
     lanes = lanes_of(kind)
     type, wide = Type(kind, lanes), 4 * lanes
     most, full = count // wide * wide, count // lanes * lanes
     with f.loop(0, most, wide) as base:
         found = [f.load(source, start + base + lanes * n, type) for n in range(4)]
         for n, vector in enumerate(found):
-            f.store(vector, target, place + base + lanes * n)
+            f.store(vector, target, place + base + lanes * n, stream=stream)
     with f.loop(most, full, lanes) as base:
-        f.store(f.load(source, start + base, type), target, place + base)
+        f.store(f.load(source, start + base, type), target, place + base, stream=stream)
     with f.when(full < count):
         mask = f.lanes_below(count - full, lanes)
         f.store(f.load(source, start + full, type, mask), target, place + full, mask)

@@ -15,7 +15,10 @@ from iskra.codegen.kernels.sharing import my_units
 from iskra.codegen.primitives import PRIMITIVES
 
 LANES = 16
-FAR = 1 << 15  # elements of a target that is asked for ahead of time, as caches will not hold it
+# Elements of a target that is asked for ahead of time, as caches will not hold it, by elements and
+# by rows.
+FAR, FAR_ROWS = 1 << 15, 1 << 22
+_AHEAD = 4  # rows of the target; of the values twice as many
 _POINTERS = ("target", "index", "values", "flags")
 
 
@@ -34,8 +37,11 @@ def _take_in(f, how, target, place, values, number, type, mask=None):
     f.store(value, target, place, mask)
 
 
-def rows(form, width):
-    """``target[o, index[k], :]`` takes in ``values[o, k, :]``, `width` columns at a time."""
+def rows(form, width, far):
+    """``target[o, index[k], :]`` takes in ``values[o, k, :]``, `width` columns at a time.
+
+    far: whether rows are asked for ahead of time.
+    """
     f, arg, places = _begin(f"scatter_rows{width}", form,
                             ("size", "count", "inner", "segments", "units", "tasks"))
     how, kind = form[:2]
@@ -46,6 +52,13 @@ def rows(form, width):
         columns = smaller(arg.inner - first, f.coerce(width))
         full = columns // lanes * lanes
         with f.loop(0, arg.count) as number:
+            if far:
+                last = arg.count - 1
+                later = outer * arg.count + smaller(number + 2 * _AHEAD, last)
+                row = outer * arg.size + places.trusted(smaller(number + _AHEAD, last))
+                with f.loop(first, first + columns, lanes) as base:
+                    f.prefetch(arg.values, later * arg.inner + base, kind)
+                    f.prefetch(arg.target, row * arg.inner + base, kind)
             source = (outer * arg.count + number) * arg.inner + first
             place = (outer * arg.size + places.read(number)) * arg.inner + first
             for low, high, masked in ((f.coerce(0), full, False), (full, columns, True)):

@@ -19,7 +19,7 @@ from iskra.codegen.kernels.moving import as_vector, flags_for, index_kind, word_
 from iskra.codegen.kernels.sharing import compiled, folded, is_served, tasks_for
 from iskra.codegen.primitives import KINDS
 
-_NARROWEST, _WIDEST = 64, 1024  # columns that a unit of work takes together
+_NARROWEST, _WIDEST = 128, 1024  # columns that a unit of work takes together
 
 
 def scatter_rows(how, target, index, values, axis, from_end=False):
@@ -41,7 +41,8 @@ def scatter_rows(how, target, index, values, axis, from_end=False):
     if inner == 1:
         return _elements(form, True, target, index, values, (outer, size, index.size))
     sizes = outer, size, index.size, inner
-    return _across(scatter_kernel.rows, form, target, index, values, sizes)
+    far = size * inner >= scatter_kernel.FAR_ROWS
+    return _across(scatter_kernel.rows, form, target, index, values, sizes, far)
 
 
 def scatter_along(how, target, index, values, axis):
@@ -91,7 +92,7 @@ def _elements(form, shared, target, index, values, sizes):
     return _run(call, target, index, values, (size, count, outer, tasks), tasks)
 
 
-def _across(build, form, target, index, values, sizes):
+def _across(build, form, target, index, values, sizes, *variant):
     """A kernel whose units are some columns of one of the outer entries."""
     outer, size, count, inner = sizes
     width = _NARROWEST
@@ -100,7 +101,7 @@ def _across(build, form, target, index, values, sizes):
     segments = math.ceil(inner / width)
     units = outer * segments
     tasks = tasks_for(units, outer * count * inner)
-    call = compiled(build, (form, width), "aaaatn")
+    call = compiled(build, (form, width, *variant), "aaaatn")
     return _run(call, target, index, values, (size, count, inner, segments, units, tasks), tasks)
 
 
