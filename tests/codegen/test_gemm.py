@@ -300,11 +300,74 @@ def test_nan_infinity_and_what_is_almost_0_in_bfloat16(on, machine):
             np.testing.assert_allclose(result, expected, rtol=0.01, atol=k * 2.0 ** -126)
 
 
+# Long sums of small results
+
+@pytest.fixture
+def cut(on, monkeypatch):
+    """Lets k be cut into parts of any length that is worth a packed vector."""
+    def choose(machine):
+        on(machine)
+        monkeypatch.setattr(gemm_plan, "TASK", 2000)
+        monkeypatch.setattr(gemm_plan, "PART", 32)
+    return choose
+
+
+def parts_of(a, b):
+    """Into how many parts the sums of the last product were cut."""
+    (call,) = [c for key, c in products._calls.items() if key[0] == a.shape and key[2] == b.shape]
+    return call.plan.numbers[0] if isinstance(call.plan, gemm_plan.SplitPlan) else 1
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, *NARROW],
+                         ids=["f32", "f64", "f16", "bf16"])
+@pytest.mark.parametrize("machine", MACHINES[:2], ids=lambda m: m.name)
+def test_long_sums_of_small_results(cut, rng, machine, dtype):
+    cut(host() if machine is AVX512 and host().dots else machine)
+    for m, n, k in [(1, 1, 3000), (1, 40, 300), (5, 3, 1000), (16, 16, 769), (20, 1, 640),
+                    (17, 33, 512)]:
+        a, b = (rng.standard_normal(s).astype(dtype) for s in ((m, k), (k, n)))
+        for first, second in itertools.product(LAYOUTS, repeat=2):
+            products._calls.clear()
+            x, y = laid_out(a, first), laid_out(b, second)
+            check(products.matmul(x, y), a, b)
+            assert parts_of(a, b) > 1
+        out = laid_out(np.full((m, n), np.nan, dtype), "padded rows")
+        products.matmul(a, b, out=out)
+        np.testing.assert_array_equal(out, products.matmul(a, b))
+        rest, bias = (rng.standard_normal(s).astype(dtype) for s in ((m, n), (n,)))
+        result = products.matmul(a, b, bias=bias, residual=rest, scale=0.5, epilogue=relu)
+        expected = np.matmul(a.astype("d"), b.astype("d")) / 2 + bias.astype("d") + rest.astype("d")
+        tolerance = 1e-4 if a.itemsize > 2 else 4 * float(ml_dtypes.finfo(dtype).eps)
+        expected = np.maximum(expected, 0)
+        np.testing.assert_allclose(result.astype("d"), expected, tolerance, tolerance)
+
+
+def test_where_long_sums_are_cut(rng):
+    for (m, n, k), cut in [((16, 16, 20_000), True), ((16, 16, 5000), False),
+                           ((2, 1, 3_000_000), True), ((300, 300, 5000), False)]:
+        a, b = (np.zeros(s, np.float32) for s in ((m, k), (k, n)))
+        products._calls.clear()
+        products.matmul(a, b)
+        assert (parts_of(a, b) > 1) == cut
+
+
+def test_no_access_out_of_bounds_in_parts(cut, rng, interpreted):
+    for machine, dtype in ((AVX512, np.float32), (NEON, np.float64),
+                           (AVX512_BF16, ml_dtypes.bfloat16)):
+        cut(machine)
+        for (m, n, k), orders in itertools.product(
+                [(3, 17, 99), (15, 1, 200)], itertools.product(["rows", "columns"], repeat=2)):
+            a, b = (rng.standard_normal(s).astype(dtype) for s in ((m, k), (k, n)))
+            check(products.matmul(*map(laid_out, (a, b), orders), bias=np.zeros(n, dtype)), a, b)
+    assert any(kernel.name == "total" for kernel in interpreted)
+
+
 # Bits and threads
 
 @pytest.mark.parametrize(("first", "second"), [
     ((300, 400), (400, 310)), ((8, 1000), (1000, 3000)), ((40, 60, 70), (40, 70, 64)),
     ((2000, 500), (500,)), ((1, 3000), (3000, 1500)), ((4, 2500), (2500, 600)),
+    ((16, 30_001), (30_001, 16)),
 ])
 def test_the_bits_do_not_depend_on_the_number_of_threads(rng, first, second):
     a, b = (rng.standard_normal(s).astype(np.float32) for s in (first, second))

@@ -10,9 +10,11 @@ from typing import NamedTuple
 import numpy as np
 
 from iskra.codegen import lower
-from iskra.codegen.kernels import gemm_kernel, gemm_thin, gemm_updates
+from iskra.codegen.kernels import gemm_kernel, gemm_split, gemm_thin, gemm_updates
+from iskra.codegen.kernels.gemm_call import After
 from iskra.codegen.kernels.gemm_kernel import AHEAD, DEPTH, DIRECT, Spec, most_tiles, pack_ahead
 from iskra.codegen.kernels.gemm_pack import COPIED, TURNED
+from iskra.codegen.kernels.gemm_split import Joined
 from iskra.codegen.kernels.gemm_thin import Thin, group_of
 from iskra.codegen.kernels.gemm_tiles import heights, host, tile
 from iskra.codegen.kernels.gemm_updates import MOST_ROWS, Updates
@@ -22,6 +24,8 @@ from iskra.runtime.memory import empty
 TASK = 4_000_000        # floating-point operations that are worth a task of their own (16 µs)
 STREAM = 1 << 20        # bytes of B that, read once only, come from main memory
 MOST_PACKED = 1 << 26   # elements of B that are packed ahead; else each task packs what it needs
+FEW_TILES = 16          # a result of fewer gives too few tasks, or such as differ in size
+PART = 1024             # k's that are worth sums of their own
 PAGE = 4096             # rows this far apart fall into the same few sets of the first-level cache
 
 _SINGLE, _DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
@@ -36,7 +40,8 @@ class Matrices(NamedTuple):
     Strides count elements: a = (from row to row, from k to k), b = (from k to k, from column to
     column), c = from row to row. The result's columns lie side by side. offsets: where the
     matrices of A, B and the result start, an int64 array (matrices, 3), or None for one product.
-    residual: its stride from row to row; those of a batch stand below each other.
+    residual: its stride from row to row; those of a batch stand below each other. sums: whether the
+    result is of the kind of the sums, not of the operands'.
     """
 
     kind: str
@@ -48,6 +53,7 @@ class Matrices(NamedTuple):
     c: int
     offsets: object = None
     residual: int = 0
+    sums: bool = False
 
     @property
     def count(self):
@@ -58,6 +64,16 @@ class Matrices(NamedTuple):
     def work(self):
         """Floating-point operations of one product."""
         return 2 * self.rows * self.columns * self.inner
+
+    @property
+    def into(self):
+        """The result's kind."""
+        return SUMS[self.kind] if self.sums else self.kind
+
+    @property
+    def kinds(self):
+        """Of A, B and the result in memory."""
+        return self.kind, self.kind, self.into
 
     @property
     def size(self):
@@ -80,6 +96,12 @@ def plan(matrices, after):
     It takes arrays whose strides are those of `matrices`; inner and all sizes must be at least 1.
     """
     m = _with_unit_strides(matrices)
+    parts = _parts(m)
+    return _whole(m, after) if parts == 1 else SplitPlan(m, after, parts)
+
+
+def _whole(m, after):
+    """The plan of a product that is not cut along k."""
     if _is_thin(m):
         return ThinPlan(m, after)
     swapped = m._replace(rows=m.columns, columns=m.rows, a=m.b[::-1], b=m.a[::-1],
@@ -96,6 +118,15 @@ def _streamed_or_in_blocks(m, after, swapped=False):
     streams = (m.rows <= MOST_ROWS and m.b[1] == 1 and m.offsets is None and m.kind == SUMS[m.kind]
                and m.inner * m.columns * m.size > STREAM and host().masks)
     return (UpdatesPlan if streams else BlockPlan)(m, after, swapped)
+
+
+def _parts(m):
+    """Into how many parts k is cut: several where the result alone gives few tasks."""
+    shape = tile(host(), SUMS[m.kind])
+    tiles = -(-m.rows // shape.rows) * -(-m.columns // shape.columns)
+    if m.offsets is not None or tiles >= FEW_TILES:
+        return 1
+    return max(1, min(16, m.work // TASK, m.inner // PART))
 
 
 def wanted_orders(matrices):
@@ -147,13 +178,13 @@ class ThinPlan:
         machine, kind = host(), SUMS[m.kind]
         high = min(m.rows, 8)
         # Partial sums are added up in the result, which is too coarse for narrow kinds.
-        wide = m.kind == kind
+        wide = m.into == kind
         # Rows of A that stay in the first-level cache; with few of them it is B that counts.
         depth = 1024 if m.rows > 3 and m.inner > 2048 and wide else m.inner
         group = min(group_of(machine, kind, high), m.columns)
         ahead = 256 if m.rows <= 3 else group * m.b[1]
         spec = Thin(machine, (high, m.rows % high) if m.rows % high else (high,), group, kind,
-                    (m.kind,) * 3, m.offsets is not None, swapped, after)
+                    m.kinds, m.offsets is not None, swapped, after)
         self.swapped, self.offsets = swapped, m.offsets
         self.kernel = compiled(gemm_thin.product, (spec,), gemm_thin.KINDS)
         parts = max(1, min(64, m.columns * m.inner * m.size // (1 << 17), m.columns // group))
@@ -175,6 +206,38 @@ def _share(m, parts):
     threads have none."""
     worth = max(1, TASK // 4 * parts // m.work)
     return max(1, min(worth, m.count // 16)) if m.work * m.count > TASK else m.count
+
+
+class SplitPlan:
+    """A product whose long sums are computed in `parts` parts of k, and a rest."""
+
+    def __init__(self, m, after, parts):
+        kind, length = SUMS[m.kind], m.inner // parts // 16 * 16
+        rest = m.inner - parts * length
+        self.first = self._product(m, length, range(parts))
+        # The rest begins where the parts end.
+        self.rest = self._product(m, rest, [parts], length) if rest else None
+        self.count = (parts + bool(rest)) * m.rows * m.columns
+        spec = Joined(kind, host().lanes(kind), m.into, after)
+        self.kernel = compiled(gemm_split.total, (spec,), gemm_split.KINDS)
+        self.numbers = parts + bool(rest), m.rows, m.columns, m.c, m.residual
+
+    @staticmethod
+    def _product(m, inner, parts, length=None):
+        """The plan of the products of some parts, `length` k's (else `inner`) apart."""
+        apart = length or inner
+        offsets = [(part * apart * m.a[1], part * apart * m.b[0], part * m.rows * m.columns)
+                   for part in parts]
+        return _whole(m._replace(inner=inner, c=m.columns, residual=0, sums=True,
+                                 offsets=np.array(offsets, np.int64)), After())
+
+    def run(self, a, b, c, bias, residual, scale):
+        """Compute the product into c."""
+        sums = workspace(self.count, a.dtype)
+        self.first.run(a, b, sums, None, None, 1.0)
+        if self.rest is not None:
+            self.rest.run(a, b, sums, None, None, 1.0)
+        self.kernel(sums, c, bias, residual, scale, self.numbers, 1)
 
 
 class UpdatesPlan:
@@ -216,14 +279,13 @@ class BlockPlan:
         if b != DIRECT and down > 1 and m.count * m.inner * m.columns <= MOST_PACKED:
             self._pack_ahead(m, shape, b, panels)
             b = AHEAD
-        narrow = m.kind != kind
-        spec = Spec(shape, (height + 1, height) if higher else (height,), a, b, (m.kind,) * 3,
+        spec = Spec(shape, (height + 1, height) if higher else (height,), a, b, m.kinds,
                     m.offsets is not None, after, streams)
         self.offsets, self.swapped = m.offsets, swapped
         self.kernel = compiled(gemm_kernel.product, (spec,), gemm_kernel.KINDS)
         share = _share(m, down * across)
         self.tasks = down * across * -(-m.count // share)
-        self.sums = m.count * m.rows * m.columns if narrow else 0
+        self.sums = m.count * m.rows * m.columns if m.into != kind else 0
         # Long rows of B are read side by side, few at a time: else they would fall into one set of
         # the cache, and nothing would foresee where the next element comes from.
         depth = 16 if streams else even(shape.steps(m.inner), DEPTH) * shape.together
