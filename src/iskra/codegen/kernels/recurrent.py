@@ -7,6 +7,7 @@
 array([1., 2., 3.], dtype=float32)
 """
 
+import functools
 from typing import NamedTuple
 
 import numpy as np
@@ -35,6 +36,9 @@ _CACHED = 1 << 21  # bytes of weights that every task may read for itself
 _PART = 1 << 16    # bytes of weights that are worth a task of their own
 
 
+_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
 class Weights(NamedTuple):
     """The weights of a layer: (gates * H, I), (gates * H, P), (gates * H,) twice, (P, H)."""
 
@@ -58,7 +62,7 @@ def serves(steps, arrays):
     """
     first, state = arrays[:2]
     return (all(type(a) is np.ndarray and a.size and a.dtype == first.dtype for a in arrays)
-            and first.dtype.name in ("float32", "float64")
+            and first.dtype in _FLOATS
             and steps * state.size >= _FEWEST and available())
 
 
@@ -81,13 +85,14 @@ def forward(mode, x, sizes, h, c, weights, backwards, keep=True):
     cells = empty((total, size), dtype) if keep and mode == "LSTM" else None
     hidden = None if weights.hr is None else empty((rows, size), dtype)
     last = None if c is None else c.copy(order="C")
-    cut = _cut(mode, rows, weights)
-    spec = _spec(mode, dtype, rows, cut, (cell.gates, 1)[:1 + (hidden is not None)])
-    spec = spec._replace(bias=b_hh is not None, keep=keep)
+    cut = _cut(rows, weights)
+    gates_of_stages = (cell.gates,) if hidden is None else (cell.gates, 1)
+    spec = _spec(mode, dtype, -(-rows // cut.chunks), gates_of_stages, b_hh is not None, keep)
     kernel = compiled(recurrent_kernels.forward, (spec,), FORWARD_KINDS)
     packed = _packed(weights.hh, cell.gates, TURNED)
     projection = None if hidden is None else _packed(weights.hr, 1, TURNED)
-    states = np.stack([h, h])
+    states = np.empty((2, *h.shape), dtype)
+    states[:] = h
     _run(kernel, [packed, projection, b_hh, gates, states, last, outputs, cells, kept, hidden],
          (size, state, rows), cut, _starts(x, sizes), backwards)
     if not keep:
@@ -117,8 +122,8 @@ def backward(mode, grad, grad_c, x, sizes, h, c, weights, saved, backwards, need
     if weights.hr is not None:
         d_outputs, hidden = empty((total, state), dtype), empty((total, size), dtype)
         projection = _packed(weights.hr, 1, COPIED)
-    cut = _cut(mode, rows, weights)
-    spec = _spec(mode, dtype, rows, cut, (1,) * (1 if projection is None else 2))
+    cut = _cut(rows, weights)
+    spec = _spec(mode, dtype, -(-rows // cut.chunks), (1,) if projection is None else (1, 1))
     kernel = compiled(recurrent_kernels.backward, (spec,), BACKWARD_KINDS)
     packed = _packed(weights.hh, 1, COPIED)
     _run(kernel, [packed, projection, kept, grad, states, cells, carry, d_gates,
@@ -187,7 +192,7 @@ def last_rows(sizes):
     return _last_rows(_starts(None, sizes), sizes[0])
 
 
-def _cut(mode, rows, weights):
+def _cut(rows, weights):
     """Sequences are shared out as long as each task may read all weights for itself."""
     chunks = max(-(-rows // MOST_ROWS), min(16, -(-rows // _CHUNK)))
     size = weights.hh.nbytes
@@ -197,10 +202,12 @@ def _cut(mode, rows, weights):
     return _Cut(chunks, max(1, min(-(-16 // chunks), size // _PART)), True)
 
 
-def _spec(mode, dtype, rows, cut, gates):
+@functools.lru_cache(256)
+def _spec(mode, dtype, rows, gates, bias=False, keep=False):
+    """What to compile for chunks of so many rows; gates: of each product of a step."""
     machine = host()
-    most = -(-rows // cut.chunks)
-    return Spec(machine, mode, kind_of(dtype), tuple(stage_of(machine, n, most) for n in gates))
+    stages = tuple(stage_of(machine, n, rows) for n in gates)
+    return Spec(machine, mode, kind_of(dtype), stages, bias, keep)
 
 
 def _run(kernel, arrays, numbers, cut, starts, backwards):
@@ -214,25 +221,31 @@ def _run(kernel, arrays, numbers, cut, starts, backwards):
 
 
 def _packed(weights, gates, layout):
-    """The weights as the kernels read them: for 16 columns of a gate at a time, k by k.
+    """The weights as the kernels read them: for a vector of a gate's columns at a time, k by k.
 
     layout: COPIED for a product with `weights`, TURNED for one with their transpose.
     """
     weights = np.ascontiguousarray(weights)
-    machine, kind = host(), kind_of(weights.dtype)
-    tile = Tile(machine, kind, 1, 1)
-    rows, columns = weights.shape
+    kernel, size, *rest = _packing(weights.shape, weights.dtype, gates, layout)
+    packed = workspace(size, weights.dtype)
+    kernel(weights, packed, *rest)
+    return packed
+
+
+@functools.lru_cache(256)
+def _packing(shape, dtype, gates, layout):
+    """How to pack weights: the kernel, the room that is wanted, the kernel's other arguments."""
+    kind = kind_of(dtype)
+    tile, (rows, columns) = Tile(host(), kind, 1, 1), shape
     if layout == COPIED:
         count, inner, strides = columns, rows, (columns, 1)
     else:
         count, inner, strides = rows // gates, columns, (1, columns)
     panels = -(-count // tile.lanes)
     size = -(-inner // tile.lanes) * tile.lanes * tile.lanes
-    packed = workspace(gates * panels * size, weights.dtype)
     offsets = np.zeros((gates, 3), np.int64)
-    offsets[:, 1] = np.arange(gates) * (weights.size // gates)
+    offsets[:, 1] = np.arange(gates) * (rows * columns // gates)
     share = max(1, min(panels, (1 << 13) // size))
-    pack = compiled(pack_ahead, (tile, layout, kind, True), PACK_KINDS)
-    pack(weights, packed, offsets, (count, inner, *strides, panels, share),
-         gates * -(-panels // share))
-    return packed
+    kernel = compiled(pack_ahead, (tile, layout, kind, True), PACK_KINDS)
+    return (kernel, gates * panels * size, offsets, (count, inner, *strides, panels, share),
+            gates * -(-panels // share))

@@ -112,7 +112,7 @@ class RNNBase(Module):
 
     def check_input(self, input, batch_sizes):
         """RuntimeError or ValueError unless the input fits the weights."""
-        weight = self._flat_weights[0]
+        weight = getattr(self, self._all_weights[0][0])
         if input.dtype != weight.dtype:
             raise ValueError(
                 f"RNN input dtype ({input.dtype}) does not match weight dtype ({weight.dtype}). "
@@ -184,10 +184,11 @@ class RNNBase(Module):
         if not batched:
             input = input.unsqueeze(batch_dim)
         if hx is None:
+            self.check_input(input, None)
             hx = self._zero_state(input, None)
         else:
             hx = self._unsqueezed(hx, batched)
-        self.check_forward_args(input, hx, None)
+            self.check_forward_args(input, hx, None)
         steps = input.transpose(0, 1) if self.batch_first else input
         if steps.size(0) == 0:
             raise RuntimeError("Expected sequence length to be larger than 0 in RNN")
@@ -348,11 +349,11 @@ class LSTM(RNNBase):
         return tuple(part.index_select(1, permutation) for part in hx)
 
     def _zero_state(self, input, batch_sizes):
-        shapes = (
-            self.get_expected_hidden_size(input, batch_sizes),
-            self.get_expected_cell_size(input, batch_sizes),
-        )
-        return tuple(zeros(s, dtype=input.dtype, device=input.device) for s in shapes)
+        h = super()._zero_state(input, batch_sizes)
+        if not self.proj_size:
+            return h, h.clone()
+        shape = self.get_expected_cell_size(input, batch_sizes)
+        return h, zeros(shape, dtype=input.dtype, device=input.device)
 
     def _unsqueezed(self, hx, batched):
         expected = 3 if batched else 2
