@@ -38,7 +38,8 @@ def perform(op, bound, flags):
     try:
         result = op.run(op, bound)
     except AttributeError as error:
-        refuse_non_tensor(op, bound, error)
+        if op.function:  # otherwise the composite that calls it says it better
+            refuse_non_tensor(op, bound, error)
         raise
     if active.intercepting and local.inference:
         mark_inference(result)
