@@ -67,8 +67,8 @@ globals().update({_fact.__name__: _fact for _fact in _FACTS})
 _LAZY = (
     "accelerator", "amp", "backends", "compat", "cpu", "cuda", "data", "distributed",
     "distributions", "fft", "func", "linalg", "masked", "multiprocessing", "nn", "optim",
-    "overrides", "profiler", "random", "serialization", "signal", "special", "storage",
-    "testing", "utils", "version",
+    "overrides", "profiler", "quasirandom", "random", "serialization", "signal", "special",
+    "storage", "testing", "utils", "version",
 )
 _LAZY_NAMES = {
     "explain": "iskra.explanation",
@@ -96,7 +96,7 @@ _LAZY_NAMES = {
     ), "iskra.native"),
     "AcceleratorError": "iskra.accelerator", "Event": "iskra.cuda", "Stream": "iskra.cuda",
     "OutOfMemoryError": "iskra.cuda", "TypedStorage": "iskra.tensor.typed_storage",
-    "to_dlpack": "iskra.utils.dlpack",
+    "thread_safe_generator": "iskra.random", "to_dlpack": "iskra.utils.dlpack",
 }
 
 
