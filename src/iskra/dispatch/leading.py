@@ -7,7 +7,7 @@ from iskra.core.dtypes import of_numpy
 from iskra.core.local import active, local
 from iskra.dispatch.execute import quiet_run
 from iskra.dispatch.operator import bind
-from iskra.dispatch.shortcuts import _are_settings, general, record_any, wrapped
+from iskra.dispatch.shortcuts import _are_settings, general, wrapped
 from iskra.dispatch.tape import hang, record
 from iskra.tensor import Parameter, Tensor
 
@@ -28,8 +28,7 @@ def leading(op):
     def function(*args, **kwargs):
         result = quick.call(*args, **kwargs)
         if result is not None:
-            record_any(op, args, kwargs, result)
-            return result
+            return quick.record(result[0], args, kwargs) if result.__class__ is list else result
         if active.intercepting or kwargs and not _are_settings(op, kwargs):
             return otherwise(*args, **kwargs)
         arrays, edges = [], []

@@ -9,11 +9,14 @@ makes no difference to anything but time when it begins.
 import numpy as np
 
 from iskra import graph, runtime
+from iskra.autograd.node import gradient_edge, next_sequence
 from iskra.core.dtypes import of_numpy
 from iskra.dispatch.execute import kernel_arguments
 from iskra.dispatch.operator import bind
 from iskra.dispatch.saving import SavedOutput
+from iskra.dispatch.tape import OperatorNode, record
 from iskra.tensor import Parameter, Tensor
+from iskra.tensor.storage import Storage
 
 _PATIENCE = 8       # calls of an operator before the compiler is loaded for it
 _MOST_SEEN = 256
@@ -30,7 +33,8 @@ def unknown(*args, **settings):
 class QuickCalls:
     """What machine code knows of an operator's calls.
 
-    `call(*args)` is the result, untaped, or None. `learning` tells whether `miss` is worth calling.
+    `call(*args)` is the result, or None, or a list with a result to be given to `record`.
+    `learning` tells whether `miss` is worth calling.
     """
 
     __slots__ = ("op", "call", "learning", "table", "misses", "failures", "seen")
@@ -65,14 +69,33 @@ class QuickCalls:
             self.learning = False
 
     def _open(self):
-        quick = runtime.quick
-        quick.prepare(Tensor, Parameter, SavedOutput, graph.observers)
-        if not quick.available():
+        op, quick = self.op, runtime.quick
+        able = quick.prepare(Tensor, Parameter, SavedOutput, Storage, OperatorNode, gradient_edge,
+                             next_sequence.__self__, graph.observers)
+        if not able or any(t >= quick.MOST_RECORDED for t in op.targets):
             self.learning = False
             return False
-        self.table = quick.Table(frozenset(self.op.operands))
+        self.table = quick.Table(frozenset(op.operands), op.targets)
         self.call = self.table.call
         return True
+
+    def record(self, result, args, settings=_NONE):
+        """Record a call of which machine code has made the result; return that.
+
+        And teach it how to record such calls, where a node keeps only what follows from the
+        arguments.
+        """
+        op = self.op
+        bound = bind(op, args, settings)
+        record(op, bound, result)
+        node = result._edge and result._edge[0] if result.__class__ is Tensor else None
+        if node is not None and node.plan in op.tape_plans.values():
+            saved = _saved(op, node, args, bound)
+            if saved is not None:
+                edges = [t if e is not None else -1
+                         for t, e in zip(op.targets, node.input_edges, strict=True)]
+                self.table.learn_recording(args, settings, node, edges, saved)
+        return result
 
     def _learn(self, args, settings):
         """Learn a call; False where that cannot be done."""
@@ -91,10 +114,30 @@ class QuickCalls:
         if scalars != given or scalars and op.fixes_numbers:
             return False
         program, launch, form = found
-        if form.places is False or op.result is not None or not (is_kernels_own(op, args) or _is_as_exact(program, args)):
+        if form.places is False or op.result is not None:
+            return False
+        if not (is_kernels_own(op, args) or _is_as_exact(program, args)):
             return False
         answer = _answer(launch, form.places)
         return answer is not None and self.table.learn(args, settings, *answer)
+
+
+def _saved(op, node, args, bound):
+    """What a node saves, as `Table.learn_recording` wants it; None where it may change."""
+    plan, position, saved = node.plan, op.signature.position, []
+    for name, value in zip(plan.names, node.saved, strict=True):
+        place = position.get(name)
+        if name == "result":
+            saved.append(("result", 0))
+        elif place is None:
+            if name.endswith("_offset"):  # nothing in the key tells it
+                return None
+            saved.append(("constant", value))
+        elif place >= len(args):
+            saved.append(("constant", bound[place]))
+        else:
+            saved.append(("tensor" if isinstance(args[place], Tensor) else "argument", place))
+    return saved
 
 
 def is_kernels_own(op, args):

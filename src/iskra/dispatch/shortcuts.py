@@ -56,10 +56,11 @@ def unary(op):
         if rest or settings and settings != ordinary:
             return call(op, (input, *rest), settings)
         result = quick.call(input)
+        if result is not None:
+            return quick.record(result[0], (input,)) if result.__class__ is list else result
+        result = otherwise(input)
         if result is None:
-            result = otherwise(input)
-            if result is None:
-                return call(op, (input,), settings)
+            return call(op, (input,), settings)
         if input._requires_grad:
             record_one(op, input, (input, *op.signature.defaults[1:]), result)
         return result
@@ -97,10 +98,11 @@ def binary(op):
 
     def short(input, other):
         result = quick.call(input, other)
+        if result is not None:
+            return quick.record(result[0], (input, other)) if result.__class__ is list else result
+        result = otherwise(input, other)
         if result is None:
-            result = otherwise(input, other)
-            if result is None:
-                return call(op, (input, other), {})
+            return call(op, (input, other), {})
         if input._requires_grad or (
                 other.__class__ is not float and other.__class__ is not int
                 and other._requires_grad):
@@ -270,8 +272,7 @@ def general(op):
     def function(*args, **kwargs):
         result = quick.call(*args, **kwargs)
         if result is not None:
-            record_any(op, args, kwargs, result)
-            return result
+            return quick.record(result[0], args, kwargs) if result.__class__ is list else result
         if active.intercepting or kwargs and not _are_settings(op, kwargs):
             return call(op, args, kwargs)
         found = _arrays(op, args)
@@ -304,18 +305,9 @@ def general(op):
     return function
 
 
-def record_any(op, args, kwargs, result):
-    """Record a call if one of its arguments, plain tensors and settings, requires a gradient."""
-    for value in args:
-        if value.__class__ in PLAIN and value._requires_grad:
-            if op.formulas:
-                record(op, bind(op, args, kwargs), result)
-            return
-
-
 def reducing(op):
     """The function of a reduction with one result: shorter where everything is reduced."""
-    body, taken, quick = op.body, op.taken, op.quick
+    body, taken = op.body, op.taken
     partly = general(op)
 
     def function(*args, **kwargs):

@@ -12,10 +12,11 @@ import ctypes
 import functools
 import struct
 import sys
+from typing import NamedTuple
 
 import numpy as np
 
-from iskra.core.local import active
+from iskra.core.local import active, local
 from iskra.runtime import jit, memory, native
 from iskra.runtime.quick_ir import (
     FLOAT,
@@ -29,10 +30,14 @@ from iskra.runtime.quick_ir import (
     hash_of,
     quick_ir,
 )
+from iskra.runtime.quick_tape_ir import MOST_RECORDED, SAVED_KINDS
+
+__all__ = ["MOST_RECORDED", "Table", "prepare"]
 
 _MOST_RESETS = 8        # after that many full tables the operator's calls are too varied
 _MOST_SLOTS = 96
 _SETTINGS = frozenset({type(None), bool, int, float, str})
+_RECORDINGS = 5         # the word of an entry that holds the first recording
 _word = ctypes.c_uint64
 
 
@@ -40,27 +45,29 @@ class Table:
     """What is known of the calls of one operator.
 
     numbers: the positions of arguments that are operands, where a float or int stands for a value
-    and not for itself. `full` tells that nothing more will be learnt.
+    and not for itself; targets: the positions of those whose gradient may be asked for, all below
+    `MOST_RECORDED`. `full` tells that nothing more will be learnt.
     """
 
-    def __init__(self, numbers):
+    def __init__(self, numbers, targets):
         self.numbers = numbers
         self.full = False
         self._resets = 0
         self._entries = (_word * TABLE_SIZE)()
+        self._known = {}            # keys -> entries
         self._kept = []             # entries and what they mention, for good
-        mask = sum(1 << n for n in numbers)
-        self._descriptor = struct.pack("<QQ", ctypes.addressof(self._entries), mask)
+        masks = (sum(1 << n for n in positions) for positions in (numbers, targets))
+        self._descriptor = struct.pack("<QQQ", ctypes.addressof(self._entries), *masks)
         self.call = native.function_on("quick", _code().address("quick"), self._descriptor)
 
     def learn(self, args, settings, results, returned, steps):
         """Note what a call with these arguments does.
 
-        args: tensors, numbers and settings; settings: what is given by keyword; results: a (shape, NumPy dtype, dtype) for each array
-        that is made; returned: None where the first of them is the answer, else the numbers of
-        those in the tuple that is (None: none there); steps: the launches, each ``(kernel's
-        address, tasks, slots)``, slots pairs of a kind (of `quick_ir.SLOT_KINDS`) and a value.
-        Returns whether the table took it.
+        args: tensors, numbers and settings; settings: what is given by keyword; results: a
+        (shape, NumPy dtype, dtype) for each array that is made; returned: None where the first of
+        them is the answer, else the numbers of those in the tuple that is (None: none there);
+        steps: the launches, each ``(kernel's address, tasks, slots)``, slots pairs of a kind (of
+        `quick_ir.SLOT_KINDS`) and a value. Returns whether the table took it.
         """
         words = self._key(args, settings)
         if words is None or len(results) > MOST_RESULTS or any(
@@ -69,7 +76,7 @@ class Table:
         place = self._place(words)
         if place is None:
             return False
-        entry = [hash_of(words), len(words), len(results), len(steps), len(returned or ())]
+        entry = [hash_of(words), len(words), len(results), len(steps), len(returned or ()), 0]
         entry += words
         for shape, array_dtype, dtype in results:
             entry += id(shape), id(array_dtype), id(dtype)
@@ -78,12 +85,35 @@ class Table:
             entry += address, tasks, len(slots)
             for kind, value in slots:
                 entry += SLOT_KINDS[kind], value
-        memory = (_word * len(entry))(*[w % 2**64 for w in entry])
         # Settings are known by their addresses, so they have to live on.
-        self._kept.append((memory, results, [a for a in args if not hasattr(a, "_array")],
-                           settings))
-        self._entries[place] = ctypes.addressof(memory)
+        fixed = [a for a in args if not hasattr(a, "_array")]
+        self._known[words] = self._keep(entry, results, fixed, settings)
+        self._entries[place] = ctypes.addressof(self._known[words])
         return True
+
+    def learn_recording(self, args, settings, node, edges, saved):
+        """Note how a known call is recorded if the same arguments want a gradient.
+
+        node: one that was made for it; edges: the positions of the arguments to which its edges
+        lead, -1 for none; saved: pairs of a kind (of `quick_tape_ir.SAVED_KINDS`) and a value.
+        """
+        entry = self._known.get(self._key(args, settings))
+        if entry is None:
+            return
+        mask = sum(1 << position for position in edges if position >= 0)
+        checked = sum(kind in ("tensor", "result") for kind, _ in saved)
+        recording = [entry[_RECORDINGS], mask, id(type(node)), id(node.plan), len(edges),
+                     len(saved), checked, *edges]
+        for kind, value in saved:
+            recording += SAVED_KINDS[kind], id(value) if kind == "constant" else value
+        kept = self._keep(recording, type(node), node.plan, saved)
+        entry[_RECORDINGS] = ctypes.addressof(kept)
+
+    def _keep(self, words, *mentioned):
+        """The words in memory that stays where it is, as does what they mention."""
+        memory = (_word * len(words))(*[w % 2**64 for w in words])
+        self._kept.append((memory, mentioned))
+        return memory
 
     def _place(self, words):
         """Where the entry for a key goes; None where nothing more is learnt."""
@@ -97,6 +127,7 @@ class Table:
             return None
         # Other threads may be carrying out what entries say: they are forgotten, but stay.
         ctypes.memset(self._entries, 0, ctypes.sizeof(self._entries))
+        self._known.clear()
         return first
 
     def _key(self, args, settings):
@@ -122,7 +153,7 @@ class Table:
                 return None
         words += map(id, settings.values())
         words += map(id, map(sys.intern, settings))
-        return [w % 2**64 for w in words]
+        return tuple([w % 2**64 for w in words])
 
 
 def _is_setting(value):
@@ -132,21 +163,35 @@ def _is_setting(value):
     return value.__class__ in _SETTINGS
 
 
-_classes = []   # the classes of tensors, when they are known, and the list of observers
+class World(NamedTuple):
+    """What the machine code has to know of tensors and of the tape."""
+
+    tensor: type            # these have `_array` and `_dtype` at the same places,
+    parameter: type
+    saved: type             # and so have results as they are saved, beside `_storage` and `number`
+    storage: type
+    node: type
+    gradient_edge: object   # a function of a tensor
+    sequence: object        # the iterator of nodes' numbers
+    observers: list         # while it has items, no call is quick
 
 
-def prepare(tensor, parameter, saved, observers):
-    """Say what tensors are: two classes and one of saved results, with `_array` and `_dtype` at
-    the same places; and the list of those who want to see every call: while it has items, no call
-    is quick.
+_world = []
+
+
+def prepare(*world):
+    """Say what tensors are (the fields of `World`); return whether there can be tables.
+
+    There can on a Python and NumPy whose objects lie in memory as expected.
     """
-    _classes[:] = tensor, parameter, saved, observers
+    if not _world:
+        _world.append(World(*world))
+    return _available()
 
 
 @functools.cache
-def available():
-    """Whether there can be tables: on a Python and NumPy whose objects lie as expected."""
-    if not native.available() or not memory.start() or not _classes:
+def _available():
+    if not native.available() or not memory.start():
         return False
     try:
         _layout()
@@ -157,13 +202,24 @@ def available():
 
 def _layout():
     """Where the objects keep what the machine code reads and writes, in bytes from their start."""
-    tensor, parameter, saved, _ = _classes
+    (world,) = _world
     found_at = {
-        **native.layout(),
-        "ARRAY": _place_of(tensor, "_array"), "DTYPE": _place_of(tensor, "_dtype"),
-        "INTERCEPTING": _place_of(type(active), "intercepting"), "FLOAT_VALUE": 16,
+        **native.layout(), "FLOAT_VALUE": 16,
         "RANK": 24, "DIMS": 32, "STRIDES": 40, "DESCR": 56, "FLAGS": 64,
     }
+    places = {
+        world.tensor: {"ARRAY": "_array", "DTYPE": "_dtype"},
+        world.saved: {"SAVED_STORAGE": "_storage", "SAVED_NUMBER": "number"},
+        world.storage: {"VERSION": "version", "SOURCE": "_source", "FLAT": "_array"},
+        type(active): {"INTERCEPTING": "intercepting", "WITHOUT_GRAD": "without_grad",
+                       "WATCHING": "watching"},
+        world.node: {"INPUT_EDGES": "input_edges", "SEQUENCE": "sequence_nr", "PLAN": "plan",
+                     "OUTPUT_SHAPE": "output_shape", "OUTPUT_DTYPE": "output_dtype",
+                     "EXTRAS": "_extras", "SAVED": "saved", "CHECKS": "checks"},
+    }
+    for cls, slots in places.items():
+        for name, slot in slots.items():
+            found_at[name] = _place_of(cls, slot)
     array = np.empty((5, 3, 2), np.float32)[:, 1:]
     known = (
         _read(ctypes.c_int, array, found_at["RANK"]) == 3
@@ -174,7 +230,8 @@ def _layout():
         and _read(ctypes.c_int, array, found_at["FLAGS"]) == array.flags.num
         and _read(ctypes.c_double, 0.1, found_at["FLOAT_VALUE"]) == 0.1
         and all(_place_of(c, "_array") == found_at["ARRAY"]
-                and _place_of(c, "_dtype") == found_at["DTYPE"] for c in (parameter, saved))
+                and _place_of(c, "_dtype") == found_at["DTYPE"]
+                for c in (world.parameter, world.saved))
         and id(0) == id(int("0"))
     )
     if not known:
@@ -198,12 +255,17 @@ def _read(kind, thing, offset):
 
 @functools.cache
 def _code():
-    tensor, parameter, saved, observers = _classes
-    symbols = {
-        "iskra_none": id(None), "iskra_zero": id(0), "iskra_ndarray": id(np.ndarray),
-        "iskra_tensor": id(tensor), "iskra_parameter": id(parameter), "iskra_saved": id(saved),
-        "iskra_float": id(float), "iskra_int": id(int), "iskra_observers": id(observers),
-        "iskra_active": id(active), "iskra_watcher": native.watcher_place(),
-        "iskra_empty": memory.maker(), "iskra_run_many": native.many_runner(),
+    (world,) = _world
+    objects = {
+        "none": None, "zero": 0, "true": True, "false": False, "empty_tuple": (),
+        "ndarray": np.ndarray, "float": float, "int": int,
+        "active": active, "local": local, **world._asdict(),
+        "requires_grad": sys.intern("_requires_grad"), "edge": sys.intern("_edge"),
+        "storage_name": sys.intern("_storage"), "grad_enabled": sys.intern("grad_enabled"),
+    }
+    symbols = {f"iskra_{name}": id(thing) for name, thing in objects.items()}
+    symbols |= {
+        "iskra_watcher": native.watcher_place(), "iskra_empty": memory.maker(),
+        "iskra_run_many": native.many_runner(),
     }
     return jit.load(quick_ir(_layout()), symbols)

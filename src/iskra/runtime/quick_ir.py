@@ -3,11 +3,12 @@ tensors that Python passes to the tensor that it gets back.
 
     ptr quick(ptr self, ptr args, i64 count, ptr names)
 
-is a function of Python's C interface (METH_FASTCALL | METH_KEYWORDS). `self` is a bytes object with the address of
-the operator's table (256 addresses of entries, or 0), and a bit for each position at which a number
-is an operand. An entry is an array of 64-bit words, written by `quick.entry`:
+is a function of Python's C interface (METH_FASTCALL | METH_KEYWORDS). `self` is a bytes object: the
+address of the operator's table (256 addresses of entries, or 0), and two words with a bit for each
+position, one of arguments for which a number may stand as an operand, one of those whose gradient
+may be asked for. An entry is an array of 64-bit words, written by `quick.Table`:
 
-    hash, length of the key, results, steps, returned
+    hash, length of the key, results, steps, returned, the first recording or 0
     the key
     for each result        its shape (a tuple), its NumPy dtype, its dtype
     for each returned      the number of the result, or -1 for None; none at all: the first result
@@ -16,10 +17,15 @@ is an operand. An entry is an array of 64-bit words, written by `quick.entry`:
 
 The key describes the arguments: for a tensor its NumPy dtype, rank, sizes and strides; for a number
 that is an operand `FLOAT` or `INT`; for anything else the object's address. Last come the addresses
-of the keywords, whose arguments follow the others.
+of the keywords, whose arguments follow the others. Recordings: see `quick_tape_ir`.
+
+The answer is a tensor or a tuple, None where nothing was done, or a list with the result of a call
+that has yet to be recorded.
 """
 
 from iskra.runtime.pool_ir import FORKED
+from iskra.runtime.quick_key_ir import READING
+from iskra.runtime.quick_tape_ir import MOST_RECORDED, RECORDING
 
 TABLE_SIZE = 256
 PROBES = 4              # how many places after the first an entry may stand
@@ -41,18 +47,19 @@ def hash_of(words):
 def quick_ir(layout):
     """Return the IR. layout: offsets (bytes) of what it reads and writes in Python's objects."""
     values = {
-        **layout, "FORKED": FORKED, "KEY": KEY, "MOST_ARGUMENTS": MOST_ARGUMENTS,
-        "MOST_RANK": MOST_RANK, "MOST_RESULTS": MOST_RESULTS, "FLOAT": FLOAT, "INT": INT,
+        **layout, "FORKED": FORKED, "MOST_RECORDED": MOST_RECORDED, "KEY": KEY,
+        "MOST_ARGUMENTS": MOST_ARGUMENTS, "MOST_RANK": MOST_RANK, "MOST_RESULTS": MOST_RESULTS,
+        "FLOAT": FLOAT, "INT": INT,
         "MULTIPLIER": MULTIPLIER - 2**64, "PROBES": PROBES, "LAST": TABLE_SIZE - 1,
         "SHIFT": 64 - (TABLE_SIZE.bit_length() - 1),
     }
-    text = _CODE
+    text = _HEAD + READING + RECORDING + _CARRYING_OUT
     for name, value in values.items():
         text = text.replace("{" + name + "}", str(value))
     return text
 
 
-_CODE = """
+_HEAD = """
 @iskra_none = external global i8
 @iskra_zero = external global i8
 @iskra_ndarray = external global i8
@@ -72,6 +79,8 @@ declare i64 @PyLong_AsLongLong(ptr)
 declare ptr @PyErr_Occurred()
 declare void @PyErr_Clear()
 declare ptr @PyTuple_New(i64)
+declare ptr @PyList_New(i64)
+declare i32 @PyList_SetItem(ptr, i64, ptr)
 declare ptr @PyType_GenericAlloc(ptr, i64)
 declare ptr @iskra_empty(ptr, ptr, i64)
 declare i32 @iskra_run_many(ptr, ptr, ptr, i64)
@@ -80,268 +89,9 @@ declare i32 @iskra_run_many(ptr, ptr, ptr, i64)
 %call = type { [{KEY} x i64], [{MOST_ARGUMENTS} x ptr], [{MOST_ARGUMENTS} x i64],
                [{MOST_ARGUMENTS} x i64], i64, i64, i64 }
 
-; Whether nobody wants to see or change calls.
-define internal i1 @undisturbed() alwaysinline {
-  %watcher = load ptr, ptr @iskra_watcher
-  %unwatched = icmp eq ptr %watcher, null
-  %size.at = getelementptr i8, ptr @iskra_observers, i64 {SIZE}
-  %observers = load i64, ptr %size.at
-  %unobserved = icmp eq i64 %observers, 0
-  %intercepting.at = getelementptr i8, ptr @iskra_active, i64 {INTERCEPTING}
-  %intercepting = load ptr, ptr %intercepting.at
-  %uncaught = icmp eq ptr %intercepting, @iskra_zero
-  %quiet = and i1 %unwatched, %unobserved
-  %answer = and i1 %quiet, %uncaught
-  ret i1 %answer
-}
+"""
 
-define internal i1 @is_tensor(ptr %type) alwaysinline {
-  %first = icmp eq ptr %type, @iskra_tensor
-  %second = icmp eq ptr %type, @iskra_parameter
-  %third = icmp eq ptr %type, @iskra_saved
-  %either = or i1 %first, %second
-  %any = or i1 %either, %third
-  ret i1 %any
-}
-
-; A tensor's part of the key; the length of the key, or -1 for an array of another kind.
-define internal i64 @describe(ptr %tensor, ptr %key, i64 %length, ptr %data.place) {
-  %array.at = getelementptr i8, ptr %tensor, i64 {ARRAY}
-  %array = load ptr, ptr %array.at
-  %missing = icmp eq ptr %array, null
-  br i1 %missing, label %odd, label %look
-look:
-  %type.at = getelementptr i8, ptr %array, i64 {TYPE}
-  %type = load ptr, ptr %type.at
-  %plain = icmp eq ptr %type, @iskra_ndarray
-  br i1 %plain, label %inside, label %odd
-inside:
-  %flags.at = getelementptr i8, ptr %array, i64 {FLAGS}
-  %flags = load i32, ptr %flags.at
-  %aligned = and i32 %flags, 256
-  %is.aligned = icmp ne i32 %aligned, 0
-  %rank.at = getelementptr i8, ptr %array, i64 {RANK}
-  %rank.short = load i32, ptr %rank.at
-  %rank = sext i32 %rank.short to i64
-  %few = icmp sle i64 %rank, {MOST_RANK}
-  %usable = and i1 %is.aligned, %few
-  br i1 %usable, label %read, label %odd
-read:
-  %data.at = getelementptr i8, ptr %array, i64 {DATA}
-  %data = load ptr, ptr %data.at
-  store ptr %data, ptr %data.place
-  %descr.at = getelementptr i8, ptr %array, i64 {DESCR}
-  %descr = load i64, ptr %descr.at
-  %at = getelementptr i64, ptr %key, i64 %length
-  store i64 %descr, ptr %at
-  %at.1 = getelementptr i64, ptr %at, i64 1
-  store i64 %rank, ptr %at.1
-  %sizes = getelementptr i64, ptr %at, i64 2
-  %strides = getelementptr i64, ptr %sizes, i64 %rank
-  %dims.at = getelementptr i8, ptr %array, i64 {DIMS}
-  %dims = load ptr, ptr %dims.at
-  %steps.at = getelementptr i8, ptr %array, i64 {STRIDES}
-  %steps = load ptr, ptr %steps.at
-  br label %loop
-loop:
-  %i = phi i64 [ 0, %read ], [ %i.next, %one ]
-  %more = icmp slt i64 %i, %rank
-  br i1 %more, label %one, label %done
-one:
-  %dim.at = getelementptr i64, ptr %dims, i64 %i
-  %dim = load i64, ptr %dim.at
-  %size.to = getelementptr i64, ptr %sizes, i64 %i
-  store i64 %dim, ptr %size.to
-  %step.at = getelementptr i64, ptr %steps, i64 %i
-  %step = load i64, ptr %step.at
-  %stride.to = getelementptr i64, ptr %strides, i64 %i
-  store i64 %step, ptr %stride.to
-  %i.next = add i64 %i, 1
-  br label %loop
-done:
-  %twice = shl i64 %rank, 1
-  %own = add i64 %twice, 2
-  %total = add i64 %length, %own
-  ret i64 %total
-odd:
-  ret i64 -1
-}
-
-; The value of a Python int in both forms; false where a double does not hold it exactly.
-define internal i1 @integer(ptr %number, ptr %double.place, ptr %integer.place) {
-  %value = call i64 @PyLong_AsLongLong(ptr %number)
-  store i64 %value, ptr %integer.place
-  %double = sitofp i64 %value to double
-  store double %double, ptr %double.place
-  %moved = add i64 %value, 4503599627370496
-  %exact = icmp ult i64 %moved, 9007199254740992
-  %odd = icmp eq i64 %value, -1
-  br i1 %odd, label %check, label %done
-check:
-  %error = call ptr @PyErr_Occurred()
-  %clean = icmp eq ptr %error, null
-  br i1 %clean, label %done, label %failed
-failed:
-  call void @PyErr_Clear()
-  ret i1 false
-done:
-  ret i1 %exact
-}
-
-; The key of the arguments; false where they are none that an entry could be for.
-define internal i1 @read(ptr %call, ptr %args, i64 %count, i64 %numbers) {
-  %length.var = alloca i64
-  %operands.var = alloca i64
-  %scalars.var = alloca i64
-  store i64 0, ptr %length.var
-  store i64 0, ptr %operands.var
-  store i64 0, ptr %scalars.var
-  %data = getelementptr %call, ptr %call, i64 0, i32 1
-  %doubles = getelementptr %call, ptr %call, i64 0, i32 2
-  %integers = getelementptr %call, ptr %call, i64 0, i32 3
-  br label %loop
-loop:
-  %i = phi i64 [ 0, %0 ], [ %i.next, %next ]
-  %more = icmp slt i64 %i, %count
-  br i1 %more, label %one, label %done
-one:
-  %arg.at = getelementptr ptr, ptr %args, i64 %i
-  %arg = load ptr, ptr %arg.at
-  %type.at = getelementptr i8, ptr %arg, i64 {TYPE}
-  %type = load ptr, ptr %type.at
-  %length = load i64, ptr %length.var
-  %is.tensor = call i1 @is_tensor(ptr %type)
-  br i1 %is.tensor, label %tensor, label %other
-tensor:
-  %operand = load i64, ptr %operands.var
-  %operand.next = add i64 %operand, 1
-  store i64 %operand.next, ptr %operands.var
-  %data.place = getelementptr ptr, ptr %data, i64 %operand
-  %length.tensor = call i64 @describe(ptr %arg, ptr %call, i64 %length, ptr %data.place)
-  store i64 %length.tensor, ptr %length.var
-  %described = icmp sge i64 %length.tensor, 0
-  br i1 %described, label %next, label %odd
-other:
-  %bit = lshr i64 %numbers, %i
-  %bit.low = and i64 %bit, 1
-  %may.be.number = icmp ne i64 %bit.low, 0
-  %at = getelementptr i64, ptr %call, i64 %length
-  %length.1 = add i64 %length, 1
-  store i64 %length.1, ptr %length.var
-  br i1 %may.be.number, label %number, label %setting
-number:
-  %scalar = load i64, ptr %scalars.var
-  %scalar.next = add i64 %scalar, 1
-  %double.place = getelementptr double, ptr %doubles, i64 %scalar
-  %integer.place = getelementptr i64, ptr %integers, i64 %scalar
-  %is.float = icmp eq ptr %type, @iskra_float
-  br i1 %is.float, label %float, label %perhaps.int
-float:
-  %value.at = getelementptr i8, ptr %arg, i64 {FLOAT_VALUE}
-  %value = load double, ptr %value.at
-  store double %value, ptr %double.place
-  store i64 0, ptr %integer.place
-  store i64 {FLOAT}, ptr %at
-  store i64 %scalar.next, ptr %scalars.var
-  br label %next
-perhaps.int:
-  %is.int = icmp eq ptr %type, @iskra_int
-  br i1 %is.int, label %int, label %setting
-int:
-  store i64 {INT}, ptr %at
-  store i64 %scalar.next, ptr %scalars.var
-  %exact = call i1 @integer(ptr %arg, ptr %double.place, ptr %integer.place)
-  br i1 %exact, label %next, label %odd
-setting:
-  %word = ptrtoint ptr %arg to i64
-  store i64 %word, ptr %at
-  br label %next
-next:
-  %i.next = add i64 %i, 1
-  br label %loop
-odd:
-  ret i1 false
-done:
-  %total = load i64, ptr %length.var
-  %total.at = getelementptr %call, ptr %call, i64 0, i32 4
-  store i64 %total, ptr %total.at
-  ret i1 true
-}
-
-define internal i64 @hash(ptr %key, i64 %length) {
-  br label %loop
-loop:
-  %i = phi i64 [ 0, %0 ], [ %i.next, %one ]
-  %found = phi i64 [ %length, %0 ], [ %mixed, %one ]
-  %more = icmp slt i64 %i, %length
-  br i1 %more, label %one, label %done
-one:
-  %at = getelementptr i64, ptr %key, i64 %i
-  %word = load i64, ptr %at
-  %both = xor i64 %found, %word
-  %mixed = mul i64 %both, {MULTIPLIER}
-  %i.next = add i64 %i, 1
-  br label %loop
-done:
-  ret i64 %found
-}
-
-define internal i1 @equal(ptr %first, ptr %second, i64 %length) {
-  br label %loop
-loop:
-  %i = phi i64 [ 0, %0 ], [ %i.next, %one ]
-  %more = icmp slt i64 %i, %length
-  br i1 %more, label %one, label %yes
-one:
-  %first.at = getelementptr i64, ptr %first, i64 %i
-  %second.at = getelementptr i64, ptr %second, i64 %i
-  %a = load i64, ptr %first.at
-  %b = load i64, ptr %second.at
-  %same = icmp eq i64 %a, %b
-  %i.next = add i64 %i, 1
-  br i1 %same, label %loop, label %no
-yes:
-  ret i1 true
-no:
-  ret i1 false
-}
-
-; The entry for a key, or null.
-define internal ptr @find(ptr %table, ptr %key, i64 %length) {
-  %hash = call i64 @hash(ptr %key, i64 %length)
-  %first = lshr i64 %hash, {SHIFT}
-  br label %loop
-loop:
-  %i = phi i64 [ 0, %0 ], [ %i.next, %again ]
-  %sum = add i64 %first, %i
-  %place = and i64 %sum, {LAST}
-  %at = getelementptr ptr, ptr %table, i64 %place
-  %entry = load ptr, ptr %at
-  %there = icmp ne ptr %entry, null
-  br i1 %there, label %look, label %nothing
-look:
-  %entry.hash = load i64, ptr %entry
-  %same.hash = icmp eq i64 %entry.hash, %hash
-  br i1 %same.hash, label %look.closer, label %again
-look.closer:
-  %length.at = getelementptr i64, ptr %entry, i64 1
-  %entry.length = load i64, ptr %length.at
-  %same.length = icmp eq i64 %entry.length, %length
-  br i1 %same.length, label %compare, label %again
-compare:
-  %entry.key = getelementptr i64, ptr %entry, i64 5
-  %same = call i1 @equal(ptr %entry.key, ptr %key, i64 %length)
-  br i1 %same, label %found, label %again
-again:
-  %i.next = add i64 %i, 1
-  %more = icmp sle i64 %i.next, {PROBES}
-  br i1 %more, label %loop, label %nothing
-found:
-  ret ptr %entry
-nothing:
-  ret ptr null
-}
-
+_CARRYING_OUT = """
 define internal void @drop(ptr %objects, i64 %count) {
   br label %loop
 loop:
@@ -550,7 +300,7 @@ define internal ptr @carry_out(ptr %entry, ptr %call) {
   %steps.count = load i64, ptr %steps.count.at
   %returned.at = getelementptr i64, ptr %entry, i64 4
   %returned = load i64, ptr %returned.at
-  %key = getelementptr i64, ptr %entry, i64 5
+  %key = getelementptr i64, ptr %entry, i64 6
   %results = getelementptr i64, ptr %key, i64 %length
   %results.words = mul i64 %count, 3
   %numbers = getelementptr i64, ptr %results, i64 %results.words
@@ -579,41 +329,6 @@ end:
       [ %tensors, %tuple ]
   call void @drop(ptr %arrays, i64 %made)
   ret ptr %answer
-}
-
-; How many keywords there are; their addresses come last in the key.
-define internal i64 @name_count(ptr %names) alwaysinline {
-  %none = icmp eq ptr %names, null
-  br i1 %none, label %without, label %with
-without:
-  ret i64 0
-with:
-  %size.at = getelementptr i8, ptr %names, i64 {SIZE}
-  %size = load i64, ptr %size.at
-  ret i64 %size
-}
-
-define internal void @read_names(ptr %call, ptr %names, i64 %count) {
-  %length.at = getelementptr %call, ptr %call, i64 0, i32 4
-  %length = load i64, ptr %length.at
-  %to = getelementptr i64, ptr %call, i64 %length
-  %items = getelementptr i8, ptr %names, i64 {ITEMS}
-  br label %loop
-loop:
-  %i = phi i64 [ 0, %0 ], [ %i.next, %one ]
-  %more = icmp slt i64 %i, %count
-  br i1 %more, label %one, label %done
-one:
-  %item.at = getelementptr i64, ptr %items, i64 %i
-  %item = load i64, ptr %item.at
-  %at = getelementptr i64, ptr %to, i64 %i
-  store i64 %item, ptr %at
-  %i.next = add i64 %i, 1
-  br label %loop
-done:
-  %total = add i64 %length, %count
-  store i64 %total, ptr %length.at
-  ret void
 }
 
 define ptr @quick(ptr %self, ptr %args, i64 %positional, ptr %names) {
@@ -646,7 +361,25 @@ search:
 do:
   %answer = call ptr @carry_out(ptr %entry, ptr %call)
   %done = icmp ne ptr %answer, null
-  br i1 %done, label %out, label %failed
+  br i1 %done, label %record, label %failed
+record:
+  %targets.at = getelementptr ptr, ptr %table.at, i64 2
+  %targets = load i64, ptr %targets.at, align 1
+  %recorded = call i32 @record(ptr %entry, ptr %args, i64 %count, i64 %targets, ptr %answer)
+  switch i32 %recorded, label %out [
+    i32 1, label %leave
+    i32 -1, label %undo
+  ]
+leave:
+  %list = call ptr @PyList_New(i64 1)
+  %listed = icmp ne ptr %list, null
+  br i1 %listed, label %put, label %undo
+put:
+  %set = call i32 @PyList_SetItem(ptr %list, i64 0, ptr %answer)
+  ret ptr %list
+undo:
+  call void @Py_DecRef(ptr %answer)
+  ret ptr null
 failed:
   %error = call ptr @PyErr_Occurred()
   %raised = icmp ne ptr %error, null

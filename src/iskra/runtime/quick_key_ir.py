@@ -1,0 +1,300 @@
+"""The part of `quick_ir` that describes the arguments of a call and finds the entry for them."""
+
+READING = """
+; Whether nobody wants to see or change calls.
+define internal i1 @undisturbed() alwaysinline {
+  %watcher = load ptr, ptr @iskra_watcher
+  %unwatched = icmp eq ptr %watcher, null
+  %size.at = getelementptr i8, ptr @iskra_observers, i64 {SIZE}
+  %observers = load i64, ptr %size.at
+  %unobserved = icmp eq i64 %observers, 0
+  %intercepting.at = getelementptr i8, ptr @iskra_active, i64 {INTERCEPTING}
+  %intercepting = load ptr, ptr %intercepting.at
+  %uncaught = icmp eq ptr %intercepting, @iskra_zero
+  %quiet = and i1 %unwatched, %unobserved
+  %answer = and i1 %quiet, %uncaught
+  ret i1 %answer
+}
+
+define internal i1 @is_tensor(ptr %type) alwaysinline {
+  %first = icmp eq ptr %type, @iskra_tensor
+  %second = icmp eq ptr %type, @iskra_parameter
+  %third = icmp eq ptr %type, @iskra_saved
+  %either = or i1 %first, %second
+  %any = or i1 %either, %third
+  ret i1 %any
+}
+
+; A tensor's part of the key; the length of the key, or -1 for an array of another kind.
+define internal i64 @describe(ptr %tensor, ptr %key, i64 %length, ptr %data.place) {
+  %array.at = getelementptr i8, ptr %tensor, i64 {ARRAY}
+  %array = load ptr, ptr %array.at
+  %missing = icmp eq ptr %array, null
+  br i1 %missing, label %odd, label %look
+look:
+  %type.at = getelementptr i8, ptr %array, i64 {TYPE}
+  %type = load ptr, ptr %type.at
+  %plain = icmp eq ptr %type, @iskra_ndarray
+  br i1 %plain, label %inside, label %odd
+inside:
+  %flags.at = getelementptr i8, ptr %array, i64 {FLAGS}
+  %flags = load i32, ptr %flags.at
+  %aligned = and i32 %flags, 256
+  %is.aligned = icmp ne i32 %aligned, 0
+  %rank.at = getelementptr i8, ptr %array, i64 {RANK}
+  %rank.short = load i32, ptr %rank.at
+  %rank = sext i32 %rank.short to i64
+  %few = icmp sle i64 %rank, {MOST_RANK}
+  %usable = and i1 %is.aligned, %few
+  br i1 %usable, label %read, label %odd
+read:
+  %data.at = getelementptr i8, ptr %array, i64 {DATA}
+  %data = load ptr, ptr %data.at
+  store ptr %data, ptr %data.place
+  %descr.at = getelementptr i8, ptr %array, i64 {DESCR}
+  %descr = load i64, ptr %descr.at
+  %at = getelementptr i64, ptr %key, i64 %length
+  store i64 %descr, ptr %at
+  %at.1 = getelementptr i64, ptr %at, i64 1
+  store i64 %rank, ptr %at.1
+  %sizes = getelementptr i64, ptr %at, i64 2
+  %strides = getelementptr i64, ptr %sizes, i64 %rank
+  %dims.at = getelementptr i8, ptr %array, i64 {DIMS}
+  %dims = load ptr, ptr %dims.at
+  %steps.at = getelementptr i8, ptr %array, i64 {STRIDES}
+  %steps = load ptr, ptr %steps.at
+  br label %loop
+loop:
+  %i = phi i64 [ 0, %read ], [ %i.next, %one ]
+  %more = icmp slt i64 %i, %rank
+  br i1 %more, label %one, label %done
+one:
+  %dim.at = getelementptr i64, ptr %dims, i64 %i
+  %dim = load i64, ptr %dim.at
+  %size.to = getelementptr i64, ptr %sizes, i64 %i
+  store i64 %dim, ptr %size.to
+  %step.at = getelementptr i64, ptr %steps, i64 %i
+  %step = load i64, ptr %step.at
+  %stride.to = getelementptr i64, ptr %strides, i64 %i
+  store i64 %step, ptr %stride.to
+  %i.next = add i64 %i, 1
+  br label %loop
+done:
+  %twice = shl i64 %rank, 1
+  %own = add i64 %twice, 2
+  %total = add i64 %length, %own
+  ret i64 %total
+odd:
+  ret i64 -1
+}
+
+; The value of a Python int in both forms; false where a double does not hold it exactly.
+define internal i1 @integer(ptr %number, ptr %double.place, ptr %integer.place) {
+  %value = call i64 @PyLong_AsLongLong(ptr %number)
+  store i64 %value, ptr %integer.place
+  %double = sitofp i64 %value to double
+  store double %double, ptr %double.place
+  %moved = add i64 %value, 4503599627370496
+  %exact = icmp ult i64 %moved, 9007199254740992
+  %odd = icmp eq i64 %value, -1
+  br i1 %odd, label %check, label %done
+check:
+  %error = call ptr @PyErr_Occurred()
+  %clean = icmp eq ptr %error, null
+  br i1 %clean, label %done, label %failed
+failed:
+  call void @PyErr_Clear()
+  ret i1 false
+done:
+  ret i1 %exact
+}
+
+; The key of the arguments; false where they are none that an entry could be for.
+define internal i1 @read(ptr %call, ptr %args, i64 %count, i64 %numbers) {
+  %length.var = alloca i64
+  %operands.var = alloca i64
+  %scalars.var = alloca i64
+  store i64 0, ptr %length.var
+  store i64 0, ptr %operands.var
+  store i64 0, ptr %scalars.var
+  %data = getelementptr %call, ptr %call, i64 0, i32 1
+  %doubles = getelementptr %call, ptr %call, i64 0, i32 2
+  %integers = getelementptr %call, ptr %call, i64 0, i32 3
+  br label %loop
+loop:
+  %i = phi i64 [ 0, %0 ], [ %i.next, %next ]
+  %more = icmp slt i64 %i, %count
+  br i1 %more, label %one, label %done
+one:
+  %arg.at = getelementptr ptr, ptr %args, i64 %i
+  %arg = load ptr, ptr %arg.at
+  %type.at = getelementptr i8, ptr %arg, i64 {TYPE}
+  %type = load ptr, ptr %type.at
+  %length = load i64, ptr %length.var
+  %is.tensor = call i1 @is_tensor(ptr %type)
+  br i1 %is.tensor, label %tensor, label %other
+tensor:
+  %operand = load i64, ptr %operands.var
+  %operand.next = add i64 %operand, 1
+  store i64 %operand.next, ptr %operands.var
+  %data.place = getelementptr ptr, ptr %data, i64 %operand
+  %length.tensor = call i64 @describe(ptr %arg, ptr %call, i64 %length, ptr %data.place)
+  store i64 %length.tensor, ptr %length.var
+  %described = icmp sge i64 %length.tensor, 0
+  br i1 %described, label %next, label %odd
+other:
+  %bit = lshr i64 %numbers, %i
+  %bit.low = and i64 %bit, 1
+  %may.be.number = icmp ne i64 %bit.low, 0
+  %at = getelementptr i64, ptr %call, i64 %length
+  %length.1 = add i64 %length, 1
+  store i64 %length.1, ptr %length.var
+  br i1 %may.be.number, label %number, label %setting
+number:
+  %scalar = load i64, ptr %scalars.var
+  %scalar.next = add i64 %scalar, 1
+  %double.place = getelementptr double, ptr %doubles, i64 %scalar
+  %integer.place = getelementptr i64, ptr %integers, i64 %scalar
+  %is.float = icmp eq ptr %type, @iskra_float
+  br i1 %is.float, label %float, label %perhaps.int
+float:
+  %value.at = getelementptr i8, ptr %arg, i64 {FLOAT_VALUE}
+  %value = load double, ptr %value.at
+  store double %value, ptr %double.place
+  store i64 0, ptr %integer.place
+  store i64 {FLOAT}, ptr %at
+  store i64 %scalar.next, ptr %scalars.var
+  br label %next
+perhaps.int:
+  %is.int = icmp eq ptr %type, @iskra_int
+  br i1 %is.int, label %int, label %setting
+int:
+  store i64 {INT}, ptr %at
+  store i64 %scalar.next, ptr %scalars.var
+  %exact = call i1 @integer(ptr %arg, ptr %double.place, ptr %integer.place)
+  br i1 %exact, label %next, label %odd
+setting:
+  %word = ptrtoint ptr %arg to i64
+  store i64 %word, ptr %at
+  br label %next
+next:
+  %i.next = add i64 %i, 1
+  br label %loop
+odd:
+  ret i1 false
+done:
+  %total = load i64, ptr %length.var
+  %total.at = getelementptr %call, ptr %call, i64 0, i32 4
+  store i64 %total, ptr %total.at
+  ret i1 true
+}
+
+define internal i64 @hash(ptr %key, i64 %length) {
+  br label %loop
+loop:
+  %i = phi i64 [ 0, %0 ], [ %i.next, %one ]
+  %found = phi i64 [ %length, %0 ], [ %mixed, %one ]
+  %more = icmp slt i64 %i, %length
+  br i1 %more, label %one, label %done
+one:
+  %at = getelementptr i64, ptr %key, i64 %i
+  %word = load i64, ptr %at
+  %both = xor i64 %found, %word
+  %mixed = mul i64 %both, {MULTIPLIER}
+  %i.next = add i64 %i, 1
+  br label %loop
+done:
+  ret i64 %found
+}
+
+define internal i1 @equal(ptr %first, ptr %second, i64 %length) {
+  br label %loop
+loop:
+  %i = phi i64 [ 0, %0 ], [ %i.next, %one ]
+  %more = icmp slt i64 %i, %length
+  br i1 %more, label %one, label %yes
+one:
+  %first.at = getelementptr i64, ptr %first, i64 %i
+  %second.at = getelementptr i64, ptr %second, i64 %i
+  %a = load i64, ptr %first.at
+  %b = load i64, ptr %second.at
+  %same = icmp eq i64 %a, %b
+  %i.next = add i64 %i, 1
+  br i1 %same, label %loop, label %no
+yes:
+  ret i1 true
+no:
+  ret i1 false
+}
+
+; How many keywords there are; their addresses come last in the key.
+define internal i64 @name_count(ptr %names) alwaysinline {
+  %none = icmp eq ptr %names, null
+  br i1 %none, label %without, label %with
+without:
+  ret i64 0
+with:
+  %size.at = getelementptr i8, ptr %names, i64 {SIZE}
+  %size = load i64, ptr %size.at
+  ret i64 %size
+}
+
+define internal void @read_names(ptr %call, ptr %names, i64 %count) {
+  %length.at = getelementptr %call, ptr %call, i64 0, i32 4
+  %length = load i64, ptr %length.at
+  %to = getelementptr i64, ptr %call, i64 %length
+  %items = getelementptr i8, ptr %names, i64 {ITEMS}
+  br label %loop
+loop:
+  %i = phi i64 [ 0, %0 ], [ %i.next, %one ]
+  %more = icmp slt i64 %i, %count
+  br i1 %more, label %one, label %done
+one:
+  %item.at = getelementptr i64, ptr %items, i64 %i
+  %item = load i64, ptr %item.at
+  %at = getelementptr i64, ptr %to, i64 %i
+  store i64 %item, ptr %at
+  %i.next = add i64 %i, 1
+  br label %loop
+done:
+  %total = add i64 %length, %count
+  store i64 %total, ptr %length.at
+  ret void
+}
+
+; The entry for a key, or null.
+define internal ptr @find(ptr %table, ptr %key, i64 %length) {
+  %hash = call i64 @hash(ptr %key, i64 %length)
+  %first = lshr i64 %hash, {SHIFT}
+  br label %loop
+loop:
+  %i = phi i64 [ 0, %0 ], [ %i.next, %again ]
+  %sum = add i64 %first, %i
+  %place = and i64 %sum, {LAST}
+  %at = getelementptr ptr, ptr %table, i64 %place
+  %entry = load ptr, ptr %at
+  %there = icmp ne ptr %entry, null
+  br i1 %there, label %look, label %nothing
+look:
+  %entry.hash = load i64, ptr %entry
+  %same.hash = icmp eq i64 %entry.hash, %hash
+  br i1 %same.hash, label %look.closer, label %again
+look.closer:
+  %length.at = getelementptr i64, ptr %entry, i64 1
+  %entry.length = load i64, ptr %length.at
+  %same.length = icmp eq i64 %entry.length, %length
+  br i1 %same.length, label %compare, label %again
+compare:
+  %entry.key = getelementptr i64, ptr %entry, i64 6
+  %same = call i1 @equal(ptr %entry.key, ptr %key, i64 %length)
+  br i1 %same, label %found, label %again
+again:
+  %i.next = add i64 %i, 1
+  %more = icmp sle i64 %i.next, {PROBES}
+  br i1 %more, label %loop, label %nothing
+found:
+  ret ptr %entry
+nothing:
+  ret ptr null
+}
+"""
