@@ -1,10 +1,12 @@
 """profile and record_function: what is counted, and how it is summed and shown."""
 
+import gzip
 import json
 
 import pytest
 
 import iskra as torch
+from iskra import profiler
 from iskra.profiler import ProfilerActivity, profile, record_function
 
 
@@ -87,3 +89,67 @@ def test_start_stop_and_trace(tmp_path):
     events = json.loads((tmp_path / "trace.json").read_text())["traceEvents"]
     assert [e["name"] for e in events] == ["ones", "exp"]
     assert all(e["dur"] > 0 for e in events)
+
+
+SCHEDULES = [
+    {"wait": 1, "warmup": 1, "active": 2, "repeat": 2, "skip_first": 1},
+    {"wait": 0, "warmup": 1, "active": 1},
+    {"wait": 2, "warmup": 1, "active": 1, "skip_first": 2, "skip_first_wait": 1},
+    {"wait": 3, "warmup": 2, "active": 1, "repeat": 1, "skip_first_wait": 1},
+]
+
+
+@pytest.mark.parametrize("settings", SCHEDULES)
+def test_schedules_are_pytorchs(settings):
+    oracle = pytest.importorskip("torch")
+    mine, other = profiler.schedule(**settings), oracle.profiler.schedule(**settings)
+    assert [mine(i).name for i in range(20)] == [other(i).name for i in range(20)]
+
+
+@pytest.mark.parametrize("settings", [
+    {"wait": -1, "warmup": 0, "active": 1}, {"wait": 0, "warmup": 0, "active": 0},
+])
+def test_what_is_no_schedule(settings):
+    with pytest.raises(AssertionError, match="schedule"):
+        profiler.schedule(**settings)
+
+
+@pytest.mark.parametrize("steps, saved", [
+    (10, [(4, 2), (8, 2)]), (5, [(4, 2)]), (7, [(4, 2), (7, 1)]), (1, []),
+])
+def test_a_schedule_tells_which_steps_are_recorded(steps, saved):
+    seen = []
+    plan = profiler.schedule(wait=1, warmup=1, active=2, repeat=2)
+
+    def note(prof):
+        seen.append((prof.step_num, sum(e.count for e in prof.key_averages())))
+
+    with profiler.profile(schedule=plan, on_trace_ready=note) as prof:
+        for _ in range(steps):
+            torch.ones(2)
+            prof.step()
+    assert seen == saved
+
+
+def test_blocks_are_recorded_by_schedule_too():
+    with profiler.profile(schedule=profiler.schedule(wait=1, warmup=0, active=1)) as prof:
+        for _ in range(2):
+            with profiler.record_function("block"):
+                pass
+            if not prof.step_num:
+                prof.step()
+    assert [(e.key, e.count) for e in prof.key_averages()] == [("block", 1)]
+
+
+@pytest.mark.parametrize("use_gzip", [False, True])
+def test_traces_for_tensorboard(tmp_path, use_gzip):
+    folder = tmp_path / "traces"
+    handler = profiler.tensorboard_trace_handler(folder, "me", use_gzip)
+    with profiler.profile(on_trace_ready=handler):
+        torch.ones(2)
+    (path,) = folder.iterdir()
+    assert path.name.startswith("me.")
+    assert path.name.endswith(".pt.trace.json.gz" if use_gzip else ".pt.trace.json")
+    data = path.read_bytes()
+    trace = json.loads(gzip.decompress(data) if use_gzip else data)
+    assert [e["name"] for e in trace["traceEvents"]] == ["ones"]

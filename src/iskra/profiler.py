@@ -5,8 +5,10 @@ Source: https://docs.pytorch.org/docs/stable/profiler.html
 
 import enum
 import functools
+import gzip
 import json
 import os
+import socket
 import threading
 import time
 from collections import namedtuple
@@ -14,7 +16,10 @@ from collections import namedtuple
 from iskra.core.local import local
 from iskra.dispatch import Interceptor
 
-__all__ = ["ProfilerActivity", "profile", "record_function"]
+__all__ = [
+    "ProfilerAction", "ProfilerActivity", "profile", "record_function", "schedule",
+    "tensorboard_trace_handler",
+]
 
 
 class ProfilerActivity(enum.Enum):
@@ -22,6 +27,73 @@ class ProfilerActivity(enum.Enum):
 
     CPU = 0
     CUDA = 2
+
+
+class ProfilerAction(enum.Enum):
+    """What a profile does in one step; see `schedule`."""
+
+    NONE = 0
+    WARMUP = 1
+    RECORD = 2
+    RECORD_AND_SAVE = 3
+
+
+_RECORDING = (ProfilerAction.RECORD, ProfilerAction.RECORD_AND_SAVE)
+
+
+def schedule(*, wait, warmup, active, repeat=0, skip_first=0, skip_first_wait=0):
+    """Return a function from step numbers to `ProfilerAction`, for ``profile(schedule=...)``.
+
+    After `skip_first` steps come cycles of `wait` steps without recording, `warmup` steps, and
+    `active` steps that are recorded; `repeat` cycles, or cycles without end for 0. With
+    `skip_first_wait` the first cycle does not wait. Raises AssertionError for what is no schedule.
+    Source: https://docs.pytorch.org/docs/stable/profiler.html#torch.profiler.schedule
+
+    >>> import iskra as torch
+    >>> plan = torch.profiler.schedule(wait=1, warmup=0, active=2, repeat=1)
+    >>> [plan(step).name for step in range(4)]
+    ['NONE', 'RECORD', 'RECORD_AND_SAVE', 'NONE']
+    """
+    if min(wait, warmup, active - 1, repeat, skip_first) < 0:
+        raise AssertionError(
+            "Invalid profiler schedule arguments: active must be positive, the others not negative"
+        )
+    cycle = wait + warmup + active
+
+    def action(step):
+        if step < 0:
+            raise AssertionError(f"Step must be non-negative. Got {step}.")
+        if step < skip_first:
+            return ProfilerAction.NONE
+        number, place = divmod(step - skip_first + (wait if skip_first_wait else 0), cycle)
+        if repeat and number >= repeat:
+            return ProfilerAction.NONE
+        if place < wait:
+            return ProfilerAction.NONE
+        if place < wait + warmup:
+            return ProfilerAction.WARMUP
+        return _RECORDING[place == cycle - 1]
+
+    return action
+
+
+def tensorboard_trace_handler(
+    dir_name, worker_name=None, use_gzip=False, use_python_export=False
+):
+    """Return an `on_trace_ready` that writes each trace to a file of its own in `dir_name`.
+
+    The files are named as TensorBoard's profiler plugin wants it, after the worker: by default the
+    host and the process.
+    Source: https://docs.pytorch.org/docs/stable/profiler.html#torch.profiler.tensorboard_trace_handler
+    """
+
+    def handle(prof):
+        os.makedirs(dir_name, exist_ok=True)
+        worker = worker_name or f"{socket.gethostname()}_{os.getpid()}"
+        name = f"{worker}.{time.time_ns()}.pt.trace.json" + (".gz" if use_gzip else "")
+        prof.export_chrome_trace(os.path.join(dir_name, name))
+
+    return handle
 
 
 _Event = namedtuple("_Event", "name begin end inside shapes thread")
@@ -34,6 +106,9 @@ class profile(Interceptor):
     With `record_shapes`, the tensors' shapes are noted, for ``key_averages(group_by_input_shape=
     True)``. Composite operators are one event. `activities` and the other settings of PyTorch's
     are accepted; `on_trace_ready` is called with the profile when the block ends.
+
+    schedule: a function (see `schedule`) that tells for each step, which `step` ends, whether it is
+    recorded. Then `on_trace_ready` is called at the end of each cycle, with that cycle's events.
 
     Source: https://docs.pytorch.org/docs/stable/profiler.html#torch.profiler.profile
 
@@ -51,12 +126,23 @@ class profile(Interceptor):
         profile_memory=False, with_stack=False, with_flops=False, with_modules=False,
     ):
         self._ready = on_trace_ready
+        self._schedule = schedule
+        self.step_num = 0
+        self._act(ProfilerAction.RECORD if schedule is None else schedule(0))
         self._shapes = record_shapes
         self._events = []
         self._inside = [0.0]  # seconds spent in calls inside the open ones, innermost last
 
     def __exit__(self, *exception):
         super().__exit__(*exception)
+        if self._recording:
+            self._save()
+
+    def _act(self, action):
+        self._action = action
+        self._recording = action in _RECORDING
+
+    def _save(self):
         if self._ready is not None:
             self._ready(self)
 
@@ -69,9 +155,20 @@ class profile(Interceptor):
         self.__exit__(None, None, None)
 
     def step(self):
-        """Accepted for compatibility: everything in the block is one period."""
+        """Note that a step of the program has ended; without a schedule all are recorded."""
+        self.step_num += 1
+        if self._schedule is None:
+            return
+        before = self._action
+        if before is ProfilerAction.RECORD_AND_SAVE:
+            self._save()
+        self._act(self._schedule(self.step_num))
+        if self._recording and before is not ProfilerAction.RECORD:
+            self._events.clear()
 
     def intercept(self, op, args, kwargs):
+        if not self._recording:
+            return op.public(*args, **kwargs)
         with self._timed(op.name, args):
             return op.public(*args, **kwargs)
 
@@ -94,7 +191,7 @@ class profile(Interceptor):
         return Averages(groups.values())
 
     def export_chrome_trace(self, path):
-        """Write the events as JSON for ``chrome://tracing`` or Perfetto."""
+        """Write the events as JSON for ``chrome://tracing`` or Perfetto; ``.gz`` compresses it."""
         events = [
             {
                 "ph": "X", "name": e.name, "pid": os.getpid(), "tid": e.thread,
@@ -102,7 +199,8 @@ class profile(Interceptor):
             }
             for e in self._events
         ]
-        with open(path, "w", encoding="utf-8") as file:
+        write = gzip.open if str(path).endswith(".gz") else open
+        with write(path, "wt", encoding="utf-8") as file:
             json.dump({"traceEvents": events}, file)
 
 
@@ -207,7 +305,8 @@ class record_function:
         self._open = []
 
     def __enter__(self):
-        timed = [i._timed(self.name) for i in local.interceptors if isinstance(i, profile)]
+        profiles = [i for i in local.interceptors if isinstance(i, profile)]
+        timed = [p._timed(self.name) for p in profiles if p._recording]
         self._open.append(timed)
         for block in timed:
             block.__enter__()
