@@ -1,7 +1,7 @@
 """Loop IR of matrix products: a block of the result for each task.
 
 The result is cut into blocks of whole tiles, one to a task. A task walks along k in stretches of
-at most `DEPTH`; for each it packs its rows of A, which then stay in the second-level cache, and
+at most `longest`; for each it packs its rows of A, which then stay in the second-level cache, and
 takes one panel of B after the other (packed here, packed ahead by `pack_ahead`, or read where it
 lies), which stays in the first-level cache while the tiles of the block pass over it.
 """
@@ -13,9 +13,10 @@ from iskra.codegen.kernels.gemm_call import After, Arguments, task_matrices
 from iskra.codegen.kernels.gemm_pack import COPIED, PACKERS, TURNED, Strip
 from iskra.codegen.kernels.gemm_tiles import Tile
 
-__all__ = ["AHEAD", "COPIED", "DIRECT", "TURNED", "Product", "Spec", "pack_ahead", "product"]
+__all__ = ["AHEAD", "COPIED", "DIRECT", "TURNED", "Product", "Spec", "longest", "pack_ahead",
+           "product"]
 
-DEPTH = 384             # the longest stretch of k
+DEPTH = 384             # the longest stretch of k, but for pairs
 BLOCK_BYTES = 32        # a task packs this many bytes' worth of tiles: 8 of float32, 4 of float64
 
 # How an operand is read. DIRECT: where it lies (A: any strides; B: columns side by side).
@@ -29,7 +30,9 @@ class Spec(NamedTuple):
 
     heights: of the tiles that occur; a, b: how the operands are read; kinds: of A, B and the result
     in memory; batched: whether `offsets` tells where the matrices start; stream: whether the next
-    stretch of B is asked for while one is used, which pays where B is read once, from main memory.
+    stretch of B is asked for while one is used, which pays where B is read once, from main memory;
+    once: whether sums of another kind than the result's need memory for one tile only, since there
+    is one stretch.
     """
 
     tile: Tile
@@ -40,6 +43,7 @@ class Spec(NamedTuple):
     batched: bool
     after: After
     stream: bool = False
+    once: bool = False
 
     @property
     def finishes(self):
@@ -79,6 +83,15 @@ def pack_ahead(tile, layout, kind, batched, name="pack"):
     return f
 
 
+def longest(tile):
+    """The longest stretch of k, in packed elements.
+
+    A step adds two k's of pairs, so that going over the sums again takes twice as much of the time:
+    that is worth a panel of B which the first-level cache cannot hold.
+    """
+    return 512 if tile.pairs else DEPTH
+
+
 def most_tiles(kind):
     """How many tiles of packed rows of A a task may hold."""
     return BLOCK_BYTES // SIZES[kind]
@@ -115,10 +128,12 @@ class Product:
         # What packing writes too much: whole vectors, and squares of them at the end of k.
         slack = tile.lanes * (max(tile.rows, tile.columns) + 1)
         if spec.a in PACKERS:
-            size = most_tiles(tile.kind) * tile.rows * DEPTH
+            size = most_tiles(tile.kind) * tile.rows * longest(tile)
             self.packed_a = f.scratch(Type(tile.packed), size + slack)
         if spec.b not in (DIRECT, AHEAD):
-            self.packed_b = f.scratch(Type(tile.packed), DEPTH * tile.columns + slack)
+            self.packed_b = f.scratch(Type(tile.packed), longest(tile) * tile.columns + slack)
+        if spec.once:
+            self.tile_sums = f.scratch(Type(tile.kind), tile.rows * tile.columns)
         parts = self.arg.blocks_down * self.arg.blocks_across
         with task_matrices(f, self.arg, parts, spec.batched) as (self.matrix, part):
             self.block(part)
@@ -140,7 +155,9 @@ class Product:
             self.panel_size = size = steps * self.tile.columns
             self.b = f.offset(arg.b, self.matrix * panels * size, self.tile.packed)
         self.sums, self.sums_row = self.c, arg.c_row
-        if self.spec.kinds[2] != self.tile.kind:
+        if self.spec.once:
+            self.sums, self.sums_row = self.tile_sums, f.coerce(self.tile.columns)
+        elif self.spec.kinds[2] != self.tile.kind:
             self.sums, self.sums_row = arg.sums, arg.sums_row
             if self.spec.batched:
                 self.sums = f.offset(arg.sums, self.matrix * arg.rows * arg.sums_row,
@@ -222,7 +239,9 @@ class Product:
         vector = Type(tile.kind, tile.lanes)
         zero = f.const(0.0, vector)
         sums = [[f.variable(zero, vector) for _ in range(tile.vectors)] for _ in range(height)]
-        out = f.offset(self.sums, row * self.sums_row + column, tile.kind)
+        out = self.sums
+        if not self.spec.once:
+            out = f.offset(out, row * self.sums_row + column, tile.kind)
         starts = [f.offset(out, self.sums_row * i, tile.kind) for i in range(height)]
         # By the end of the loop the tile's memory is in the cache.
         for start in starts:

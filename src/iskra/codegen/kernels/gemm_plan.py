@@ -12,7 +12,14 @@ import numpy as np
 from iskra.codegen import lower
 from iskra.codegen.kernels import gemm_kernel, gemm_split, gemm_thin, gemm_updates
 from iskra.codegen.kernels.gemm_call import After
-from iskra.codegen.kernels.gemm_kernel import AHEAD, DEPTH, DIRECT, Spec, most_tiles, pack_ahead
+from iskra.codegen.kernels.gemm_kernel import (
+    AHEAD,
+    DIRECT,
+    Spec,
+    longest,
+    most_tiles,
+    pack_ahead,
+)
 from iskra.codegen.kernels.gemm_pack import COPIED, TURNED
 from iskra.codegen.kernels.gemm_split import Joined
 from iskra.codegen.kernels.gemm_thin import Thin, group_of
@@ -279,16 +286,17 @@ class BlockPlan:
         if b != DIRECT and down > 1 and m.count * m.inner * m.columns <= MOST_PACKED:
             self._pack_ahead(m, shape, b, panels)
             b = AHEAD
+        # Long rows of B are read side by side, few at a time: else they would fall into one set of
+        # the cache, and nothing would foresee where the next element comes from.
+        depth = 16 if streams else even(shape.steps(m.inner), longest(shape)) * shape.together
+        apart = m.into != kind and depth < m.inner
         spec = Spec(shape, (height + 1, height) if higher else (height,), a, b, m.kinds,
-                    m.offsets is not None, after, streams)
+                    m.offsets is not None, after, streams, m.into != kind and not apart)
         self.offsets, self.swapped = m.offsets, swapped
         self.kernel = compiled(gemm_kernel.product, (spec,), gemm_kernel.KINDS)
         share = _share(m, down * across)
         self.tasks = down * across * -(-m.count // share)
-        self.sums = m.count * m.rows * m.columns if m.into != kind else 0
-        # Long rows of B are read side by side, few at a time: else they would fall into one set of
-        # the cache, and nothing would foresee where the next element comes from.
-        depth = 16 if streams else even(shape.steps(m.inner), DEPTH) * shape.together
+        self.sums = m.count * m.rows * m.columns if apart else 0
         self.numbers = (m.rows, m.columns, m.inner, *m.a, *m.b, m.c, m.columns, m.residual, depth,
                         down, across, tiles, height, higher, m.count, share, depth * m.b[0])
 
