@@ -1,4 +1,4 @@
-"""Reductions of a 4096×768 matrix over its last axis, its first and both."""
+"""Reductions of a 4096×768 matrix over its last axis, its first and both; and of short rows."""
 
 from benchmarks.cases import case, normal
 
@@ -21,6 +21,12 @@ def reduction(name, axes=AXES, **fields):
 @reduction("sum", tolerance=1e-4)
 def total(a, *axis):
     return lambda: a.sum(*axis)
+
+
+@case(CASES, "sum, last of 262144×8", goal=1.0, checked_steps=1)
+def short_rows(T):
+    a = normal(T, 262144, 8)
+    return lambda: a.sum(1)
 
 
 @reduction("mean", goal=0.8)

@@ -10,10 +10,14 @@ CASES = {}
 SHAPES = {"4096×768": (4096, 768), "512×32000": (512, 32000)}
 
 
-def rows(name, **fields):
-    """A case for each shape of a `make` that takes T and the numbers of rows and columns."""
+def rows(name, short=None, **fields):
+    """A case for each shape of a `make` that takes T and the numbers of rows and columns.
+
+    `short` is one more shape, of many short rows.
+    """
     def register(make):
-        for label, (m, n) in SHAPES.items():
+        more = {} if short is None else {f"{short[0]}×{short[1]}": short}
+        for label, (m, n) in {**SHAPES, **more}.items():
             case(CASES, f"{name}, {label}", goal=0.7, checked_steps=1,
                  **fields)(functools.partial(make, m=m, n=n))
         return make
@@ -32,13 +36,13 @@ def forward_and_backward(function, x, *weights):
     return step
 
 
-@rows("softmax")
+@rows("softmax", short=(65536, 10))
 def softmax(T, m, n):
     x = normal(T, m, n)
     return lambda: x.softmax(1)
 
 
-@rows("softmax, both ways")
+@rows("softmax, both ways", short=(65536, 10))
 def softmax_both(T, m, n):
     g = normal(T, m, n, seed=1)
     step = forward_and_backward(lambda x: x.softmax(1), normal(T, m, n))
@@ -58,13 +62,13 @@ def log_softmax_both(T, m, n):
     return lambda: step(g)
 
 
-@rows("layer_norm")
+@rows("layer_norm", short=(16384, 64))
 def layer_norm(T, m, n):
     x, weight, bias = normal(T, m, n), normal(T, n, seed=2), normal(T, n, seed=3)
     return lambda: T.nn.functional.layer_norm(x, (n,), weight, bias)
 
 
-@rows("layer_norm, both ways", tolerance=1e-4)
+@rows("layer_norm, both ways", short=(16384, 64), tolerance=1e-4)
 def layer_norm_both(T, m, n):
     g = normal(T, m, n, seed=1)
     step = forward_and_backward(
