@@ -18,7 +18,10 @@ from iskra.codegen.values import Layout
 from iskra.runtime import memory
 from iskra.runtime.hardware import past_caches
 
-TASK = 1 << 17  # work of one task: elements times what each costs (an addition costs about 4)
+# Work of one task (elements times what each costs; an addition costs about 4): where there is little
+# to share out, and where there is enough. Each task costs its start, and that of the prefetchers.
+TASK, LARGE_TASK = 1 << 17, 1 << 20
+ENOUGH = 32  # tasks
 MOST_TASKS = 256
 CHUNK = 1 << 15  # elements of a chunk of a long reduction
 STREAM = past_caches()  # bytes of a map's arrays: it writes past the caches then
@@ -244,7 +247,7 @@ class Plan:
         elements = math.prod(n for a, n in enumerate(self.extent) if a != panel)
         work = elements * (self.cost() + len(self.strides))
         most = self.units() if panel is None else self.extent[panel]
-        return max(1, min(most, MOST_TASKS, power_above(work // TASK)))
+        return max(1, min(most, MOST_TASKS, _pieces(work)))
 
     def cost(self):
         """What an element costs, in additions."""
@@ -271,6 +274,11 @@ class Plan:
         if what == "axis stride":  # along one of the array's own axes
             return self.own_strides[array][place]
         return self.strides[array].get(self.groups[place][-1], 0)
+
+
+def _pieces(work):
+    """Into how many tasks so much work is cut, if there are units enough."""
+    return max(min(power_above(work // TASK), ENOUGH), power_above(work // LARGE_TASK))
 
 
 def _by_axis(axes, strides):
