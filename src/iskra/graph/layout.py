@@ -18,8 +18,8 @@ from iskra.codegen.values import Layout
 from iskra.runtime import memory
 from iskra.runtime.hardware import past_caches
 
-# Work of one task (elements times what each costs; an addition costs about 4): where there is little
-# to share out, and where there is enough. Each task costs its start, and that of the prefetchers.
+# Work of one task (elements times what each costs; an addition costs about 4), where there is
+# little to share out and where there is enough: a task costs its start, and the prefetchers'.
 TASK, LARGE_TASK = 1 << 17, 1 << 20
 ENOUGH = 32  # tasks
 MOST_TASKS = 256
