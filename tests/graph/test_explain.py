@@ -317,3 +317,12 @@ def test_the_same_calls_give_the_same_files(tmp_path):
     assert first == second and len(first) >= 7
     assert said.startswith(f"{len(first)} kernels, {len(first)} verified, ")
     assert said.endswith(" 0 failures\n") and " 0 calls" not in said
+
+
+@pytest.mark.parametrize("rows, columns, form", [
+    (37, 10, "short rows"), (15, 30, "rows"), (37, 48, "short rows"), (37, 49, "rows"),
+])
+def test_short_rows_are_turned(rows, columns, form):
+    planes = iskra.rand(40, rows, columns)[::2]  # rows of different planes are not side by side
+    (call,) = iskra.explain(lambda: planes.sum(2)).calls
+    assert call.kernels[0].form == form

@@ -141,6 +141,21 @@ CASES = {
     "log_softmax": lambda: finite(5, 37).log_softmax(1),
     "layer_norm": lambda: F.layer_norm(finite(5, 83), (83,), finite(83), finite(83)),
     "layer_norm of two": lambda: F.layer_norm(finite(3, 4, 37), (4, 37)),
+    # Short rows: fewer than 16 of them, some more; squares that are full, cut, one of several.
+    "sum of short rows": lambda: [finite(m, n).sum(1) for m, n in ((15, 9), (16, 3), (37, 17))],
+    "sum of short rows of doubles": lambda: finite(37, 5, dtype=double).sum(1),
+    "sum of short rows in planes": lambda: finite(19, 3, 5).transpose(0, 1).sum(2),
+    "sum of short rows with gaps": lambda: (gaps(37, 5).sum(1), finite(37, 15)[:, :5].sum(1)),
+    "softmax of short rows": lambda: [
+        finite(m, n).softmax(1) for m, n in ((37, 2), (16, 10), (40, 16), (33, 31))],
+    "softmax of short rows of half": lambda: finite(37, 10, dtype=half).softmax(1),
+    "softmax of short rows of specials": lambda: values(37, 10).softmax(1),
+    "argmax of short rows": lambda: values(37, 10).argmax(1),
+    "any, all of short rows": lambda: (values(37, 5).bool().any(1), values(37, 5).bool().all(1)),
+    "layer_norm of short rows": lambda: F.layer_norm(
+        finite(5, 17, 7), (7,), finite(7), finite(7)),
+    "cross_entropy of short rows": lambda: F.cross_entropy(
+        finite(37, 10), values(37, dtype=iskra.int64) % 10),
     # Sums down the columns that row programs take along: panels of 16 rows and more, the last one
     # shorter; several dimensions of either kind; memory in which rows lie crosswise or with gaps.
     "layer_norm's gradients": lambda: [norm_gradients(finite(m, n)) for m, n in (
@@ -187,7 +202,7 @@ MACHINES = [("aarch64-linux-gnu", "neoverse-v1"), ("aarch64-linux-gnu", "cortex-
             ("x86_64-linux-gnu", "x86-64-v3"), ("x86_64-linux-gnu", "x86-64-v4")]
 COMPILED = ["exp", "exp of gaps", "add half", "where", "gelu", "sum", "sum of doubles", "argmax",
             "sum of columns", "long argmax", "softmax", "softmax of columns", "layer_norm",
-            "layer_norm's gradients of doubles"]
+            "layer_norm's gradients of doubles", "softmax of short rows"]
 
 
 @pytest.mark.parametrize(("triple", "cpu"), MACHINES)
@@ -218,6 +233,7 @@ THREADED = {
     "columns": lambda: finite(501, 700).sum(0),
     "softmax": lambda: finite(700, 501).softmax(1),
     "softmax of columns": lambda: finite(501, 700).softmax(0),
+    "softmax of short rows": lambda: finite(20_011, 10).softmax(1),
     "layer_norm": lambda: F.layer_norm(finite(700, 501), (501,)),
     "layer_norm's gradients": lambda: iskra.cat(
         [part.flatten() for part in norm_gradients(finite(700, 501))]),

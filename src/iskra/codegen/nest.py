@@ -20,9 +20,10 @@ from contextlib import contextmanager
 
 from iskra.codegen.accumulate import LANES, accumulator
 from iskra.codegen.extent import NotTraceable
-from iskra.codegen.ir import Type, select, smaller
+from iskra.codegen.ir import Type, smaller
 from iskra.codegen.placement import topological
-from iskra.codegen.values import COPIES, Values
+from iskra.codegen.squares import SHORT, Squares
+from iskra.codegen.values import COPIES
 
 SEGMENT = 8192  # elements of one unit along a kept vector group
 SQUARES = 256  # columns of one unit where leaves are read in squares
@@ -30,7 +31,7 @@ ROWS = 64  # rows of a block where sums run across rows
 BLOCK = 4096  # elements of a block where sums run along the row
 
 
-class Kernel(Values):
+class Kernel(Squares):
     """Writes the loops."""
 
     def build(self):
@@ -46,7 +47,7 @@ class Kernel(Values):
         with f.loop(f.task * units // tasks, (f.task + 1) * units // tasks) as unit:
             with self.block():
                 rest = self._decode(unit)
-                if self.tile is not None:
+                if self.tile is not None and not self.turned:
                     self._strip_of_squares(rest)
                 elif self.along:
                     self._row()
@@ -90,10 +91,10 @@ class Kernel(Values):
             rest, segment = unit, None
         else:
             width = SEGMENT if not self.reduced else LANES * self.columns
-            width = width if self.tile is None else SQUARES
+            width = width if self.reduced or self.tile is None else SQUARES
             segments = (self.size(self.vector) + (width - 1)) // width
             rest, segment = unit // segments, unit % segments
-        if self.tile is not None:
+        if self.tile is not None and not self.turned:
             blocks = (self.size(self.tile) + (LANES - 1)) // LANES
             rest, block = rest // blocks, rest % blocks
             segment = segment, block
@@ -133,17 +134,11 @@ class Kernel(Values):
         rows = self.size(self.tile) - self.tile_start
         low = segment * SQUARES
         high = smaller(low + SQUARES, self.size(self.vector))
-        self.squares = {
-            leaf: f.scratch(Type(self.kind(leaf), LANES), LANES) for leaf in sorted(self.crossed)
-        }
+        self.keep_squares(LANES)
         roots = [o.placed for o in self.nest.outputs]
         self.hoist(roots)
         with f.loop(low, high, LANES) as base, self.block():
-            for leaf in sorted(self.crossed):
-                with f.when(base + LANES <= high):
-                    self._transpose(leaf, base, rows)
-                with f.when(base + LANES > high):
-                    self._transpose(leaf, base, rows, high)
+            self.each_square(self.read_square, sorted(self.crossed), base, self.tile_start, high)
             with f.loop(0, smaller(rows, f.coerce(LANES))) as row, self.block():
                 self._open(self.tile, self.tile_start + row, ())
                 self._at(base, f.lanes_below(high - base, LANES))
@@ -151,34 +146,6 @@ class Kernel(Values):
                     self.store(number)
                 self.opened.remove(self.tile)
                 self._at(None, None)
-
-    def _transpose(self, leaf, base, rows, high=None):
-        """Read a square of a crossed leaf column by column, and keep it row by row.
-
-        Columns from `high` on are not read.
-        """
-        f = self.function
-        kind = self.kind(leaf)
-        with self.block():
-            origin = self.pointer(leaf, self.outer_groups(self.axes_of(leaf)))
-            stride = self.argument("stride", leaf, self.vector)
-            mask = f.lanes_below(rows, LANES)
-            vectors = []
-            for column in range(LANES):
-                if high is not None:
-                    left = select(base + column < high, rows, f.coerce(0))
-                    mask = f.lanes_below(left, LANES)
-                start = (base + column) * stride + self.tile_start
-                vectors.append(f.load(origin, start, Type(kind, LANES), mask))
-        half = LANES // 2
-        low = [n for i in range(half) for n in (i, LANES + i)]
-        high_half = [n + half for n in low]
-        while half:  # as often as 16 halves to 1: interleaving halves, as cards are shuffled
-            pairs = [(vectors[i], vectors[i + LANES // 2]) for i in range(LANES // 2)]
-            vectors = [a.shuffle(p, b) for a, b in pairs for p in (low, high_half)]
-            half //= 2
-        for row, vector in enumerate(vectors):
-            f.store(vector, self.squares[leaf], row * LANES)
 
     def _at(self, base, mask):
         self.base, self.mask = base, mask
@@ -202,10 +169,24 @@ class Kernel(Values):
             base = start + LANES * copy
             self.bases.append((base, f.lanes_below(self.size(self.vector) - base, LANES)))
         self.base = start
+        if self.turned:
+            self.tile_start = f.coerce(0)
+            self.keep_squares(SHORT)
+            leaves = [n for n in sorted(self.crossed) if n < len(self.leaves)]
+            outputs = [n for n in sorted(self.crossed) if n >= len(self.leaves)]
+            self._turn(self.ask_ahead, leaves + outputs)
+            self._turn(self.read_square, leaves)
         for depth in range(1, self._depth() + 1):
             self._pass_across(depth)
         self._finish(lambda roots: self._walk_across(roots, self._store_elements))
+        if self.turned:
+            self._turn(self.write_square, outputs)
         self._at(None, None)
+
+    def _turn(self, move, arrays):
+        """Read or write 16 short rows of these arrays."""
+        with self.function.loop(0, self.size(self.tile), LANES) as start, self.block():
+            self.each_square(move, arrays, self.base, start, self.size(self.vector))
 
     def _depth(self):
         return max(p.depth for p in topological(o.placed for o in self.nest.outputs))
@@ -248,9 +229,7 @@ class Kernel(Values):
 
         def accumulate():
             self._accumulate(sums, reductions)
-            for placed, number in self.keep.items():
-                if placed in needed:
-                    self._keep(placed, number)
+            self._keep_what(needed)
 
         needed = set(topological(roots))
         self._walk(roots, sums, accumulate, COPIES)
@@ -340,8 +319,11 @@ class Kernel(Values):
 
         def accumulate():
             self._accumulate(sums, reductions)
+            self._keep_what(needed)
 
+        needed = set(topological(roots))
         self._walk_across(roots, accumulate, sums)
+        self.kept_in.update({p: n for p, n in self.keep.items() if p in needed})
         for part, placed in zip(sums, reductions):
             results = part.results()
             if self.is_vector(placed):
@@ -376,7 +358,7 @@ class Kernel(Values):
         exponentials stand in the result before they are divided by their sum.
         """
         self.keep = {}
-        if not self.along:
+        if not self.along and not self.turned:
             return
         elements = [(n, o) for n, o in enumerate(self.nest.outputs)
                     if self._is_element(o) and not o.summed]
@@ -397,13 +379,11 @@ class Kernel(Values):
         found = topological(o.placed for o in self.nest.outputs)
         return {p for p in found if p.op == "reduce"}
 
-    def _keep(self, placed, number):
-        array = len(self.nest.leaves) + number
-        if array in self.strided:
-            return
-        axes = self.nest.outputs[number].axes
-        pointer = self.pointer(array, self.outer_groups(axes))
-        self.function.store(self.value(placed), pointer, self.base, self.mask)
+    def _keep_what(self, needed):
+        """Keep what is among the expressions of this pass."""
+        for placed, number in self.keep.items():
+            if placed in needed and len(self.nest.leaves) + number not in self.strided:
+                self.write(number, self.value(placed))
 
 
 def build(nest, layout, name):

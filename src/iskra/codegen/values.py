@@ -22,7 +22,9 @@ class Layout(NamedTuple):
     groups: axes of the space, merged and in order of the loops. strided: numbers of those leaves,
     then outputs (counted on from the leaves), whose elements do not lie side by side along the
     last group. Where leaves of a map lie side by side along another group, that is `tile`, and the
-    leaves are `crossed`: they are read in squares, which are transposed in registers. `flat` leaves
+    leaves are `crossed`: they are read in squares, which are transposed in registers. Where a
+    reduction goes along short rows, these are the `tile`, outputs may be crossed too, and the last
+    group goes from row to row. `flat` leaves
     have one element for all places along the last group, as expanded arrays do. What is `streamed`
     writes its elements past the caches.
     """
@@ -52,6 +54,7 @@ class Values:
         self.vector = len(layout.groups) - 1
         self.reduced = [g for g, axes in enumerate(self.groups) if set(axes) & nest.reduced]
         self.along = self.vector in self.reduced  # rows lie along the vectors
+        self.turned = bool(self.reduced) and self.tile is not None  # lanes go from row to row
         self.panel = None if nest.panel is None else self.group_of[nest.panel]
         self.arguments = []
         self.first_integer = len(nest.leaves) + len(nest.outputs) + len(nest.scalars)
@@ -68,7 +71,9 @@ class Values:
     def _columns(self):
         """How many vectors a unit is wide where reductions run across the vector group."""
         heavy = sum(p.cost for p in topological(o.placed for o in self.nest.outputs))
-        return 1 if self.along or not self.reduced else 2 if heavy > 40 else COPIES
+        if self.along or not self.reduced or self.turned:
+            return 1
+        return 2 if heavy > 40 else COPIES
 
     # Arguments
 
@@ -184,8 +189,7 @@ class Values:
         axes = self.axes_of(array)
         kind = self.kind(array)
         if array in self.crossed:
-            row = (self.index[self.tile] - self.tile_start) * LANES
-            return self.function.load(self.squares[array], row, Type(kind, LANES))
+            return self.function.load(*self._in_square(array), Type(kind, LANES))
         pointer = self.pointer(array, self.outer_groups(axes))
         picked = [(n, a) for n, a in enumerate(axes) if isinstance(a, Placed)]
         if picked:
@@ -197,6 +201,10 @@ class Values:
         if array in self.flat:
             return self.function.load(pointer, 0, Type(kind)).splat(LANES)
         return self.function.gather(pointer, self.steps(array), kind, self.mask)
+
+    def _in_square(self, array):
+        """Where a crossed array's elements here are kept."""
+        return self.squares[array], (self.index[self.tile] - self.tile_start) * LANES
 
     def steps(self, array):
         """Offsets of the elements along the vector group, where they are not neighbours."""
@@ -231,6 +239,8 @@ class Values:
         if self.vector not in {self.group_of[a] for a in output.axes if a is not None}:
             return self.function.store(value, pointer, 0)
         value = value.splat(LANES)
+        if array in self.crossed:
+            return self.function.store(value, *self._in_square(array))
         if array in self.strided:
             return self.function.scatter(value, pointer, self.steps(array), self.mask)
         again = output.summed or number in self.keep.values()  # what is read again soon

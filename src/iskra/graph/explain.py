@@ -80,7 +80,8 @@ class KernelText:
     """One kernel to look at.
 
     form: "map" (element by element), "rows" (reduces along the vectors), "columns" (reduces across
-        them) or "sweep" (a map over tables of arrays).
+        them), "short rows" (16 rows at a time, a lane for each) or "sweep" (a map over tables of
+        arrays).
     nest, layout: what it computes, and for which memory layout.
     """
 
@@ -98,6 +99,8 @@ class KernelText:
             return "sweep"
         if not self.nest.reduced:
             return "map"
+        if self.layout.tile is not None:
+            return "short rows"
         return "rows" if set(self.layout.groups[-1]) & self.nest.reduced else "columns"
 
     @property

@@ -14,6 +14,7 @@ from iskra.codegen.extent import NotTraceable
 from iskra.codegen.kernels.sharing import power_above
 from iskra.codegen.nest import SEGMENT, SQUARES, Kernel
 from iskra.codegen.placement import Placed, topological
+from iskra.codegen.squares import SHORT, SHORT_TOGETHER
 from iskra.codegen.values import Layout
 from iskra.runtime import memory
 from iskra.runtime.hardware import past_caches
@@ -65,8 +66,10 @@ class Plan:
         self.outputs = [self._made(axes, o) for axes, o in zip(memory, nest.outputs)]
         if self._is_copy() and self.group_size(len(self.groups) - 1) < LANES // 2:
             raise NotTraceable("a copy of rows of a few elements, which NumPy does as fast")
+        tile, crossed = self._turned()
         flat = self._flat()
-        tile, crossed = self._crossed(flat)
+        if tile is None:
+            tile, crossed = self._crossed(flat)
         streamed = fixed is None and tile is None and self._streams()
         self.layout = Layout(
             tuple(self.groups), self._strided() - crossed, tile, crossed, flat, streamed)
@@ -216,6 +219,26 @@ class Plan:
                 return number, crossed
         return None, frozenset()
 
+    def _turned(self):
+        """The group of short rows that are reduced, and the arrays that lie along them.
+
+        Changes places with the group before, along which vectors go then, a lane for each row.
+        """
+        nest, short = self.nest, len(self.groups) - 1
+        reduced = [g for g, axes in enumerate(self.groups) if set(axes) & nest.reduced]
+        if nest.chunk is not None or nest.panel is not None or reduced != [short] or not short:
+            return None, frozenset()
+        rows, row = self.groups[-2:]
+        crossed = frozenset(n for n, s in enumerate(self.strides)
+                            if s.get(row[-1]) == 1 and s.get(rows[-1]))
+        size = self.group_size(short)
+        if not crossed or self.group_size(short - 1) < LANES or size > SHORT:
+            return None, frozenset()
+        if size * len(crossed) > SHORT_TOGETHER:
+            return None, frozenset()
+        self.groups[-2:] = row, rows
+        return short - 1, crossed
+
     # Arguments and tasks
 
     def group_size(self, group):
@@ -233,8 +256,8 @@ class Plan:
             if number == self.layout.tile:
                 size = -(-size // LANES)
             elif number == last:
-                width = LANES * self._columns() if reduces else SEGMENT
-                size = -(-size // (width if self.layout.tile is None else SQUARES))
+                width = SEGMENT if self.layout.tile is None else SQUARES
+                size = -(-size // (LANES * self._columns() if reduces else width))
             total *= size
         return total
 
