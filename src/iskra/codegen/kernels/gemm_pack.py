@@ -16,23 +16,43 @@ COPIED, TURNED = "copied", "turned"
 
 
 def transpose(vectors):
-    """A square of vectors, rows for columns: log2(lanes) rounds of two-vector shuffles."""
+    """A square of vectors, rows for columns: log2(lanes) rounds of two-vector shuffles.
+
+    First squares within sixteen bytes are turned, then these as wholes. Such shuffles need no
+    tables, which would be loaded ahead of all loops and take registers from sums.
+    """
     lanes = len(vectors)
-    size = lanes // 2
-    while size:
-        # Each round swaps the off-diagonal blocks of `size` in every block of twice that size.
-        turned = list(vectors)
-        for i in range(lanes):
-            if i & size:
-                continue
-            top, bottom = vectors[i], vectors[i + size]
-            low = [q if not q & size else lanes + q - size for q in range(lanes)]
-            high = [q + size if not q & size else lanes + q for q in range(lanes)]
-            turned[i] = top.shuffle(low, bottom)
-            turned[i + size] = top.shuffle(high, bottom)
-        vectors = turned
-        size //= 2
-    return vectors
+    unit = min(lanes, 16 // vectors[0].type.size)
+    groups = [_turned_within(vectors[i:i + unit], unit) for i in range(0, lanes, unit)]
+    columns = [_turned_units(rows, unit) for rows in zip(*groups)]
+    return [columns[i % unit][i // unit] for i in range(lanes)]
+
+
+def _turned_within(rows, unit, size=1):
+    """The squares that lie in each `unit` elements turned, which come in pieces of `size`."""
+    if len(rows) == 1:
+        return rows
+    lanes, turned = rows[0].type.lanes, []
+    for half in (0, unit // 2):
+        chosen = [first + half + start + i + other for first in range(0, lanes, unit)
+                  for start in range(0, unit // 2, size) for other in (0, lanes)
+                  for i in range(size)]
+        pairs = [a.shuffle(chosen, b) for a, b in zip(rows[::2], rows[1::2])]
+        turned += _turned_within(pairs, unit, 2 * size)
+    return turned
+
+
+def _turned_units(rows, unit):
+    """A square whose elements are as long as `unit` of the vectors' elements."""
+    if len(rows) == 1:
+        return rows
+    lanes, turned = rows[0].type.lanes, [None] * len(rows)
+    for odd in (0, 1):
+        chosen = [first + i for first in range(odd * unit, 2 * lanes, 2 * unit)
+                  for i in range(unit)]
+        turned[odd::2] = _turned_units(
+            [a.shuffle(chosen, b) for a, b in zip(rows[::2], rows[1::2])], unit)
+    return turned
 
 
 class Strip(NamedTuple):
