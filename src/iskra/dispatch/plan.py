@@ -24,7 +24,7 @@ class Plan:
 
     __slots__ = (
         "op", "names", "pick", "facts", "saves_result", "keeps", "needs", "needy", "steps",
-        "node_class", "direct", "pick_direct", "bodies", "order",
+        "node_class", "direct", "slots", "bodies", "order", "run",
     )
 
     def __init__(self, op, wanted, places, plain):
@@ -45,19 +45,25 @@ class Plan:
         self.needy = bool(self.needs or self.names)
         self.steps = self._steps(formulas, places, plain)
         first, direct = formulas[0].function, None
-        if plain and len(formulas) == 1 and first.__class__ is calling:
+        if plain and len(formulas) == 1 and first.__class__ is calling and not self.needs:
             direct = first.operator
-        self.direct, self.pick_direct, self.bodies = direct, self.steps[0][1], {}
+        self.direct, self.bodies, self.run = direct, {}, None
         self.order = [places[t][0] for t in formulas[0].targets]
 
+    def arguments(self, values):
+        """The arguments of `direct`, out of ``(g, *what was saved)``."""
+        return tuple([values[slot] for slot in self.slots])
+
     def _steps(self, formulas, places, plain):
-        steps, seen = [], 0
+        self.slots, steps, seen = None, [], 0
         for formula in formulas:
             position = {"g": 0, "needs": 1 + seen}
             seen += "needs" in formula.names
             for place, name in enumerate(self.names, 1 + len(self.needs)):
                 position[name] = place
-            steps.append(_step(formula, [position[n] for n in formula.names], places, plain))
+            slots = [position[n] for n in formula.names]
+            steps.append(_step(formula, slots, places, plain))
+            self.slots = self.slots or slots  # the first one's
         return steps
 
     def body_for(self, kind):

@@ -33,7 +33,14 @@ class OperatorNode(Node):
     def apply(self, g):
         """The gradient along each edge, as the operator's formulas have it."""
         plan = self.plan
+        if plan.run is not None:
+            results = plan.run(self, g)
+            if results is not None:
+                return results
         if plan.direct is not None and active.without_grad and not active.intercepting:
+            if plan.run is None and plan.direct.quick.table is not None:
+                plan.run = plan.direct.quick.table.applier(
+                    len(self.input_edges), plan.slots, plan.order)
             results = None if local.grad_enabled else self.apply_directly(g)
             if results is not None:
                 return results
@@ -51,29 +58,19 @@ class OperatorNode(Node):
         """The gradients, if there is one formula, a call of an operator in which all is ordinary:
         small operands of one dtype that the body takes as they are. None where there is more to do.
         """
-        plan, saved = self.plan, self.saved
+        saved = self.saved
         if saved is FREED:
             return None
-        values = [g, *saved]
         for place, version in self.checks:
-            value = saved[place]
             if version is RESTORED:
                 return None
-            storage = value._storage
+            storage = saved[place]._storage
             if storage is not None and storage.version != version:
                 return None
-        results = [None] * len(self.input_edges)
-        found = plan.direct.quick.call(*plan.pick_direct(values))
-        if found is not None:
-            if found.__class__ is not tuple:
-                results[plan.order[0]] = found
-                return results
-            for place, gradient in zip(plan.order, found):
-                results[place] = gradient
-            return results
         results = self._apply_body(g)
-        if results is not None and plan.direct.quick.learning:
-            plan.direct.quick.miss(plan.pick_direct(values))
+        quick = self.plan.direct.quick
+        if results is not None and quick.learning:
+            quick.miss(self.plan.arguments((g, *saved)))
         return results
 
     def _apply_body(self, g):
@@ -95,7 +92,7 @@ class OperatorNode(Node):
             if array.size >= plan.direct.large:
                 return None
         try:
-            found = quiet_run(body, *plan.pick_direct(arrays))
+            found = quiet_run(body, *plan.arguments(arrays))
         except Exception:  # the whole call does it again and says what is wrong
             return None
         results = [None] * len(self.input_edges)

@@ -109,6 +109,17 @@ class Table:
         kept = self._keep(recording, type(node), node.plan, saved)
         entry[_RECORDINGS] = ctypes.addressof(kept)
 
+    def applier(self, edges, picks, places):
+        """A function ``apply(node, g)`` for nodes whose gradients are a call of the operator.
+
+        It gives a list with a gradient or None for each edge, or None. edges: how many there are;
+        picks: what the arguments are, 0 for `g`, else one more than the place of a saved value;
+        places: to which edges the results belong.
+        """
+        words = edges, len(picks), len(places), *picks, *places
+        descriptor = self._descriptor + struct.pack(f"<{len(words)}Q", *words)
+        return native.function_on("apply", _code().address("apply"), descriptor)
+
     def _keep(self, words, *mentioned):
         """The words in memory that stays where it is, as does what they mention."""
         memory = (_word * len(words))(*[w % 2**64 for w in words])
@@ -204,7 +215,7 @@ def _layout():
     """Where the objects keep what the machine code reads and writes, in bytes from their start."""
     (world,) = _world
     found_at = {
-        **native.layout(), "FLOAT_VALUE": 16,
+        **native.layout(), "FLOAT_VALUE": 16, "LIST_ITEMS": 24,
         "RANK": 24, "DIMS": 32, "STRIDES": 40, "DESCR": 56, "FLAGS": 64,
     }
     places = {
@@ -220,7 +231,7 @@ def _layout():
     for cls, slots in places.items():
         for name, slot in slots.items():
             found_at[name] = _place_of(cls, slot)
-    array = np.empty((5, 3, 2), np.float32)[:, 1:]
+    array, items = np.empty((5, 3, 2), np.float32)[:, 1:], [object()]
     known = (
         _read(ctypes.c_int, array, found_at["RANK"]) == 3
         and tuple((_word * 3).from_address(_read(_word, array, found_at["DIMS"]))) == array.shape
@@ -232,6 +243,7 @@ def _layout():
         and all(_place_of(c, "_array") == found_at["ARRAY"]
                 and _place_of(c, "_dtype") == found_at["DTYPE"]
                 for c in (world.parameter, world.saved))
+        and _word.from_address(_read(_word, items, found_at["LIST_ITEMS"])).value == id(items[0])
         and id(0) == id(int("0"))
     )
     if not known:
@@ -258,7 +270,7 @@ def _code():
     (world,) = _world
     objects = {
         "none": None, "zero": 0, "true": True, "false": False, "empty_tuple": (),
-        "ndarray": np.ndarray, "float": float, "int": int,
+        "ndarray": np.ndarray, "float": float, "int": int, "tuple": tuple, "list": list,
         "active": active, "local": local, **world._asdict(),
         "requires_grad": sys.intern("_requires_grad"), "edge": sys.intern("_edge"),
         "storage_name": sys.intern("_storage"), "grad_enabled": sys.intern("grad_enabled"),

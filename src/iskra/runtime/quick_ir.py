@@ -24,6 +24,7 @@ that has yet to be recorded.
 """
 
 from iskra.runtime.pool_ir import FORKED
+from iskra.runtime.quick_apply_ir import APPLYING
 from iskra.runtime.quick_key_ir import READING
 from iskra.runtime.quick_tape_ir import MOST_RECORDED, RECORDING
 
@@ -53,7 +54,7 @@ def quick_ir(layout):
         "MULTIPLIER": MULTIPLIER - 2**64, "PROBES": PROBES, "LAST": TABLE_SIZE - 1,
         "SHIFT": 64 - (TABLE_SIZE.bit_length() - 1),
     }
-    text = _HEAD + READING + RECORDING + _CARRYING_OUT
+    text = _HEAD + READING + RECORDING + _CARRYING_OUT + APPLYING
     for name, value in values.items():
         text = text.replace("{" + name + "}", str(value))
     return text

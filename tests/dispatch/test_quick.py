@@ -1,0 +1,325 @@
+"""Calls that machine code makes whole: they must be as if Python had made them."""
+
+import gc
+import sys
+import threading
+import weakref
+
+import numpy as np
+import pytest
+
+import iskra as torch
+from iskra import graph, runtime
+from iskra.dispatch import quick as quick_calls
+from iskra.dispatch.operator import OPERATORS
+
+F = torch.nn.functional
+pytestmark = pytest.mark.skipif(
+    not runtime.native.available() or not runtime.memory.start(),
+    reason="machine code knows no objects of this Python",
+)
+
+
+def learnt(function, *args, calls=20):
+    """The result of a call made often enough for machine code to have learnt it."""
+    for _ in range(calls):
+        result = function(*args)
+    return result
+
+
+def is_known(op, *args, **settings):
+    """Whether an operator's table answers a call."""
+    return OPERATORS[op].quick.call(*args, **settings) is not None
+
+
+def leaf(*shape):
+    return torch.randn(*shape, requires_grad=True)
+
+
+CALLS = {
+    "add": lambda a, b: a + b,
+    "mul by a number": lambda a, b: a * 2.5,
+    "mul by an int": lambda a, b: a * 3,
+    "relu": lambda a, b: torch.relu(a),
+    "exp": lambda a, b: a.exp(),
+    "where": lambda a, b: torch.where(a > 0, a, b),
+    "sum": lambda a, b: a.sum(),
+    "sum along": lambda a, b: a.sum(1, keepdim=True),
+    "mean": lambda a, b: a.mean(dim=0),
+    "softmax": lambda a, b: a.softmax(-1),
+    "mse_loss": lambda a, b: F.mse_loss(a, b),
+    "mse_loss, a sum": lambda a, b: F.mse_loss(a, b, reduction="sum"),
+    "linear": lambda a, b: F.linear(a, b, b.sum(1)),
+    "matmul": lambda a, b: a @ b,
+    "layer_norm": lambda a, b: F.layer_norm(a, (a.shape[-1],)),
+    "max of two": lambda a, b: torch.maximum(a, b),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("name", CALLS)
+def test_same_bits_as_the_first_calls(name, dtype):
+    call = CALLS[name]
+    torch.manual_seed(0)
+    a, b = torch.randn(6, 6).to(dtype), torch.randn(6, 6).to(dtype)
+    first = call(a, b)
+    later = learnt(call, a, b)
+    assert later.dtype is first.dtype and later.shape == first.shape
+    assert later.stride() == first.stride()
+    assert np.array_equal(later.float().numpy(), first.float().numpy())
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_same_gradients_and_graph(name):
+    call = CALLS[name]
+
+    def run():
+        torch.manual_seed(1)
+        a, b = leaf(5, 5), leaf(5, 5)
+        result = call(a, b)
+        shown = result.grad_fn.name(), [n and n.name() for n, _ in result.grad_fn.next_functions]
+        result.sum().backward()
+        return shown, a.grad.numpy(), None if b.grad is None else b.grad.numpy()
+
+    first, *gradients = run()
+    later, *others = learnt(run)
+    assert later == first
+    for one, other in zip(gradients, others, strict=True):
+        assert one is other is None or np.array_equal(one, other)
+
+
+def test_small_calls_are_learnt():
+    a, b = torch.randn(3, 4), torch.randn(3, 4)
+    learnt(torch.add, a, b)
+    assert is_known("add", a, b)
+    assert not is_known("add", a, b[:, ::2])
+    assert not is_known("add", torch.randn(3, 5), torch.randn(3, 5))
+    assert not is_known("add", a.double(), b.double())
+    assert not is_known("add", a, "b")
+    assert not is_known("add", a)
+
+
+def test_settings_count_by_keyword_and_by_position():
+    a, b = torch.randn(4, 3), torch.randn(4, 3)
+    total = learnt(lambda: F.mse_loss(a, b, reduction="sum"))
+    mean = learnt(lambda: F.mse_loss(a, b))
+    assert total.item() == pytest.approx(mean.item() * 12)
+    assert learnt(a.sum, 0).shape == (3,)
+    assert learnt(a.sum, 1).shape == (4,)
+    assert learnt(lambda: a.sum(dim=1)).shape == (4,)
+    assert learnt(lambda: a.sum(dim=0, keepdim=True)).shape == (1, 3)
+
+
+def test_numbers_are_values():
+    a = torch.arange(4.0)
+    learnt(lambda: a * 2.0)
+    assert is_known("mul", a, 2.0)
+    assert (a * 7.25).tolist() == [0, 7.25, 14.5, 21.75]
+    assert (a * -1).tolist() == [0, -1, -2, -3]
+    assert (a * float("inf"))[1:].isinf().all()
+    assert (a * True).tolist() == a.tolist()
+    for huge in (2**70, 2**62 + 1, 1e300):
+        with np.errstate(all="ignore"):
+            expected = a.numpy() * np.float32(huge)
+        assert np.array_equal((a * huge).numpy(), expected, equal_nan=True)
+
+
+def test_nothing_is_quick_under_interception():
+    a = torch.randn(3, 3)
+    learnt(lambda: a + a)
+    assert is_known("add", a, a)
+    with torch.inference_mode():
+        assert not is_known("add", a, a)
+        assert (a + a).is_inference()
+    assert "1 kernel" in str(torch.explain(lambda: a.sum()))
+    graph.observers.append(None)
+    try:
+        assert not is_known("add", a, a)
+    finally:
+        graph.observers.remove(None)
+    assert is_known("add", a, a)
+
+
+def test_subclasses_are_not_plain():
+    class Mine(torch.Tensor):
+        pass
+
+    a = torch.randn(3, 3)
+    learnt(lambda: a + a)
+    assert type(a.as_subclass(Mine) + a) is Mine
+
+
+def test_grad_modes():
+    p = leaf(3, 3)
+    assert learnt(lambda: p * p).requires_grad
+    with torch.no_grad():
+        assert not (p * p).requires_grad
+        with torch.enable_grad():
+            assert (p * p).requires_grad
+    seen = []
+
+    def elsewhere():
+        seen.append((p * p).requires_grad)
+
+    with torch.no_grad():
+        thread = threading.Thread(target=elsewhere)
+        thread.start()
+        thread.join()
+    assert seen == [True]
+
+
+def test_views_join_their_base_s_graph():
+    base = torch.randn(4, 3)
+    view = base[1:]
+    assert not learnt(lambda: view * view).requires_grad
+    base.mul_(leaf(1))
+    result = view * view
+    assert result.requires_grad
+    assert result.grad_fn.next_functions[0][0] is not None
+
+
+def test_overwritten_values_are_noticed():
+    p = leaf(3, 3)
+    for _ in range(20):
+        hidden = p * 1.0
+        (hidden * hidden).sum().backward()
+    result = (hidden * hidden).sum()
+    hidden.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        result.backward()
+    for _ in range(20):
+        p.exp().sum().backward()
+    result = p.exp()
+    result.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        result.sum().backward()
+
+
+def test_versions_of_parameters_that_are_written_to():
+    layer = torch.nn.Linear(4, 2)
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+    x = torch.randn(3, 4)
+    for _ in range(20):
+        optimizer.zero_grad()
+        layer(x).square().mean().backward()
+        optimizer.step()
+    loss = layer(x.clone().requires_grad_()).square().mean()
+    optimizer.step()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+def test_freed_graphs_are_refused():
+    p = leaf(3)
+    learnt(lambda: p.exp().sum().backward())
+    result = p.exp().sum()
+    result.backward()
+    with pytest.raises(RuntimeError, match="second time"):
+        result.backward()
+
+
+def test_second_gradients():
+    p = leaf(3)
+    learnt(lambda: F.mse_loss(p, p.detach() + 1).backward())
+    for _ in range(3):
+        loss = F.mse_loss(p, p.detach() + 1)
+        (first,) = torch.autograd.grad(loss, p, create_graph=True)
+        (second,) = torch.autograd.grad(first.sum(), p)
+        assert np.allclose(second.numpy(), 2 / 3)
+
+
+def test_hooks_for_saved_tensors_and_anomaly_mode():
+    p = leaf(3)
+    learnt(lambda: p * p)
+    packed = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: packed.append(t) or t, lambda t: t):
+        (p * p).sum().backward()
+    assert packed
+    with torch.autograd.set_detect_anomaly(True):
+        result = (p * p).grad_fn
+    assert any("test_quick" in line for line in result._extras.forward_trace)
+
+
+def test_nothing_leaks():
+    p, a = leaf(6, 6), torch.randn(6, 6)
+
+    def step():
+        hidden = (F.linear(a, p) * a).relu().softmax(1)
+        F.mse_loss(hidden, a).backward()
+        return weakref.ref(hidden), weakref.ref(hidden.grad_fn)
+
+    learnt(step)
+    gc.collect()
+    gc.disable()
+    try:
+        assert [r() for r in step()] == [None, None]
+        fixed = [None, 0, True, torch.float32, a._array.dtype]
+        before = [sys.getrefcount(thing) for thing in (p, a, a._array, *fixed[3:])]
+        for _ in range(100):
+            step()
+        after = [sys.getrefcount(thing) for thing in (p, a, a._array, *fixed[3:])]
+        assert after == before
+    finally:
+        gc.enable()
+
+
+def test_reference_counts_of_results():
+    a = torch.randn(3, 3)
+    learnt(lambda: a * a)
+    result = a * a
+    assert is_known("mul", a, a)
+    counts = sys.getrefcount(result), sys.getrefcount(result._array)
+    assert counts == (2, 2)
+
+
+def test_errors_are_those_of_the_whole_path():
+    a, b = torch.randn(3, 4), torch.randn(4, 3)
+    learnt(lambda: a @ b)
+    with pytest.raises(RuntimeError, match="cannot be multiplied"):
+        a @ a
+    with pytest.raises(TypeError):
+        a @ 3
+    with pytest.raises(RuntimeError, match="size of tensor"):
+        learnt(torch.add, a, torch.randn(3, 4)) + b
+
+
+def test_ever_new_sizes_are_not_learnt():
+    quick = OPERATORS["neg"].quick
+    for size in range(1, 60):
+        torch.neg(torch.ones(size))
+    assert not is_known("neg", torch.ones(59))
+    for _ in range(quick_calls._PATIENCE):
+        torch.neg(torch.ones(59))
+    assert is_known("neg", torch.ones(59))
+    assert quick.learning
+
+
+def test_a_full_table_begins_anew():
+    table = runtime.quick.Table(frozenset(), ())
+    dtype = np.dtype(np.float32)
+    results = [((1,), dtype, torch.float32)]
+    for size in range(1, 2000):
+        table.learn((torch.empty(size),), {}, results, None, [])
+    assert sum(entry != 0 for entry in table._entries) > 0
+    while not table.full:
+        size += 1
+        table.learn((torch.empty(size),), {}, results, None, [])
+    assert not table.learn((torch.empty(size + 1),), {}, results, None, [])
+
+
+def test_several_threads_at_once():
+    a = torch.randn(64, 64)
+    expected = (a * a).numpy()
+    wrong = []
+
+    def work():
+        for _ in range(300):
+            if not np.array_equal((a * a).numpy(), expected):
+                wrong.append(1)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
