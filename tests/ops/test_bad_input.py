@@ -69,6 +69,9 @@ def test_adaptive_maxima_of_an_empty_batch(lib, dims):
 def test_counts_may_be_tensors(lib):
     pieces = lib.chunk(lib.arange(5), lib.tensor(4))
     assert [p.tolist() for p in pieces] == [[0, 1], [2, 3], [4]]
+    assert lib.stack([lib.ones(2), lib.zeros(2)], lib.tensor(1)).tolist() == [[1, 0], [1, 0]]
+    rounded = lib.tensor([1.2345]).round(decimals=lib.tensor(2))
+    assert rounded.equal(lib.tensor([1.23]))
 
 
 def test_roll_takes_none_for_no_dims(lib):

@@ -5,6 +5,7 @@ https://docs.pytorch.org/docs/stable/torch.html#indexing-slicing-joining-mutatin
 """
 
 import functools
+from operator import index
 
 import numpy as np
 
@@ -134,7 +135,7 @@ def stack(tensors, dim=0):
                 f"stack expects each tensor to be equal size, but got {format_shape(shape)} at "
                 f"entry 0 and {format_shape(tensor.shape)} at entry {place}"
             )
-    dim = wrap_dim(dim, len(shape) + 1)
+    dim = wrap_dim(index(dim), len(shape) + 1)
     place = (*(slice(None),) * dim, None)
     return joined([t[place] for t in common_type(tensors)], dim)
 

@@ -4,6 +4,7 @@ Source of every operator here: https://docs.pytorch.org/docs/stable/torch.html#p
 """
 
 import math
+from operator import index
 
 import numpy as np
 
@@ -438,10 +439,12 @@ def round(input, *, decimals=0):
     >>> torch.round(torch.tensor([0.5, 1.5, 2.7]))
     tensor([0., 2., 3.])
     """
-    if not isinstance(decimals, int):
+    try:
+        decimals = index(decimals)
+    except TypeError:
         raise TypeError(
             f"round(): argument 'decimals' must be int, not {type(decimals).__name__}"
-        )
+        ) from None
     if input.dtype.kind != "f":
         if decimals:
             raise NotImplementedError(
