@@ -40,6 +40,8 @@ CALLS = {
     "add": lambda a, b: a + b,
     "mul by a number": lambda a, b: a * 2.5,
     "mul by an int": lambda a, b: a * 3,
+    "power": lambda a, b: a ** 2,
+    "to a dtype": lambda a, b: a.to(torch.float16),
     "relu": lambda a, b: torch.relu(a),
     "exp": lambda a, b: a.exp(),
     "where": lambda a, b: torch.where(a > 0, a, b),
@@ -323,3 +325,23 @@ def test_several_threads_at_once():
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def test_numbers_that_programs_are_made_for():
+    a = torch.rand(70, 80) + 0.5
+    for n in [2, 3, 2.0, 0.5, 2, 1.5, -1] * 6:
+        number = float(str(n)) if isinstance(n, float) else n  # now and then an object of its own
+        for exponent in (n, number):
+            expected = a.double().pow(exponent).float()
+            assert torch.allclose(a ** exponent, expected, rtol=1e-6)
+    whole = torch.arange(6000)
+    for _ in range(20):
+        assert (whole ** 2).dtype is torch.int64 and (whole ** 2.0).dtype is torch.float32
+
+
+def test_conversions_are_known():
+    a = torch.rand(70, 80)
+    learnt(lambda: (a.half(), a.to(torch.int64), a.bool()))
+    for dtype in (torch.float16, torch.int64, torch.bool):
+        assert is_known("to_copy", a, dtype)
+    assert not is_known("to_copy", a, torch.int8)

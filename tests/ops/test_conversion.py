@@ -51,6 +51,17 @@ def test_gradients_go_through_conversions():
         assert x.grad.dtype is torch.float32 and (x.grad == 3).all()
 
 
+def test_conversions_again_and_again():
+    x = torch.arange(6000.0).reshape(60, 100) - 3000
+    narrow, whole = x.numpy().astype(np.float16), x.numpy().astype(np.int32)
+    for turn in range(30):
+        y = x.detach().requires_grad_(turn % 2 == 1)
+        assert np.array_equal(y.half().detach().numpy(), narrow)
+        assert np.array_equal(y.to(torch.int32).numpy(), whole)
+        assert y.double().requires_grad == (turn % 2 == 1)
+        assert y.t().half().dtype is torch.float16 and y[:0].half().shape == (0, 100)
+
+
 def test_conversions_can_be_taken_over():
     seen = []
 

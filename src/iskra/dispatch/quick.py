@@ -75,7 +75,9 @@ class QuickCalls:
         if not able or any(t >= quick.MOST_RECORDED for t in op.targets):
             self.learning = False
             return False
-        self.table = quick.Table(frozenset(op.operands), op.targets)
+        # Numbers that programs hold for one value of are settings.
+        numbers = () if op.fixes_numbers else op.operands
+        self.table = quick.Table(frozenset(numbers), op.targets)
         self.call = self.table.call
         return True
 
@@ -111,7 +113,7 @@ class QuickCalls:
             return False
         given = sum(a.__class__ in (int, float) for i, a in enumerate(args) if i in op.operands)
         scalars = sum(isinstance(a, np.generic) for a in arguments)
-        if scalars != given or scalars and op.fixes_numbers:
+        if scalars != given or scalars and op.fixes_numbers and self.table.numbers:
             return False
         program, launch, form = found
         if form.places is False or op.result is not None:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from iskra.core import dtypes
 from iskra.core.local import active, local
 from iskra.runtime import jit, memory, native
 from iskra.runtime.quick_ir import (
@@ -36,7 +37,7 @@ __all__ = ["MOST_RECORDED", "Table", "prepare"]
 
 _MOST_RESETS = 8        # after that many full tables the operator's calls are too varied
 _MOST_SLOTS = 96
-_SETTINGS = frozenset({type(None), bool, int, float, str})
+_SETTINGS = frozenset({type(None), bool, int, float, str, dtypes.dtype})
 _RECORDINGS = 5         # the word of an entry that holds the first recording
 _word = ctypes.c_uint64
 
