@@ -104,6 +104,18 @@ def test_vectors_have_one_dtype(lib, call):
         call(lib, lib.ones(2, 3), lib.ones(2, 3, dtype=lib.float64))
 
 
+@pytest.mark.parametrize("size, stride", [((2,), (1, 1)), ((2, 1), (1,)), ((-2,), (1,)),
+                                          ((2,), (-1,))])
+def test_places_to_scatter_into_are_checked(lib, size, stride):
+    with pytest.raises(RuntimeError):
+        lib.as_strided_scatter(lib.ones(6), lib.ones(2), size, stride)
+
+
+def test_parts_that_do_not_broadcast(lib):
+    with pytest.raises(RuntimeError, match="must match the size"):
+        lib.complex(lib.ones(2), lib.ones(3))
+
+
 def test_negative_sizes_do_not_broadcast(lib):
     with pytest.raises(RuntimeError):
         lib.broadcast_shapes((2,), (-100,))

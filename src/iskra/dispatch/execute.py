@@ -327,7 +327,7 @@ def explain(op, bound, error):
             f"{op.name}: Dimension out of range (expected to be in range of [{-span}, "
             f"{span - 1}], but got {error.axis})"
         )
-    if len(shapes) > 1 and (op.kind == "pointwise" or "could not be broadcast" in str(error)):
+    if len(shapes) > 1 and (op.kind == "pointwise" or "be broadcast" in str(error)):
         broadcast(*shapes)  # raises the usual message if that is what is wrong
     seen = ", ".join(format_shape(s) for s in shapes)
     message = f"{op.name}: {error} (operand shapes: {seen})"

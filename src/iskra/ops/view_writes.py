@@ -150,6 +150,16 @@ def as_strided_scatter(input, src, size, stride, storage_offset=None):
     >>> torch.as_strided_scatter(torch.zeros(4), torch.ones(2), (2,), (2,))
     tensor([1., 0., 1., 0.])
     """
+    if len(size) != len(stride):
+        raise RuntimeError(
+            "as_strided_scatter: mismatch in length of strides and shape, got "
+            f"{tuple(stride)} and {tuple(size)}"
+        )
+    if any(n < 0 for n in (*size, *stride)):
+        raise RuntimeError(
+            "as_strided_scatter: Negative sizes and strides are not supported, got "
+            f"{tuple(size)} and {tuple(stride)}"
+        )
     memory = flat(input).copy()
     place = strided_view(memory, memory.dtype, tuple(size), tuple(stride), storage_offset or 0)
     _put(place, src)
