@@ -220,6 +220,40 @@ def test_pixels(shape, factor, dtype, monkeypatch):
     assert F.pixel_shuffle(iskra.ones(0, 4, 3, 3), 2).shape == (0, 1, 6, 6)
 
 
+RESIZED = {
+    "max_pool2d": lambda x: F.max_pool2d(x, 3, 2, 1),
+    "dilated max_pool2d": lambda x: F.max_pool2d(x, (2, 3), 1, (1, 0), 2, True),
+    "avg_pool2d": lambda x: F.avg_pool2d(x, 2, ceil_mode=True),
+    "adaptive_avg_pool2d": lambda x: F.adaptive_avg_pool2d(x, (3, 5)),
+    "tiling adaptive_max_pool2d": lambda x: F.adaptive_max_pool2d(x, (4, 3)),
+    "adaptive_max_pool2d": lambda x: F.adaptive_max_pool2d(x, (5, 4)),
+    "nearest": lambda x: F.interpolate(x, size=(11, 4)),
+    "bilinear": lambda x: F.interpolate(x, size=(5, 13), mode="bilinear"),
+}
+
+
+@pytest.mark.parametrize("name", RESIZED)
+@pytest.mark.parametrize("large", [1, 1 << 40])
+@pytest.mark.parametrize("channels", [3, 17])
+def test_channels_that_come_last_stay_last(name, large, channels, monkeypatch):
+    """In results and gradients, whose values are the same as ever."""
+    serve_small(monkeypatch)
+    monkeypatch.setattr(graph, "LARGE", large)
+    array = elements((2, channels, 8, 9), "f4")
+    array.reshape(-1)[::7] = np.nan
+    results = []
+    for layout in (iskra.contiguous_format, iskra.channels_last):
+        x = iskra.from_numpy(array).contiguous(memory_format=layout).requires_grad_()
+        result = RESIZED[name](x)
+        weights = iskra.from_numpy(elements(result.shape, "f4", 6)).contiguous(memory_format=layout)
+        (gradient,) = iskra.autograd.grad(result, x, weights)
+        assert result.is_contiguous(memory_format=layout)
+        assert gradient.is_contiguous(memory_format=layout)
+        results.append((result.detach(), gradient))
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_allclose(one.numpy(), other.numpy(), 1e-6, 1e-6)
+
+
 @pytest.mark.parametrize("order", ["forward", "reverse", "shuffled"])
 def test_interpreted(order, monkeypatch):
     serve_small(monkeypatch)
@@ -241,6 +275,11 @@ def test_interpreted(order, monkeypatch):
         windows.bounded_maxima(elements((2, 3, *size), "f4"), bounds)
         own = [[np.broadcast_to(b, (2, 3, len(b))) for b in pair] for pair in bounds]
         windows.bounded_maxima(elements((2, 3, *size), "i2"), own)
+    monkeypatch.setattr(graph, "LARGE", 1)
+    for function in RESIZED.values():
+        x = iskra.from_numpy(elements((2, 18, 8, 9), "f4")).contiguous(
+            memory_format=iskra.channels_last).requires_grad_()
+        (function(x) ** 2).sum().backward()
     assert max(tasks) > 1
 
 

@@ -12,8 +12,17 @@ from iskra.codegen import kernels
 from iskra.core.size import format_shape
 from iskra.dispatch import composite, operator
 from iskra.ops.bands import mapped, transposed, windows_band
+from iskra.ops.formats import laid_out_as
 from iskra.ops.large import is_large
-from iskra.ops.pool import BOTH, FUNCTIONAL, INTERNAL, batched, gradient_at, numbers
+from iskra.ops.pool import (
+    BOTH,
+    FUNCTIONAL,
+    INTERNAL,
+    batched,
+    gradient_at,
+    maxima_by_kernels,
+    numbers,
+)
 from iskra.ops.slicing import as_int
 
 
@@ -169,10 +178,11 @@ def adaptive_maxima(input, sizes):
     if is_large(input) and 0 not in sizes:
         grid = _as_grid(input.shape[2:], tuple(sizes))
         if grid is not None:
-            found = kernels.windows.maxima(input, grid)
+            found = maxima_by_kernels(input, grid)
         if found is None:
             found = kernels.windows.bounded_maxima(input, bounds)
-    return _max_of_cells(input, bounds) if found is None else found
+    found = _max_of_cells(input, bounds) if found is None else found
+    return tuple(laid_out_as(part, input) for part in found)
 
 
 def _adaptive_max(rank, input, output_size, return_indices):

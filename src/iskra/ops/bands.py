@@ -10,6 +10,7 @@ import functools
 import numpy as np
 
 from iskra.codegen import kernels
+from iskra.ops.formats import as_planes, from_planes, is_channels_last
 from iskra.ops.large import is_large
 
 
@@ -71,11 +72,21 @@ def windows_band(size, starts, ends):
     return Band(size, np.where(places < ends, places, -1))
 
 
+@functools.lru_cache(512)
+def _identity(size):
+    return Band(size, np.arange(size)[None])
+
+
 def mapped(array, bands, divisors=None):
     """Map each spatial dimension of an array ``(N, C, *sizes)``; then divide by these.
 
-    bands: a tuple, one for each dimension; divisors: a tuple of numbers for each.
+    bands: a tuple, one for each dimension; divisors: a tuple of numbers for each. Where the
+    array's channels come last, the result's do too.
     """
+    if is_channels_last(array):
+        channels = array.shape[1]
+        divisors = None if divisors is None else (*divisors, (1,) * channels)
+        return from_planes(mapped(as_planes(array), (*bands, _identity(channels)), divisors))
     if is_large(array):
         found = kernels.bands.mapped(array, bands, divisors)
         if found is not None:
@@ -105,6 +116,9 @@ def _along(array, band, axis):
 
 def picked(array, bands):
     """Bands of one tap without weights, for any dtype: copies of elements."""
+    if is_channels_last(array):
+        bands = (*bands, _identity(array.shape[1]))
+        return from_planes(picked(as_planes(array), bands))
     if is_large(array):
         found = kernels.bands.picked(array, bands)
         if found is not None:

@@ -19,6 +19,7 @@ from iskra.ops.adaptive_pool import (
     adaptive_avg_pool3d,
 )
 from iskra.ops.bands import Band, mapped, picked, transposed
+from iskra.ops.formats import laid_out_as
 from iskra.ops.large import is_large
 from iskra.ops.slicing import as_int
 
@@ -192,14 +193,15 @@ def nearest_back(grad, shape, factors, exact):
     if grad.dtype.kind == "f" and is_large(grad):
         bands = _nearest_bands(tuple(shape[2:]), tuple(grad.shape[2:]), tuple(factors), exact)
         return mapped(grad, tuple(map(transposed, bands)))
+    total = grad
     for axis, (size, factor) in enumerate(zip(shape[2:], factors, strict=True), 2):
-        places = _nearest_places(size, grad.shape[axis], factor, exact)
+        places = _nearest_places(size, total.shape[axis], factor, exact)
         starts = np.flatnonzero(np.diff(places, prepend=-1))  # places never go back
-        sums = np.add.reduceat(grad, starts, axis)
-        spread = (*grad.shape[:axis], size, *grad.shape[axis + 1:])
-        grad = np.zeros_like(sums, shape=spread, subok=False)
-        grad[(slice(None),) * axis + (places[starts],)] = sums
-    return grad
+        sums = np.add.reduceat(total, starts, axis)
+        spread = (*total.shape[:axis], size, *total.shape[axis + 1:])
+        total = np.zeros_like(sums, shape=spread, subok=False)
+        total[(slice(None),) * axis + (places[starts],)] = sums
+    return laid_out_as(total, grad)
 
 
 def _output(input, size, scale_factor, recompute):

@@ -15,6 +15,7 @@ from iskra.core.size import format_shape
 from iskra.dispatch import composite, operator
 from iskra.ops.bands import mapped, transposed, windows_band
 from iskra.ops.conv import windows
+from iskra.ops.formats import as_planes, from_planes, is_channels_last, laid_out_as
 from iskra.ops.large import is_large
 
 INTERNAL = dict(method=False, function=False, out=False, computes=True)
@@ -196,13 +197,22 @@ def gradient_at(g, input_shape, result):
 })
 def put_back(grad, indices, shape):
     """Zeros of this shape, with gradients added at positions in the flattened input."""
-    count, size = math.prod(shape[:2]), math.prod(shape[2:])
     if not grad.size:
         return np.zeros(shape, grad.dtype)
+    found = None
     if is_large(grad, indices):
-        found = kernels.windows.spread(grad, indices, shape)
-        if found is not None:
-            return found
+        if is_channels_last(indices):
+            planes = (shape[0], 1, *shape[2:], shape[1])
+            found = kernels.windows.spread_rows(as_planes(grad), as_planes(indices), planes)
+            found = None if found is None else from_planes(found)
+        else:
+            found = kernels.windows.spread(grad, indices, shape)
+    return laid_out_as(_put_back(grad, indices, shape) if found is None else found, indices)
+
+
+def _put_back(grad, indices, shape):
+    """`put_back` in NumPy."""
+    count, size = math.prod(shape[:2]), math.prod(shape[2:])
     rows = np.arange(0, count * size, size).reshape(count, 1)
     places = (indices.reshape(count, -1) + rows).reshape(-1)
     total = np.bincount(places, grad.reshape(-1), count * size)
@@ -219,9 +229,28 @@ def max_windows(input, kernel, stride, padding, dilation, ceil_mode, places=True
     output = _output("max_pool", input.shape, kernel, stride, padding, dilation, ceil_mode)
     if is_large(input):
         grid = kernels.windows.Grid(input.shape[2:], output, kernel, stride, padding, dilation)
-        found = kernels.windows.maxima(input, grid, places)
+        found = maxima_by_kernels(input, grid, places)
         if found is not None:
             return found
+    found = _maxima(input, output, kernel, stride, padding, dilation, places)
+    return tuple(laid_out_as(part, input) for part in found)
+
+
+def maxima_by_kernels(input, grid, places=True):
+    """`kernels.windows.maxima`, whose results lie in memory as the input does."""
+    if not is_channels_last(input):
+        return kernels.windows.maxima(input, grid, places)
+    channels = input.shape[1]
+    added = (channels, channels, 1, 1, 0, 1)
+    wide = type(grid)(*((*sizes, n) for sizes, n in zip(grid, added, strict=True)))
+    found = kernels.windows.maxima(as_planes(input), wide, places, rows=True)
+    if found is None:
+        return None
+    return tuple(None if part is None else from_planes(part) for part in found)
+
+
+def _maxima(input, output, kernel, stride, padding, dilation, places):
+    """`max_windows` in NumPy."""
     wide = _extended(input, output, kernel, stride, padding, dilation, _lowest(input.dtype))
     values, best = _largest(wide, output, kernel, stride, dilation, places)
     if not places:
@@ -363,8 +392,8 @@ def average_windows(
     for divisor in divisors:
         by = np.multiply.outer(by, divisor)
     if input.dtype.kind in "iu":
-        return np.trunc(np.divide(total, by)).astype(input.dtype)
-    return np.divide(total, by.astype(input.dtype))
+        return laid_out_as(np.trunc(np.divide(total, by)).astype(input.dtype), input)
+    return laid_out_as(np.divide(total, by.astype(input.dtype)), input)
 
 
 @operator(

@@ -28,13 +28,15 @@ KINDS = "aaaaaaatn"
 class Bands(NamedTuple):
     """Which map: the elements' kind; how many elements of the buffer make one of the result (0: it
     is an argument); whether there are weights (else all are 1), whether results are divided; how
-    many vectors of the buffer are computed together."""
+    many vectors of the buffer are computed together; whether the buffer is the result already, but
+    for the division."""
 
     kind: str
     taps: int
     weighted: bool
     divided: bool
     block: int
+    straight: bool = False
 
 
 def taps_known(taps):
@@ -67,7 +69,7 @@ class _Mapped:
         self.spec, self.vector = spec, Type(spec.kind, LANES)
         self.function = f = Function(
             f"mapped{spec.taps}_{spec.kind}{'_weighted' * spec.weighted}{'_divided' * spec.divided}"
-            f"_{spec.block}")
+            f"_{spec.block}{'_straight' * spec.straight}")
         self.arg = arg = Arguments(f, POINTERS, NUMBERS)
         # Behind the last row the vectors may reach further.
         self.buffer = f.scratch(self.vector, ROOM // (self.vector.size * LANES) + spec.block)
@@ -119,7 +121,9 @@ class _Mapped:
         with f.loop(0, count, LANES) as column:
             wanted = f.lanes_below(count - column, LANES)
             total = f.variable(f.const(0.0, self.vector), self.vector)
-            if spec.taps:
+            if spec.straight:
+                total.set(f.load(self.buffer, column, self.vector, wanted))
+            elif spec.taps:
                 for tap in range(spec.taps):
                     self.add_tap(total, tap, column, wanted)
             else:
@@ -139,13 +143,14 @@ class _Mapped:
         total.set(self.add(total.get(), value, self.weight(arg.weights, index, LANES, wanted)))
 
 
-def picked(kind):
+def picked(kind, straight=False):
     """The kernel that copies one element for each of the result, by the same tables.
 
-    A unit of work is a group of rows. A row that is made of the same row as the one before it is
+    straight: whether the columns of the result are those of the plane, and whole rows are copied. A
+    unit of work is a group of rows. A row that is made of the same row as the one before it is
     copied from that, if both are of one plane and group.
     """
-    f = Function(f"picked_{kind}")
+    f = Function(f"picked_{kind}{'_straight' * straight}")
     arg = Arguments(f, POINTERS, NUMBERS)
     vector = Type(kind, LANES)
     with my_units(f, arg.units, arg.tasks) as unit:
@@ -163,6 +168,10 @@ def picked(kind):
                 with f.when(repeated):
                     f.store(f.load(earlier, column, vector, wanted), out, column, wanted)
                 with f.when(~repeated):
-                    places = f.load(arg.places, column, Type("i32", LANES), wanted)
-                    f.store(f.gather(line, places, kind, wanted), out, column, wanted)
+                    if straight:
+                        found = f.load(line, column, vector, wanted)
+                    else:
+                        places = f.load(arg.places, column, Type("i32", LANES), wanted)
+                        found = f.gather(line, places, kind, wanted)
+                    f.store(found, out, column, wanted)
     return f

@@ -43,9 +43,9 @@ def mapped(array, bands, divisors=None):
     tables = _tables(bands, array.dtype, group)
     by = None if divisors is None else _table_of_divisors(divisors, array.dtype, group)
     spec = Bands(kind_of(array.dtype), taps_known(len(bands[-1].places)), tables[1] is not None,
-                 divisors is not None, min(4, -(-width // LANES)))
+                 divisors is not None, min(4, -(-width // LANES)), _is_identity(bands[-1]))
     taps = math.prod(len(b.places) for b in bands)
-    return _run(band_kernel.mapped, spec, array, empty(shape, array.dtype), (*tables, by), taps,
+    return _run(band_kernel.mapped, (spec,), array, empty(shape, array.dtype), (*tables, by), taps,
                 group)
 
 
@@ -58,8 +58,16 @@ def picked(array, bands):
     result = empty(shape, array.dtype)
     tables = (*_tables(bands, dtype, 1), None)
     source = np.ascontiguousarray(array).view(dtype)
-    _run(band_kernel.picked, kind_of(dtype), source, result.view(dtype), tables, 1, _PICKED)
+    spec = kind_of(dtype), _is_identity(bands[-1])
+    _run(band_kernel.picked, spec, source, result.view(dtype), tables, 1, _PICKED)
     return result
+
+
+@functools.lru_cache(512)
+def _is_identity(band):
+    """Whether a band leaves elements where they are, and as they are."""
+    return (band.weights is None and band.size == band.output and len(band.places) == 1
+            and bool((band.places[0] == np.arange(band.size)).all()))
 
 
 def _fits(array, bands, shape):
@@ -77,7 +85,7 @@ def _run(build, spec, array, result, tables, taps, group):
     tasks = tasks_for(units, max(array.size, result.size * taps // 4))
     numbers = (rows, array.shape[-1], out_rows, result.shape[-1], tables[0].shape[-1],
                len(tables[2]), group, all_rows, units, tasks)
-    compiled(build, (spec,), KINDS)(array, result, *tables, numbers, tasks)
+    compiled(build, spec, KINDS)(array, result, *tables, numbers, tasks)
     return result
 
 

@@ -21,12 +21,13 @@ GRID = ("depth", "height", "width", "out_depth", "out_height", "out_width", "ker
 
 class Maxima(NamedTuple):
     """Which maxima: the elements' kind; the kernel's width and the stride of the last dimension;
-    whether their places are wanted."""
+    whether their places are wanted; whether these count rows, of a kernel one element wide."""
 
     kind: str
     width: int
     step: int
     places: bool
+    rows: bool = False
 
 
 def lowest(kind):
@@ -103,7 +104,8 @@ class _Maxima:
     def __init__(self, spec):
         self.spec = spec
         self.function = f = Function(
-            f"maxima{spec.width}by{spec.step}_{spec.kind}{'_places' * spec.places}")
+            f"maxima{spec.width}by{spec.step}_{spec.kind}{'_places' * spec.places}"
+            f"{'_of_rows' * spec.rows}")
         pointers = ("x", "values", "places") if spec.places else ("x", "values")
         self.arg = arg = Arguments(f, pointers, (*GRID, "bands", "units", "tasks"))
         self.lowest = f.const(lowest(spec.kind), Type(spec.kind, LANES))
@@ -112,11 +114,25 @@ class _Maxima:
                 arg.x, unit // arg.bands * arg.depth * arg.height * arg.width, spec.kind)
             rows, band = arg.out_depth * arg.out_height, unit % arg.bands
             self.first_row = unit // arg.bands * rows
-            with f.loop(0, arg.out_width, LANES) as column:
-                self.columns(column, band * rows // arg.bands, (band + 1) * rows // arg.bands)
+            self.band(band * rows // arg.bands, (band + 1) * rows // arg.bands)
 
-    def columns(self, column, low, high):
-        """16 windows of each of some rows."""
+    def band(self, low, high):
+        """Some rows of windows: all of one column first, or, if places count rows, of one row."""
+        f, arg = self.function, self.arg
+        if self.spec.rows:
+            with f.loop(low, high) as row:
+                lines = self.lines(row)
+                with f.loop(0, arg.out_width, LANES) as column:
+                    self.prepare(column)
+                    self.windows(row, *lines)
+            return
+        with f.loop(0, arg.out_width, LANES) as column:
+            self.prepare(column)
+            with f.loop(low, high) as row:
+                self.windows(row, *self.lines(row))
+
+    def prepare(self, column):
+        """What 16 columns of windows have in common."""
         f, arg, spec = self.function, self.arg, self.spec
         self.column = column
         self.wanted = f.lanes_below(arg.out_width - column, LANES)
@@ -125,29 +141,33 @@ class _Maxima:
         self.taps = [
             Strided(f, self.start + arg.spread_width * tap, step, arg.width, spec.kind, self.wanted)
             for tap in range(spec.width)]
-        self.base = f.iota(Type("i32", LANES)) * f.coerce(step).to("i32").splat(LANES)
-        self.base = self.base + self.start.to("i32").splat(LANES)
+        self.base = f.const(0, Type("i32", LANES))
+        if not spec.rows:
+            self.base = f.iota(Type("i32", LANES)) * f.coerce(step).to("i32").splat(LANES)
+            self.base = self.base + self.start.to("i32").splat(LANES)
         # Where each window's first element lies, if all are the lowest number there is.
         self.first = f.const(0, Type("i32", LANES))
         for number in reversed(range(spec.width)):
             place = (arg.spread_width * number).to("i32").splat(LANES)
             self.first = select(self.taps[number].mask, place, self.first)
-        with f.loop(low, high) as row:
-            self.row(row)
 
-    def row(self, row):
+    def lines(self, row):
+        """Where a row of windows begins, and which taps lie inside, in depth and in height."""
+        out_height = self.arg.out_height
+        return (*self.reach(row // out_height, "depth"), *self.reach(row % out_height, "height"))
+
+    def windows(self, row, depth, depths, height, heights):
+        """Sixteen windows of a row."""
         f, arg, spec = self.function, self.arg, self.spec
-        depth, depths = self.reach(row // arg.out_height, "depth")
-        height, heights = self.reach(row % arg.out_height, "height")
         first = (depth + depths[0] * arg.spread_depth) * arg.height
-        first = (first + height + heights[0] * arg.spread_height) * arg.width
+        first = first + height + heights[0] * arg.spread_height
+        first = first if spec.rows else first * arg.width
         self.value = f.variable(self.lowest, self.lowest.type)
         self.place = f.variable(self.first + first.to("i32").splat(LANES), self.first.type)
         with f.loop(*depths) as i:
             with f.loop(*heights) as j:
                 line = (depth + i * arg.spread_depth) * arg.height
-                line = (line + height + j * arg.spread_height) * arg.width
-                self.compare(line)
+                self.compare(line + height + j * arg.spread_height)
         out = (self.first_row + row) * arg.out_width + self.column
         f.store(self.value.get(), arg.values, out, self.wanted)
         if spec.places:
@@ -164,9 +184,11 @@ class _Maxima:
         return start, (low, smaller(ceil_divided(size - start, spread), taps))
 
     def compare(self, line):
-        """Go through one row of the kernel."""
+        """Go through one row of the kernel, which meets this row of the plane."""
         f, arg = self.function, self.arg
-        pointer = f.offset(self.plane, line, self.spec.kind)
+        start = line * arg.width
+        pointer = f.offset(self.plane, start, self.spec.kind)
+        first = line if self.spec.rows else start
         for number, tap in enumerate(self.taps):
             value, best = tap.load(pointer), self.value.get()
             larger_one = value > best
@@ -174,7 +196,7 @@ class _Maxima:
                 larger_one = larger_one | value.ne(value)
             better = larger_one & tap.mask
             self.value.set(select(better, value, best))
-            place = (line + arg.spread_width * number).to("i32").splat(LANES)
+            place = (first + arg.spread_width * number).to("i32").splat(LANES)
             self.place.set(select(better, place, self.place.get()))
 
 
@@ -190,6 +212,32 @@ def spread(kind):
             with f.when((place >= 0) & (place < arg.size)):
                 value = f.load(arg.grad, i, Type(kind))
                 f.store(f.load(plane, place, Type(kind)) + value, plane, place)
+    return f
+
+
+def spread_rows(kind):
+    """The kernel that adds numbers into planes of zeros, at the rows that are their places.
+
+    grad, places: (planes, count, width); result: (planes, size, width), of which a unit of work is
+    16 columns of a plane.
+    """
+    f = Function(f"spread_rows_{kind}")
+    arg = Arguments(f, ("grad", "places", "result"), ("count", "size", "width", "units", "tasks"))
+    zero, blocks = f.const(0.0, Type(kind, LANES)), (arg.width + (LANES - 1)) // LANES
+    with my_units(f, arg.units, arg.tasks) as unit:
+        plane, column = unit // blocks, unit % blocks * LANES
+        left = smaller(arg.width - column, LANES)
+        result = f.offset(arg.result, plane * arg.size * arg.width + column, kind)
+        with f.loop(0, arg.size) as row:
+            f.store(zero, result, row * arg.width, f.lanes_below(left, LANES))
+        with f.loop(0, arg.count) as i:
+            start = (plane * arg.count + i) * arg.width + column
+            with f.loop(0, left) as lane:
+                place = f.load(arg.places, start + lane, Type("i64"))
+                with f.when((place >= 0) & (place < arg.size)):
+                    at = place * arg.width + lane
+                    value = f.load(arg.grad, start + lane, Type(kind))
+                    f.store(f.load(result, at, Type(kind)) + value, result, at)
     return f
 
 

@@ -40,11 +40,12 @@ class Grid(NamedTuple):
         return sum((((1, 1, 1, 1, 0, 1)[i],) * missing + sizes for i, sizes in enumerate(self)), ())
 
 
-def maxima(array, grid, places=True):
+def maxima(array, grid, places=True, rows=False):
     """Return the largest element of each window and its place in the plane, an int64 (or None).
 
     array: (N, C, *size), of floats but the narrow ones, or of integers. Of equal elements the
-    first counts; NaN is above all, and of NaNs the last counts. None where it is not served.
+    first counts; NaN is above all, and of NaNs the last counts. rows: whether places count rows,
+    for windows that are one element wide. None where it is not served.
     """
     if not _is_computed(array) or grid.kernel[-1] > _WIDEST:
         return None
@@ -54,7 +55,8 @@ def maxima(array, grid, places=True):
     array = np.ascontiguousarray(array)
     made = [empty(shape, array.dtype)] + [empty(shape, _INT64)] * places
     step = grid.stride[-1]
-    spec = Maxima(kind_of(array.dtype), grid.kernel[-1], step if step < 3 else 0, places)
+    spec = Maxima(kind_of(array.dtype), grid.kernel[-1], step if step < 3 else 0, places,
+                  rows)
     planes, rows = math.prod(shape[:2]), math.prod(grid.output[:-1])
     bands = min(rows, -(-_UNITS // planes))
     units, work = planes * bands, max(array.size, made[0].size * math.prod(grid.kernel) // 4)
@@ -116,6 +118,25 @@ def spread(grad, places, shape):
     tasks = tasks_for(count, max(result.size, grad.size))
     kernel = compiled(window_kernels.spread, (kind_of(grad.dtype),), "aaatn")
     kernel(grad, places, result, (grad.size // count, size, count, tasks), tasks)
+    return result
+
+
+def spread_rows(grad, places, shape):
+    """`spread` where places count rows: those of `maxima` with `rows`.
+
+    grad, places: (N, C, *output); shape: (N, C, *size), with the last sizes alike.
+    """
+    planes, width = math.prod(shape[:2]), shape[-1]
+    if grad.dtype.name not in ("float32", "float64") or places.dtype != _INT64:
+        return None
+    if not (is_served(math.prod(shape)) and is_served(grad.size)):
+        return None
+    grad, places = np.ascontiguousarray(grad), np.ascontiguousarray(places)
+    result, units = empty(shape, grad.dtype), planes * -(-width // bounded_kernels.LANES)
+    tasks = tasks_for(units, max(result.size, grad.size))
+    kernel = compiled(window_kernels.spread_rows, (kind_of(grad.dtype),), "aaatn")
+    numbers = (grad.size // (planes * width), result.size // (planes * width), width, units, tasks)
+    kernel(grad, places, result, numbers, tasks)
     return result
 
 
