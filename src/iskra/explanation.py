@@ -9,7 +9,7 @@ import numpy as np
 
 from iskra import graph, runtime
 from iskra.dispatch import Interceptor
-from iskra.dispatch.operator import bind
+from iskra.dispatch.operator import Operator, bind
 from iskra.dispatch.overrides import FOREIGN, scan
 from iskra.graph.explain import Launch, SweepLaunch, WrittenKernel
 from iskra.tensor import Tensor
@@ -29,7 +29,8 @@ def explain(f, /, *args, show="graph kernels", **kwargs):
     a composite operator are indented. `show` names what is printed, separated by spaces: "graph"
     (the expressions), "kernels" (their loops), "ir" (the loop IR), "llvm" (LLVM's IR), "assembly".
 
-    Only operators of this thread are seen; those of ``__torch_function__`` and of calls with
+    What runs outside any operator's call, as programs of a lowered region do, has a line of its
+    own. Only operators of this thread are seen; those of ``__torch_function__`` and of calls with
     ``out=`` are seen as one. What `f` returns is kept in `result`.
 
     Raises TypeError where `f` cannot be called, ValueError for an unknown word in `show` and where
@@ -224,12 +225,14 @@ class _Watch(Interceptor):
     def launched(self, op, program, launch, arrays, scalars, into):
         """A call runs a program's kernels."""
         if threading.get_ident() == self._thread:
-            self._call(op.name).launches.append(Launch(launch))
+            call = self._call(op.name, op.name if isinstance(op, Operator) else str(op))
+            call.served = "kernels"
+            call.launches.append(Launch(launch))
 
     def refused(self, op, reason):
         """A call is left to NumPy."""
         if threading.get_ident() == self._thread:
-            self._call(op.name).reason = reason
+            self._call(op.name, op.name).reason = reason
 
     def swept(self, formula, sweep, columns):
         """A sweep applies a formula to columns of arrays."""
@@ -243,12 +246,14 @@ class _Watch(Interceptor):
     def written(self, name, source):
         """A kernel written by hand is about to run."""
         if threading.get_ident() == self._thread:
-            self._call(name).written.append(WrittenKernel(name, source))
+            call = self._call(name, name)
+            call.served = "kernels"
+            call.written.append(WrittenKernel(name, source))
 
-    def _call(self, name):
+    def _call(self, name, signature):
         """The call that the kernel tier serves: the one that is running."""
         if not self._open:
-            self._note(OperatorCall(name, name))
+            self._note(OperatorCall(name, signature))
             return self.calls[-1]
         return self._open[-1]
 

@@ -111,3 +111,27 @@ def test_random_graphs_fused_and_unfused(seed):
     for found, wanted in zip(low.run(inputs), expected, strict=True):
         assert found.shape == wanted.shape and found.dtype == wanted.dtype
         np.testing.assert_allclose(found, wanted, rtol=2e-3, atol=2e-4)
+
+
+def test_a_region_is_explained():
+    x, w = iskra.rand(70, 80), iskra.rand(80, 80) / 80
+
+    def make():
+        y = x.exp() * 2
+        return [(y @ w).softmax(1), y.sum(0)]
+
+    low, inputs, expected = lowered(make)
+    found = iskra.explain(low.run, inputs)
+    for result, wanted in zip(found.result, expected, strict=True):
+        np.testing.assert_allclose(result, wanted, rtol=1e-5)
+    first, *_, product, last = found.calls
+    assert [call.served for call in (first, product, last)] == ["kernels"] * 3
+    assert (first.name, first.signature) == ("region", "%2: float32[70, 80] = region of exp, mul")
+    assert last.signature.endswith("= region of softmax, sum")
+    text = str(found)
+    for part in (": 1 kernel\n", "= input 0\n", "exp(", "kernel 1, map: space [s0, s1]",
+                 "by hand: product", "kernel 1, rows", "kernel 2, columns"):
+        assert part in text, part
+    assert found.kernels == [*first.kernels, *product.kernels, *last.kernels]
+    for kernel in (first.kernels[0], *last.kernels):
+        assert "loop" in kernel.ir and "define void @kernel" in kernel.llvm and kernel.assembly

@@ -12,6 +12,7 @@ import numpy as np
 
 from iskra.codegen.expr import Expr, cast, rearranged
 from iskra.codegen.extent import Extent, NotTraceable
+from iskra.graph import observers
 from iskra.graph.program import Program
 
 ndarray = np.ndarray
@@ -95,11 +96,41 @@ class Region:
         return "\n".join([*lines, "return " + ", ".join(f"%{o.number}" for o in self.outputs)])
 
 
+class Fused:
+    """A step of a lowered region: the program that makes `results` out of values that are there.
+
+    `fuses` names the operators whose calls have gone into it.
+    """
+
+    name = "region"
+
+    def __init__(self, program, results, fuses, sizes):
+        self.program = program
+        self.results = results
+        self.fuses = fuses
+        self._sizes = sizes
+        self._launches = {}  # by the strides of the values
+
+    def run(self, values):
+        """The results' arrays; `values` are all that are there, by number, or None."""
+        key = tuple([None if v is None else v.strides for v in values])
+        launch = self._launches.get(key)
+        if launch is None:
+            launch = self._launches[key] = self.program.launch(values, self._sizes)
+        for observer in observers:
+            observer.launched(self, self.program, launch, values, (), None)
+        return self.program.run(values, (), launch)
+
+    def __str__(self):
+        results = ", ".join(f"%{r.number}: {r.dtype}{list(r.shape)}" for r in self.results)
+        return f"{results} = {self.name} of {', '.join(self.fuses)}"
+
+
 class Lowered:
-    """A region as steps: programs of kernels, and calls that run as they are.
+    """A region as steps: programs of kernels (`Fused`), and calls that run as they are.
 
     `run` takes arrays for the region's inputs, with the shapes and dtypes that were recorded, and
-    returns those of its outputs.
+    returns those of its outputs. ``iskra.explain(lowered.run, arrays)`` shows the programs.
     """
 
     def __init__(self, region):
@@ -109,6 +140,7 @@ class Lowered:
         self.expressions = {v: self._leaf(v) for v in region.inputs}
         self.there = set(region.inputs)  # values that are arrays by now
         self.calls = 0
+        self._waiting = []  # names of operators whose results are expressions yet
         for call in region.needed():
             self._lower(call)
         self._materialise(region.outputs)
@@ -132,12 +164,16 @@ class Lowered:
             self.calls += 1
             self.there.update(call.results)
             results = [self._leaf(v) for v in call.results]
+        else:
+            self._waiting.append(call.op.name)
         self.expressions.update(zip(call.results, results, strict=True))
 
     def _traced(self, call):
         """Expressions for a call's results."""
         if any(0 in v.shape for v in (*call.values(), *call.results)):
             raise NotTraceable("an array without elements")
+        if call.op.work is not None:
+            raise NotTraceable("a product, which has kernels of its own")
         if call.op.kind == "view":
             results = [self._view(call)]
         else:
@@ -191,14 +227,16 @@ class Lowered:
         missing = [v for v in dict.fromkeys(values) if v not in self.there]
         if not missing:
             return
-        self.steps.append((Program([self.expressions[v] for v in missing]), missing, {}))
+        program = Program([self.expressions[v] for v in missing])
+        self.steps.append(Fused(program, missing, self._waiting, self.sizes))
+        self._waiting = []
         self.there.update(missing)
         self.expressions.update((v, self._leaf(v)) for v in missing)
 
     @property
     def programs(self):
         """The programs among the steps."""
-        return [step[0] for step in self.steps if isinstance(step, tuple)]
+        return [step.program for step in self.steps if isinstance(step, Fused)]
 
     def run(self, arrays):
         """The outputs' arrays for these inputs."""
@@ -208,20 +246,11 @@ class Lowered:
         for step in self.steps:
             if isinstance(step, Call):
                 found = step.reference([_filled(a, values) for a in step.arguments])
-                results = step.results
             else:
-                program, results, launches = step
-                found = program.run(values, (), self._launch(program, values, launches))
-            for value, array in zip(results, found, strict=True):
+                found = step.run(values)
+            for value, array in zip(step.results, found, strict=True):
                 values[value.number] = array
         return [values[o.number] for o in self.region.outputs]
-
-    def _launch(self, program, values, launches):
-        key = tuple([None if v is None else v.strides for v in values])
-        found = launches.get(key)
-        if found is None:
-            found = launches[key] = program.launch(values, self.sizes)
-        return found
 
 
 def _filled(argument, values):

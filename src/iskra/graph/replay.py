@@ -31,7 +31,7 @@ class Replay:
 
     def launched(self, op, program, launch, arrays, scalars, into):
         """A call runs a program's kernels."""
-        self._write(op.name, [a.dtype for a in arrays], Launch(launch))
+        self._write(op.name, [a.dtype for a in arrays if a is not None], Launch(launch))
 
     def swept(self, formula, sweep, columns):
         """A sweep applies a formula to columns of arrays."""
