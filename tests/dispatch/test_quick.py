@@ -1,6 +1,8 @@
 """Calls that machine code makes whole: they must be as if Python had made them."""
 
 import gc
+import os
+import subprocess
 import sys
 import threading
 import weakref
@@ -345,3 +347,11 @@ def test_conversions_are_known():
     for dtype in (torch.float16, torch.int64, torch.bool):
         assert is_known("to_copy", a, dtype)
     assert not is_known("to_copy", a, torch.int8)
+
+
+def test_python_can_do_all_the_work():
+    program = "import iskra as t; a = t.ones(3); [a + a for _ in range(50)]; " \
+              "print(t.add.operator.quick.table)"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True,
+                            env={**os.environ, "ISKRA_QUICK": "0"})
+    assert result.stdout == "None\n", result.stderr

@@ -253,15 +253,6 @@ for _name in _MATHEMATICS:
         PRIMITIVES[_name] = _by_kind(_name, *_found)
 
 # Primitives that cost many instructions: worth keeping rather than computing again.
-# Those of one right answer, which NumPy gives too; of the second set only as long as no other of it
-# comes before or after, with which it might become one machine instruction.
-EXACT = frozenset((
-    "absolute", "bitwise_and", "bitwise_or", "bitwise_xor", "ceil", "copysign", "equal", "fabs",
-    "floor", "greater", "greater_equal", "invert", "isfinite", "isinf", "isnan", "less",
-    "less_equal", "logical_and", "logical_not", "logical_or", "logical_xor", "maximum", "minimum",
-    "negative", "not_equal", "positive", "rint", "sign", "signbit", "trunc", "where",
-))
-ROUNDED = frozenset(("add", "subtract", "multiply", "divide", "sqrt", "square", "reciprocal"))
 EXPENSIVE = frozenset((*_MATHEMATICS, "entr", "xlogy", "xlog1py", "ndtr", "logaddexp2"))
 
 

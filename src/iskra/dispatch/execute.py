@@ -261,7 +261,8 @@ def note_plan(op, bound, kind, result_dtype):
                 return
         elif not kind.is_floating_point:
             return
-    op.plans[kind] = (op.ufunc or op.body, result_dtype, op.large)
+    large = graph.NEVER if kind.is_complex else op.large
+    op.plans[kind] = (op.ufunc or op.body, result_dtype, large)
 
 
 def _resolve_dims(op, bound):

@@ -95,7 +95,7 @@ class Operator:
         self.computes = computes
         self.moves = moves  # only moves or converts elements, which kernels can do too
         # From how many elements on kernels serve.
-        self.large = 1 if work else graph.threshold(kind, ufunc is not None)
+        self.large = 1 if work else graph.threshold(kind, ufunc)
         # How much there is to compute, told from the operands' arrays: the body is traced only
         # where that is little, because for more there are kernels in the body.
         self.work = work

@@ -6,11 +6,14 @@ kernels serve, and calls on small operands that NumPy serves if kernels give the
 makes no difference to anything but time when it begins.
 """
 
+import os
+
 import numpy as np
 
 from iskra import graph, runtime
 from iskra.autograd.node import gradient_edge, next_sequence
 from iskra.core.dtypes import of_numpy
+from iskra.core.local import active
 from iskra.dispatch.execute import kernel_arguments
 from iskra.dispatch.operator import bind
 from iskra.dispatch.saving import SavedOutput
@@ -18,6 +21,7 @@ from iskra.dispatch.tape import OperatorNode, record
 from iskra.tensor import Parameter, Tensor
 from iskra.tensor.storage import Storage
 
+_WANTED = os.environ.get("ISKRA_QUICK") != "0"
 _PATIENCE = 8       # calls of an operator before the compiler is loaded for it
 _MOST_SEEN = 256
 _NONE = {}
@@ -42,7 +46,7 @@ class QuickCalls:
     def __init__(self, op):
         self.op = op
         self.call = unknown
-        self.learning = True
+        self.learning = _WANTED
         self.table = None
         self.misses = self.failures = 0
         self.seen = set()
@@ -91,6 +95,8 @@ class QuickCalls:
         bound = bind(op, args, settings)
         record(op, bound, result)
         node = result._edge and result._edge[0] if result.__class__ is Tensor else None
+        if active.watching:
+            return result
         if node is not None and node.plan in op.tape_plans.values():
             saved = _saved(op, node, args, bound)
             if saved is not None:
@@ -144,8 +150,9 @@ def _saved(op, node, args, bound):
 
 def is_kernels_own(op, args):
     """Whether the kernel tier serves a call, as the short paths see it."""
-    arrays = (a._array for a in args if a.__class__ is Tensor or a.__class__ is Parameter)
-    return any(a.size >= op.large for a in arrays)
+    if op.kind != "pointwise":
+        return args[op.operands[0]]._array.size >= op.large
+    return any(a._array.size >= op.large for a in args if isinstance(a, Tensor))
 
 
 def _is_as_exact(program, args):

@@ -6,20 +6,24 @@ What stands here is light; the compiler itself is loaded with the first large op
 import importlib
 import os
 
-# Elements of the largest operand from which on machine code serves a call. A call of a kernel costs
-# what some calls of NumPy cost, so it depends on how many of those a body makes: one for add, five
-# for softmax, of which 64 elements would do; but below some hundreds the compiler would be loaded
-# for little. `tools/thresholds.py` measures both tiers around these sizes.
+from iskra.codegen.exactness import EXACT, ROUNDED
+
+# Elements of the largest operand from which on machine code serves what NumPy does by one call, and
+# what merely moves elements. A kernel's first call costs what some calls of NumPy cost; where both
+# give the same bits, repeated calls of smaller operands come to kernels all the same
+# (`iskra.dispatch.quick`). `tools/thresholds.py` measures both tiers around such sizes.
 LARGE = 4096
-_LARGE = {"pointwise": 1024, "reduction": 1, "fused": 1}
+NEVER = 1 << 62
 
 
 def threshold(kind, ufunc):
     """From how many elements on kernels serve an operator of this kind.
 
-    `ufunc`: whether its body is a single one of NumPy's functions.
+    `ufunc`: the one of NumPy's functions that is its body, or None.
     """
-    return LARGE if ufunc else _LARGE.get(kind, LARGE)
+    if kind == "general" or ufunc is not None and ufunc.__name__ in EXACT | ROUNDED:
+        return LARGE
+    return 1
 
 
 _PLACES = {"run": "tier", "run_plain": "tier", "known": "tier", "sweep_arrays": "sweep",

@@ -14,7 +14,8 @@ class Compiled:
     """The kernel of a nest for one memory layout.
 
     `call` runs it, on operands of these `kinds` (see `iskra.runtime.native.builtin`), `address` is
-    where its code lies; `arguments` lists its integer arguments. Its texts are not kept: they follow from nest and layout.
+    where its code lies; `arguments` lists its integer arguments. Its texts are not kept: they
+    follow from nest and layout.
     """
 
     __slots__ = ("nest", "layout", "writer", "arguments", "address", "call")

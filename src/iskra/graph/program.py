@@ -7,9 +7,9 @@ most of what a call costs. A *kernel* serves all launches whose memory layout ha
 
 import numpy as np
 
+from iskra.codegen.exactness import EXACT, ROUNDED
 from iskra.codegen.expr import mapped
 from iskra.codegen.extent import NotTraceable
-from iskra.codegen.primitives import EXACT, ROUNDED
 from iskra.graph.compiled import Compiled
 from iskra.graph.fuse import column_sums, partition, reductions
 from iskra.graph.layout import FEW_UNITS, PANEL_ROWS, Crosswise, Plan, is_long

@@ -56,6 +56,7 @@ class Table:
         self._resets = 0
         self._entries = (_word * TABLE_SIZE)()
         self._known = {}            # keys -> entries
+        self._recorded = set()      # (entry, mask) of which there is a recording
         self._kept = []             # entries and what they mention, for good
         masks = (sum(1 << n for n in positions) for positions in (numbers, targets))
         self._descriptor = struct.pack("<QQQ", ctypes.addressof(self._entries), *masks)
@@ -99,9 +100,10 @@ class Table:
         lead, -1 for none; saved: pairs of a kind (of `quick_tape_ir.SAVED_KINDS`) and a value.
         """
         entry = self._known.get(self._key(args, settings))
-        if entry is None:
-            return
         mask = sum(1 << position for position in edges if position >= 0)
+        if entry is None or (id(entry), mask) in self._recorded:
+            return
+        self._recorded.add((id(entry), mask))
         checked = sum(kind in ("tensor", "result") for kind, _ in saved)
         recording = [entry[_RECORDINGS], mask, id(type(node)), id(node.plan), len(edges),
                      len(saved), checked, *edges]
