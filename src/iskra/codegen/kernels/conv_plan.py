@@ -8,6 +8,7 @@ import numpy as np
 from iskra.codegen.kernels import (
     conv_blocks_plan,
     conv_channels,
+    conv_depthwise_plan,
     conv_geometry,
     conv_gradient,
     conv_kernel,
@@ -15,6 +16,7 @@ from iskra.codegen.kernels import (
 )
 from iskra.codegen.kernels.conv_blocks_plan import BlocksPlan, PackedWeights, memory_format
 from iskra.codegen.kernels.conv_channels import Channels
+from iskra.codegen.kernels.conv_depthwise_plan import DepthwisePlan
 from iskra.codegen.kernels.conv_kernel import RUNS, SCATTERED, SIDE_BY_SIDE, WINDOWS, slack
 from iskra.codegen.kernels.gemm_call import After
 from iskra.codegen.kernels.gemm_kernel import AHEAD, DEPTH, TURNED, Spec, most_tiles
@@ -282,11 +284,16 @@ class ForwardPlan:
             part = conv_blocks_plan.Part.of(windows)
             memory = (memory_format(groups * channels, geometry.input, formats.input),
                       memory_format(groups * rows, geometry.output, formats.output))
+            kernel = range(len(windows.taps))
+            if conv_depthwise_plan.serves(part, memory):
+                self.packed = conv_depthwise_plan.by_taps
+                self.product = DepthwisePlan(part, kernel, kind, after, memory)
+                return
             if conv_blocks_plan.serves(part, kind, memory):
                 weights = conv_blocks_plan.weight_layout(geometry, formats.weight, False)
-                kernel = range(len(windows.taps))
-                self.packed = PackedWeights([part], [kernel], weights, kind)
-                self.product = BlocksPlan(part, self.packed, 0, kind, after, memory)
+                packed = PackedWeights([part], [kernel], weights, kind)
+                self.packed = packed.run
+                self.product = BlocksPlan(part, packed, 0, kind, after, memory)
                 return
         windows = _forward_windows(geometry.flattened())
         if ChannelTables.serve(windows, kind):
@@ -302,7 +309,7 @@ class ForwardPlan:
         """The convolution."""
         if self.packed is not None:
             out = _empty(self.shape, x.dtype, self.first)
-            self.product.run(self.packed.run(w), x, out, bias)
+            self.product.run(self.packed(w), x, out, bias)
             return out
         out = empty(self.shape, x.dtype)
         x, w = first_channels(x), first_channels(w)
@@ -342,18 +349,20 @@ class InputGradientPlan:
         memory = [(source, memory_format(groups * rows, part.output, True) if self.pieces
                    else _strided(target, self.strides)) for part in parts]
         there = [i for i, part in enumerate(parts) if part.taps]
-        if not there or not all(conv_blocks_plan.serves(sizes[i], kind, memory[i]) for i in there):
-            return False
         kernels = [_kernel_places(geometry, parts[i]) for i in there]
-        weights = conv_blocks_plan.weight_layout(geometry, formats.weight, True)
-        self.packed = PackedWeights([sizes[i] for i in there], kernels, weights, kind)
-        for i, part in enumerate(parts):
-            plan = None
-            if i in there:
-                number = there.index(i)
-                plan = BlocksPlan(sizes[i], self.packed, number, kind, After(), memory[i])
-            self.parts.append((part, plan))
-        return True
+        plans = [None] * len(parts)
+        if there and all(conv_depthwise_plan.serves(sizes[i], memory[i]) for i in there):
+            self.packed = conv_depthwise_plan.by_taps
+            for i, kernel in zip(there, kernels):
+                plans[i] = DepthwisePlan(sizes[i], kernel, kind, After(), memory[i])
+        elif there and all(conv_blocks_plan.serves(sizes[i], kind, memory[i]) for i in there):
+            weights = conv_blocks_plan.weight_layout(geometry, formats.weight, True)
+            packed = PackedWeights([sizes[i] for i in there], kernels, weights, kind)
+            self.packed = packed.run
+            for number, i in enumerate(there):
+                plans[i] = BlocksPlan(sizes[i], packed, number, kind, After(), memory[i])
+        self.parts = list(zip(parts, plans)) if self.packed else []
+        return self.packed is not None
 
     @staticmethod
     def _plan(geometry, part, windows, kind):
@@ -367,7 +376,7 @@ class InputGradientPlan:
     def run(self, grad, w):
         """The gradient."""
         if self.packed is not None:
-            w = self.packed.run(w)
+            w = self.packed(w)
             out = _empty(self.shape, grad.dtype, self.first)
             return self._run_parts(grad, w, out, self.pieces)
         grad, w = first_channels(grad), first_channels(w)
@@ -444,6 +453,9 @@ class WeightGradientPlan:
             part = conv_blocks_plan.Part.of(windows)
             memory = (memory_format(groups * channels, geometry.input, formats.input),
                       memory_format(groups * rows, geometry.output, formats.output))
+            if conv_depthwise_plan.serves(part, memory):
+                self.blocks = conv_depthwise_plan.DepthwiseGradientPlan(part, kind, memory)
+                return
             if conv_weights_plan.serves(part, kind, memory):
                 self.blocks = conv_weights_plan.WeightBlocksPlan(part, kind, memory, self.first)
                 return
