@@ -159,8 +159,14 @@ def _starts(x, sizes):
 
 def _states_before(outputs, h, starts, backwards):
     """The state before each row of `outputs`."""
-    found = np.empty_like(outputs)
-    steps = len(starts) - 1
+    found, steps = np.empty_like(outputs), len(starts) - 1
+    if len(outputs) == steps * len(h):  # as many in each step
+        split = len(outputs) - len(h)
+        if backwards:
+            found[:split], found[split:] = outputs[len(h):], h
+        else:
+            found[len(h):], found[:len(h)] = outputs[:split], h
+        return found
     for step in range(steps):
         start, end = starts[step], starts[step + 1]
         before = step + 1 if backwards else step - 1
