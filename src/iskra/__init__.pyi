@@ -42,6 +42,7 @@ from iskra import ops as ops
 from iskra import optim as optim
 from iskra import overrides as overrides
 from iskra import profiler as profiler
+from iskra import quasirandom as quasirandom
 from iskra import random as random
 from iskra import runtime as runtime
 from iskra import serialization as serialization
@@ -146,6 +147,7 @@ from iskra.settings import set_flush_denormal as set_flush_denormal
 from iskra.settings import set_num_interop_threads as set_num_interop_threads
 from iskra.runtime.threads import set_num_threads as set_num_threads
 from iskra.settings import set_warn_always as set_warn_always
+from iskra.random import thread_safe_generator as thread_safe_generator
 from iskra.utils.dlpack import to_dlpack as to_dlpack
 from iskra.settings import use_deterministic_algorithms as use_deterministic_algorithms
 from iskra.native import zero_ as zero_

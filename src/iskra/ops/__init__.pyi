@@ -201,7 +201,7 @@ def affine_standard(
     bias: Tensor,
     dims: _int | _Sequence[_int],
     eps: _Any,
-) -> Tensor:
+) -> tuple[Tensor, Tensor, Tensor]:
     """Elements standardised along `dims`, times a weight and plus a bias that broadcast."""
 def airy_ai(input: Tensor, *, out: Tensor | None = ...) -> Tensor:
     """Return the Airy function Ai."""
@@ -539,7 +539,7 @@ def batch_norm_training(
     weight: Tensor | None = ...,
     bias: Tensor | None = ...,
     eps: _float = ...,
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Batch normalisation by the batch's own statistics; also those: mean and unbiased varia"""
 def bernoulli(
     input: Tensor,
@@ -570,8 +570,6 @@ def bfloat16(input: Tensor, memory_format: _memory_format | None = ...) -> Tenso
     """Return the tensor in dtype bfloat16; itself if it has that dtype."""
 def bilinear(input1: Tensor, input2: _Any, weight: _Any, bias: _Any = ...) -> Tensor:
     """Return ``input1 @ weight[o] @ input2 + bias[o]`` for every output o."""
-def bilinear_sample(input: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """`_linear` of images ``(N, C, H, W)`` in machine code, for what `sampling.serves` names"""
 def binary_cross_entropy(
     input: Tensor,
     target: _Any,
@@ -1912,11 +1910,19 @@ def grid_sample(
     align_corners: _Any = ...,
 ) -> Tensor:
     """Sample ``(N, C, H, W)`` (or 5-D) at ``grid``: ``(N, h, w, 2)`` of x, y between -1 and """
+def grid_sampler(
+    input: Tensor,
+    grid: Tensor,
+    mode: _Any,
+    padding_mode: _Any,
+    align: _Any,
+) -> Tensor:
+    """`_composed` in machine code, for what `sampling.serves` names."""
 def group_norm(
     input: Tensor,
     num_groups: _Any,
-    weight: Tensor | None = ...,
-    bias: Tensor | None = ...,
+    weight: _Any = ...,
+    bias: _Any = ...,
     eps: _float = ...,
 ) -> Tensor:
     """Standardise each sample over groups of channels, then scale and shift per channel."""
@@ -2347,8 +2353,8 @@ def laguerre_polynomial_l(
 def layer_norm(
     input: Tensor,
     normalized_shape: _Any,
-    weight: Tensor | None = ...,
-    bias: Tensor | None = ...,
+    weight: _Any = ...,
+    bias: _Any = ...,
     eps: _float = ...,
 ) -> Tensor:
     """Standardise over the last dimensions, then scale by `weight` and shift by `bias`."""
@@ -3255,6 +3261,22 @@ def narrow_copy(
     out: Tensor | None = ...,
 ) -> Tensor:
     """Return `length` indices from `start` along `dim`, as a copy."""
+def native_group_norm(
+    input: Tensor,
+    num_groups: _Any,
+    weight: Tensor | None = ...,
+    bias: Tensor | None = ...,
+    eps: _float = ...,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`group_norm`, and what its gradient needs: the mean and one over the standard deviatio"""
+def native_layer_norm(
+    input: Tensor,
+    normalized_shape: _Any,
+    weight: Tensor | None = ...,
+    bias: Tensor | None = ...,
+    eps: _float = ...,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`layer_norm`, and what its gradient needs: the mean and one over the standard deviatio"""
 def ndtr(input: Tensor, *, out: Tensor | None = ...) -> Tensor:
     """Return the area under the standard normal density up to `input`."""
 def ndtri(input: Tensor, *, out: Tensor | None = ...) -> Tensor:
@@ -3443,6 +3465,8 @@ def norm_backward(
     grad: Tensor,
     input: Tensor,
     weight: Tensor | None = ...,
+    mean: Tensor | None = ...,
+    scale: Tensor | None = ...,
     dims: _int | _Sequence[_int] = ...,
     eps: _float = ...,
     wanted: _Any = ...,
@@ -3809,13 +3833,15 @@ def recurrent_backward(
     c: Tensor,
     w_ih: Tensor,
     w_hh: Tensor,
+    w_hr: Tensor,
     outputs: Tensor,
     cells: Tensor,
     kept: Tensor,
     mode: _Any,
     backwards: _Any,
+    sizes: _Any,
     needs: _Any,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """The gradients of `recurrent_layer` for all of its operands that need one."""
 def recurrent_layer(
     x: Tensor,
@@ -3825,11 +3851,13 @@ def recurrent_layer(
     w_hh: Tensor,
     b_ih: Tensor,
     b_hh: Tensor,
+    w_hr: Tensor,
     mode: _Any,
     backwards: _Any,
+    sizes: _Any,
     keep: _Any,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """``(outputs (T, B, H), last c, all c, what backward needs)``; c only of LSTM."""
+    """``(outputs (T, B, P), last c, what backward needs)``; c only of LSTM."""
 def relu(input: Tensor, inplace: _bool = ..., *, out: Tensor | None = ...) -> Tensor:
     """Return each element if it is positive, else 0; takes integers too."""
 def relu_(input: Tensor, inplace: _bool = ...) -> Tensor:
@@ -3934,14 +3962,20 @@ def rms_backward(
     grad: Tensor,
     input: Tensor,
     weight: Tensor,
+    scale: Tensor,
     dims: _int | _Sequence[_int],
     eps: _Any,
     wanted: _Any,
 ) -> tuple[Tensor, Tensor]:
-    """The gradients of `rms_scaled` for the input and the weight."""
+    """The gradients of `rms_scaled` for the input and the weight; computes `scale` if None."""
 def rms_norm(input: Tensor, normalized_shape: _Any, weight: _Any = ..., eps: _Any = ...) -> Tensor:
     """Divide by the root of the mean square over the last dimensions, then scale by `weight`"""
-def rms_scaled(input: Tensor, weight: Tensor, dims: _int | _Sequence[_int], eps: _Any) -> Tensor:
+def rms_scaled(
+    input: Tensor,
+    weight: Tensor,
+    dims: _int | _Sequence[_int],
+    eps: _Any,
+) -> tuple[Tensor, Tensor]:
     """Elements over the root of their mean square along `dims`, times a weight that broadcas"""
 def roll(
     input: Tensor,
@@ -3992,12 +4026,13 @@ def rsub(
 def sample_backward(
     grad: Tensor,
     input: Tensor,
-    rows: Tensor,
-    columns: Tensor,
-    of_input: _Any,
-    of_places: _Any,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The gradients of `bilinear_sample` for its operands."""
+    grid: Tensor,
+    mode: _Any,
+    padding_mode: _Any,
+    align: _Any,
+    needs: _Any,
+) -> tuple[Tensor, Tensor]:
+    """The gradients of `grid_sampler` for its operands."""
 def scalar_tensor(
     s: _Any,
     *,

@@ -2302,6 +2302,8 @@ class DisableTorchFunction:
 
 def alias(tensor: _Any, array: _Any) -> _Any:
     """A tensor on `array`, a view of `tensor`'s memory, outside any graph."""
+def become(tensor: _Any, other: _Any) -> _Any:
+    """Give a new `tensor` everything that `other` has."""
 def device_of(array: _Any) -> _Any:
     """The device on which an array lives, told by its class."""
 def storage_of(tensor: _Any) -> _Any:
