@@ -7,6 +7,8 @@ One that varies along no reduced axis is one value per row and is computed betwe
 the row.
 """
 
+import functools
+
 from iskra.codegen.extent import Extent, NotTraceable
 from iskra.codegen.primitives import EXPENSIVE
 
@@ -66,6 +68,11 @@ class Nest:
         self.outputs = []
         self.rigid = set()  # axes whose positions matter, which cannot be merged with others
         self._known = {}
+
+    @functools.cached_property
+    def cost(self):
+        """What an element costs, in additions; asked for when all outputs are there."""
+        return sum(p.cost for p in topological(o.placed for o in self.outputs))
 
     @property
     def kept(self):

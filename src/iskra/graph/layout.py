@@ -6,14 +6,14 @@ become the kernel's integer arguments. All of it follows from shapes and strides
 the number of tasks into which the work is cut.
 """
 
+import functools
 import math
-from functools import cmp_to_key
 
 from iskra.codegen.accumulate import LANES
 from iskra.codegen.extent import NotTraceable
 from iskra.codegen.kernels.sharing import power_above
 from iskra.codegen.nest import SEGMENT, SQUARES, Kernel
-from iskra.codegen.placement import Placed, topological
+from iskra.codegen.placement import Placed
 from iskra.codegen.squares import SHORT, SHORT_TOGETHER
 from iskra.codegen.values import Layout
 from iskra.runtime import memory
@@ -91,7 +91,7 @@ class Plan:
                     return second - first
             return a - b
 
-        return sorted(axes, key=cmp_to_key(compare))
+        return sorted(axes, key=functools.cmp_to_key(compare))
 
     def _is_copy(self):
         """Whether elements are read in the order in which they are to lie."""
@@ -245,6 +245,7 @@ class Plan:
         """How many elements a group has."""
         return math.prod(self.extent[a] for a in self.groups[group])
 
+    @functools.cached_property
     def units(self):
         """How many units of work there are."""
         total, last = 1, len(self.groups) - 1
@@ -262,19 +263,16 @@ class Plan:
         return total
 
     def _columns(self):
-        return Kernel(self.nest, self.layout, "").columns
+        return _columns(self.nest, self.layout)
 
+    @functools.cached_property
     def tasks(self):
         """Into how many tasks the units are shared out."""
         panel = self.nest.panel
         elements = math.prod(n for a, n in enumerate(self.extent) if a != panel)
-        work = elements * (self.cost() + len(self.strides))
-        most = self.units() if panel is None else self.extent[panel]
+        work = elements * (self.nest.cost + len(self.strides))
+        most = self.units if panel is None else self.extent[panel]
         return max(1, min(most, MOST_TASKS, _pieces(work)))
-
-    def cost(self):
-        """What an element costs, in additions."""
-        return sum(p.cost for p in topological(o.placed for o in self.nest.outputs))
 
     def integers(self, arguments):
         """The values of a kernel's integer arguments."""
@@ -282,9 +280,9 @@ class Plan:
 
     def _integer(self, what, *of):
         if what == "tasks":
-            return self.tasks()
+            return self.tasks
         if what == "units":
-            return self.units()
+            return self.units
         if what == "size":
             return self.group_size(of[0])
         if what == "extent":
@@ -302,6 +300,11 @@ class Plan:
 def _pieces(work):
     """Into how many tasks so much work is cut, if there are units enough."""
     return max(min(power_above(work // TASK), ENOUGH), power_above(work // LARGE_TASK))
+
+
+@functools.lru_cache(1024)
+def _columns(nest, layout):
+    return Kernel(nest, layout, "").columns
 
 
 def _by_axis(axes, strides):

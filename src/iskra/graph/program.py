@@ -58,6 +58,8 @@ class Program:
         # What is an operand as it stands is copied.
         self.outputs = [mapped("positive", (o,), o.dtype) if o.op == "input" else o
                         for o in outputs]
+        self.reductions = reductions(self.outputs)
+        self.column_sums = column_sums(self.outputs)
         memory.start()  # the compiler is there: so may the allocator be
         self.launches = {}
         self.partitions = {}  # which reductions are cut or taken along -> (nests, outputs)
@@ -83,9 +85,8 @@ class Program:
 
     def launch(self, arrays, sizes, into=None):
         """The steps for arrays of these shapes and strides; `sizes` by symbol."""
-        every = reductions(self.outputs)
-        long = {r for r in every if _long(r, sizes)}
-        columns = {r for r in column_sums(self.outputs) if _many_rows(r, sizes)}
+        long = {r for r in self.reductions if _long(r, sizes)}
+        columns = {r for r in self.column_sums if _many_rows(r, sizes)}
         try:
             return self._launch(arrays, dict(sizes), into, long - columns, columns)
         except Crosswise:
@@ -127,7 +128,7 @@ class Program:
         step.dtypes = [o.placed.dtype for o in nest.outputs]
         step.writes = [o.expr for o in nest.outputs]
         step.integers = plan.integers(step.kernel.arguments)
-        step.tasks = plan.tasks()
+        step.tasks = plan.tasks
         for number, output in enumerate(nest.outputs, len(nest.leaves)):
             by_axis = plan.strides[number]
             strides[output.expr] = tuple(by_axis.get(a, 0) for a in output.axes)
