@@ -20,12 +20,27 @@ SHAPES = {
 }
 
 
-def add(name, samples, channels, size, out, kernel, stride, padding, groups):
-    """The convolution, its input's gradient and its weight's."""
+# Those that are timed with their channels last in memory too.
+CHANNELS_LAST = ("3×3, 64 → 64 at 56×56", "1×1, 256 → 64 at 56×56",
+                 "3×3, each of 128 channels at 28×28")
+
+
+def add(name, shape, last=False):
+    """The convolution, its input's gradient and its weight's; last: with channels last."""
+    samples, channels, size, out, kernel, stride, padding, groups = shape
+    if last:
+        name = f"{name}, channels last"
+
+    def laid_out(T, *shape, requires_grad=False, seed=0):
+        x = normal(T, *shape, seed=seed)
+        if last:
+            x = x.contiguous(memory_format=T.channels_last)
+        return x.requires_grad_(requires_grad)
+
     def operands(T, gradient):
-        x = normal(T, samples, channels, size, size, requires_grad=gradient == "input")
-        w = normal(T, out, channels // groups, kernel, kernel, seed=1,
-                   requires_grad=gradient == "weight")
+        x = laid_out(T, samples, channels, size, size, requires_grad=gradient == "input")
+        w = laid_out(T, out, channels // groups, kernel, kernel, seed=1,
+                     requires_grad=gradient == "weight")
         return x, w
 
     def convolve(T, x, w):
@@ -41,7 +56,7 @@ def add(name, samples, channels, size, out, kernel, stride, padding, groups):
         def backward(T):
             x, w = operands(T, gradient)
             result = convolve(T, x, w)
-            g = normal(T, *result.shape, seed=2)
+            g = laid_out(T, *result.shape, seed=2)
             wanted = x if gradient == "input" else w
             return lambda: T.autograd.grad(result, wanted, g, retain_graph=True)[0]
 
@@ -50,4 +65,6 @@ def add(name, samples, channels, size, out, kernel, stride, padding, groups):
 
 
 for name, shape in SHAPES.items():
-    add(name, *shape)
+    add(name, shape)
+    if name in CHANNELS_LAST:
+        add(name, shape, last=True)

@@ -12,6 +12,7 @@ from iskra.core.size import format_shape
 from iskra.dispatch import composite, operator
 from iskra.ops.arithmetic import conj_of
 from iskra.ops.correlation import Geometry, correlate, correlation_of, spread
+from iskra.ops.formats import is_channels_last, laid_out_as
 from iskra.ops.joining import cat
 from iskra.ops.view import unsqueeze
 
@@ -67,14 +68,22 @@ def padded(array, padding, value=0):
 def convolution(
     input, weight, bias=None, stride=(1,), padding=(0,), dilation=(1,), groups=1
 ):
-    """Convolve ``(N, C, *input)`` with ``(out, C/groups, *kernel)``; add a number per channel."""
+    """Convolve ``(N, C, *input)`` with ``(out, C/groups, *kernel)``; add a number per channel.
+
+    Here and in the gradients: if an operand has its channels last in memory, so has the result.
+    """
     geometry = Geometry(stride, padding, dilation, groups)
     if _has_kernels(input, weight):
         return kernels.convolutions.convolve(input, weight, *geometry.settings(), bias)
     result = correlate(input, weight, geometry)
     if bias is not None:
         result += by_channel(bias, result.ndim)
-    return result
+    return _laid_out(result, input, weight)
+
+
+def _laid_out(result, *operands):
+    """What NumPy computed, channels last if an operand has them last."""
+    return laid_out_as(result, next(filter(is_channels_last, operands), result))
 
 
 def _has_kernels(first, second):
@@ -113,7 +122,7 @@ def conv_input(grad, weight, shape, stride, padding, dilation, groups, bias=None
     if _has_kernels(grad, weight) and geometry.output_size(size, kernel) == grad.shape[2:]:
         result = kernels.convolutions.convolve_input(grad, weight, size, *geometry.settings())
     else:
-        result = spread(grad, weight, shape, geometry)
+        result = _laid_out(spread(grad, weight, shape, geometry), grad, weight)
     if bias is not None:
         result += by_channel(bias, result.ndim)
     return result
@@ -135,7 +144,7 @@ def conv_weight(grad, input, shape, stride, padding, dilation, groups):
     size, kernel = input.shape[2:], tuple(shape[2:])
     if _has_kernels(grad, input) and geometry.output_size(size, kernel) == grad.shape[2:]:
         return kernels.convolutions.convolve_weight(grad, input, kernel, *geometry.settings())
-    return correlation_of(grad, input, shape, geometry)
+    return _laid_out(correlation_of(grad, input, shape, geometry), grad, input)
 
 
 def numbers(value, rank, name):
