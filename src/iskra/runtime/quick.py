@@ -87,8 +87,8 @@ class Table:
             entry += address, tasks, len(slots)
             for kind, value in slots:
                 entry += SLOT_KINDS[kind], value
-        # Settings are known by their addresses, so they have to live on.
-        fixed = [a for a in args if not hasattr(a, "_array")]
+        # Settings and NumPy's dtypes are known by their addresses, so they have to live on.
+        fixed = [a._array.dtype if hasattr(a, "_array") else a for a in args]
         self._known[words] = self._keep(entry, results, fixed, settings)
         self._entries[place] = ctypes.addressof(self._known[words])
         return True
