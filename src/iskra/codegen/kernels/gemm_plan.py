@@ -174,6 +174,11 @@ def _is_thin(m):
     return m.rows <= 16 and m.a[1] == 1 == m.b[0] and (m.inner >= 64 or m.rows == 1)
 
 
+def _in_pairs(m):
+    """Whether the products of two neighbours are added by one instruction."""
+    return m.kind == "bf16" and host().dots
+
+
 def _swapped(offsets):
     return None if offsets is None else np.ascontiguousarray(offsets[:, [1, 0, 2]])
 
@@ -191,7 +196,7 @@ class ThinPlan:
         group = min(group_of(machine, kind, high), m.columns)
         ahead = 256 if m.rows <= 3 else group * m.b[1]
         spec = Thin(machine, (high, m.rows % high) if m.rows % high else (high,), group, kind,
-                    m.kinds, m.offsets is not None, swapped, after)
+                    m.kinds, m.offsets is not None, swapped, after, _in_pairs(m))
         self.swapped, self.offsets = swapped, m.offsets
         self.kernel = compiled(gemm_thin.product, (spec,), gemm_thin.KINDS)
         parts = max(1, min(64, m.columns * m.inner * m.size // (1 << 17), m.columns // group))
@@ -272,7 +277,7 @@ class BlockPlan:
 
     def __init__(self, m, after, swapped=False):
         machine, kind = host(), SUMS[m.kind]
-        shape = tile(machine, kind, m.rows, m.kind == "bf16" and machine.dots)
+        shape = tile(machine, kind, m.rows, _in_pairs(m))
         shape = shape._replace(vectors=min(shape.vectors, -(-m.columns // shape.lanes)))
         tiles, height, higher = heights(m.rows, shape.rows)
         panels = -(-m.columns // shape.columns)

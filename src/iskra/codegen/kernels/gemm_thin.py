@@ -7,7 +7,7 @@ of A; in the end the lanes of each sum are added up. Matrix-vector products are 
 
 from typing import NamedTuple
 
-from iskra.codegen.ir import INT, Function, Type, smaller
+from iskra.codegen.ir import INT, Function, Type, dot, smaller
 from iskra.codegen.kernels.gemm_call import After, Arguments, task_matrices
 from iskra.codegen.kernels.gemm_tiles import Machine
 
@@ -25,7 +25,8 @@ class Thin(NamedTuple):
 
     heights: how many rows of A are taken together, largest first; group: how many rows of B; kinds:
     of A, B and the result in memory; kind: of the sums; swapped: whether the result is written
-    transposed, so that B's rows are its rows.
+    transposed, so that B's rows are its rows; pairs: whether bfloat16s are multiplied two k's at a
+    time.
     """
 
     machine: Machine
@@ -36,11 +37,26 @@ class Thin(NamedTuple):
     batched: bool
     swapped: bool
     after: After
+    pairs: bool = False
 
     @property
     def lanes(self):
-        """Elements in a vector."""
+        """Sums in a vector."""
         return self.machine.lanes(self.kind)
+
+    @property
+    def across(self):
+        """How many k's a step takes."""
+        return 2 * self.lanes if self.pairs else self.lanes
+
+    def load(self, f, start, k, kind, mask):
+        """The elements of a step, as they are multiplied."""
+        values = f.load(start, k, Type(kind, self.across), mask)
+        return values if self.pairs else values.to(self.kind)
+
+    def add_product(self, a, b, total):
+        """total + a * b for the elements of a step."""
+        return dot(a, b, total) if self.pairs else self.machine.add_product(a, b, total)
 
 
 def group_of(machine, kind, height):
@@ -145,7 +161,6 @@ class _Thin:
     def add_products(self, row, totals):
         """The loop along k: each lane of the totals sums every `lanes`-th product."""
         f, arg, spec = self.function, self.arg, self.spec
-        vector = Type(spec.kind, spec.lanes)
         a = [f.offset(self.a, (row + i) * arg.a_row + self.k, spec.kinds[0])
              for i in range(len(totals))]
         # Where the group is not complete, its last row is taken several times.
@@ -153,19 +168,19 @@ class _Thin:
                       + self.k, spec.kinds[1]) for i in range(spec.group)]
 
         def step(k, mask=None):
-            long = [f.load(start, k, vector.of(spec.kinds[1]), mask).to(spec.kind) for start in b]
+            long = [spec.load(f, start, k, spec.kinds[1], mask) for start in b]
             for start, line in zip(a, totals):
-                short = f.load(start, k, vector.of(spec.kinds[0]), mask).to(spec.kind)
+                short = spec.load(f, start, k, spec.kinds[0], mask)
                 for values, total in zip(long, line):
-                    total.set(spec.machine.add_product(short, values, total.get()))
+                    total.set(spec.add_product(short, values, total.get()))
 
-        whole = self.count - self.count % spec.lanes
-        with f.loop(0, whole, spec.lanes) as k:
+        whole = self.count - self.count % spec.across
+        with f.loop(0, whole, spec.across) as k:
             for start in b:
                 f.prefetch(start, k + arg.ahead, spec.kinds[1])
             step(k)
         with f.when(whole < self.count):
-            step(whole, f.lanes_below(self.count - whole, spec.lanes))
+            step(whole, f.lanes_below(self.count - whole, spec.across))
 
     def store(self, row, sums):
         """Write the results of one row of A with the group, the first lanes of `sums`."""
