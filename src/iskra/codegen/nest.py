@@ -21,13 +21,14 @@ from contextlib import contextmanager
 from iskra.codegen.accumulate import LANES, accumulator
 from iskra.codegen.extent import NotTraceable
 from iskra.codegen.ir import Type, smaller
-from iskra.codegen.placement import topological
+from iskra.codegen.placement import Placed, topological
 from iskra.codegen.squares import SHORT, Squares
 from iskra.codegen.values import COPIES
 
 SEGMENT = 8192  # elements of one unit along a kept vector group
 SQUARES = 256  # columns of one unit where leaves are read in squares
 ROWS = 64  # rows of a block where sums run across rows
+AHEAD = 16  # rows that are fetched ahead where sums run across rows
 BLOCK = 4096  # elements of a block where sums run along the row
 
 
@@ -343,11 +344,30 @@ class Kernel(Squares):
                     part.open_block()
                 with f.loop(start, smaller(start + ROWS, high)) as index, self.block():
                     self._open(last, index, roots)
+                    self._ask_for_rows(last, roots)
                     for _ in self.each_column():
                         body()
                     self.opened.remove(last)
                 for part in sums:
                     part.close_block()
+
+    def _ask_for_rows(self, group, roots):
+        """Have rows to come fetched: hardware does not see far enough, as each is on another page.
+        """
+        f = self.function
+        for placed in topological(roots):
+            number, axes = placed.attr, placed.axes
+            if placed.op != "leaf" or number in self.strided or number in self.crossed or any(
+                    isinstance(a, Placed) for a in axes):
+                continue
+            own = self.groups_of(a for a in axes if a is not None)
+            if group in own and self.vector in own:
+                pointer = self.pointer(number, self.outer_groups(axes))
+                ahead = AHEAD * self.argument("stride", number, group)
+                line = 64 // Type(self.kind(number)).size
+                for base, _ in self.bases:
+                    for place in range(0, LANES, line):
+                        f.prefetch(pointer, ahead + (base + place), self.kind(number))
 
     # Keeping what is dear
 
