@@ -218,7 +218,7 @@ def test_narrow_columns_are_left_to_numpy(rng):
 def test_joined_past_the_caches(dtype, rng, monkeypatch):
     monkeypatch.setattr(joins, "STREAM", 0)
     seen = []
-    for axis, widths in ((0, (64, 3)), (1, (64, 128)), (1, (64, 3)), (1, (70, 57))):
+    for axis, widths in ((0, (64, 3)), (1, (64, 128)), (1, (64, 33)), (1, (70, 57))):
         shapes = [(70, w) if axis else (w, 70 - 6) for w in widths]
         arrays = [elements(rng, shape, dtype) for shape in shapes]
         with native.watching(lambda name, source: seen.append(name)):

@@ -341,7 +341,10 @@ def test_numbers_that_programs_are_made_for():
         assert (whole ** 2).dtype is torch.int64 and (whole ** 2.0).dtype is torch.float32
 
 
-def test_conversions_are_known():
+def test_conversions_are_known(monkeypatch):
+    quick = OPERATORS["to_copy"].quick
+    monkeypatch.setattr(quick, "learning", True)  # whatever could not be learnt before
+    monkeypatch.setattr(quick, "failures", 0)
     a = torch.rand(70, 80)
     learnt(lambda: (a.half(), a.to(torch.int64), a.bool()))
     for dtype in (torch.float16, torch.int64, torch.bool):
