@@ -42,6 +42,10 @@ for sizes in ((1024, 768, 3072), (1024, 3072, 768), (128, 512, 784), (4096, 384,
         add_product(*sizes, orders, 1.0)
 for orders in ("NN", "NT"):
     add_product(8, 4096, 4096, orders, 0.8)
+for orders in ("NN", "NT"):
+    add_product(32, 1024, 256, orders, 0.8)
+for orders in ("NN", "TN"):
+    add_product(16, 16, 100_000, orders, 1.0)
 add_product(32, 5, 10, "NN", 0.8)
 add_product(32, 10, 5, "NT", 0.8)
 
