@@ -11,9 +11,10 @@ second-level cache, and goes through a chunk of the samples. `collect` adds up t
 
 from typing import NamedTuple
 
-from iskra.codegen.ir import INT, Function, Type, select, smaller
+from iskra.codegen.ir import INT, Function, Type, smaller
 from iskra.codegen.kernels.conv_copies import Source, copy_block
 from iskra.codegen.kernels.gemm_call import Arguments
+from iskra.codegen.kernels.gemm_pack import transpose
 from iskra.codegen.kernels.gemm_tiles import Tile
 
 ROOM = 240 << 10        # bytes of each operand that a task copies
@@ -166,17 +167,20 @@ class _WeightGradient:
             f.store(total.get(), start, place, mask)
 
 
-# A task of `collect` writes the weights of one output channel and one part of the input's. They
-# are `runs` runs of elements that lie side by side; columns: where each element's sum lies in the
-# `line` of its output channel.
-COLLECT_POINTERS = ("sums", "out", "columns")
-COLLECT_NUMBERS = ("rows", "chunks", "down", "across", "part_rows", "line", "runs", "run",
-                   "last_run", "run_step", "part_step", "row_size")
-COLLECT_KINDS = "aaatn"
+# A task of `collect` writes the weights of one output channel and one part of the input's. `line`:
+# elements of the sums of an output channel; weights_channel, weights_tap: elements of the weights
+# from one channel of the input, or one tap, to the next.
+COLLECT_POINTERS = ("sums", "out")
+COLLECT_NUMBERS = ("rows", "channels", "chunks", "down", "across", "part_rows", "part_channels",
+                   "line", "taps", "weights_channel", "weights_tap")
+COLLECT_KINDS = "aatn"
 
 
-def collect(tile, kind, name="collect"):
-    """The kernel that adds up the chunks' sums and brings them into the weights' order."""
+def collect(tile, kind, turned, name="collect"):
+    """The kernel that adds up the chunks' sums and brings them into the weights' order.
+
+    turned: whether the weights of a channel's taps lie side by side, else the channels do.
+    """
     f = Function(name)
     arg = Arguments(f, COLLECT_POINTERS, COLLECT_NUMBERS)
     lanes = tile.lanes
@@ -185,17 +189,34 @@ def collect(tile, kind, name="collect"):
     size = arg.part_rows * arg.line
     place = ((group * arg.down + row // arg.part_rows) * arg.across + part) * arg.chunks
     sums = f.offset(arg.sums, place * size + row % arg.part_rows * arg.line, tile.kind)
-    out = f.offset(arg.out, number * arg.row_size + part * arg.part_step, kind)
-    count = select(part.eq(arg.across - 1), arg.last_run, arg.run)
-    with f.loop(0, arg.runs) as run:
-        target = f.offset(out, run * arg.run_step, kind)
-        columns = f.offset(arg.columns, run * arg.run, "i64")
-        with f.loop(0, count, lanes) as j:
-            there = f.lanes_below(count - j, lanes)
-            places = f.load(columns, j, Type("i64", lanes), there)
-            total = f.variable(f.gather(sums, places, tile.kind, there))
-            with f.loop(1, arg.chunks) as chunk:
-                source = f.offset(sums, chunk * size, tile.kind)
-                total.set(total.get() + f.gather(source, places, tile.kind, there))
-            f.store(total.get().to(kind), target, j, there)
+    first = part * arg.part_channels
+    start = number * arg.channels * arg.taps + first * arg.weights_channel
+    out = f.offset(arg.out, start, kind)
+
+    def total(channel, taps):
+        """The sums of a vector of channels for some taps."""
+        places = [(channel // lanes * arg.taps + tap) * lanes for tap in taps]
+        vector = Type(tile.kind, lanes)
+        totals = [f.variable(f.load(sums, place, vector)) for place in places]
+        with f.loop(1, arg.chunks) as chunk:
+            more = f.offset(sums, chunk * size, tile.kind)
+            for t, place in zip(totals, places):
+                t.set(t.get() + f.load(more, place, vector))
+        return [t.get() for t in totals]
+
+    there = smaller(arg.part_channels, arg.channels - first)
+    with f.loop(0, there, lanes) as channel:
+        if turned:
+            with f.loop(0, arg.taps, lanes) as tap:
+                mask = f.lanes_below(arg.taps - tap, lanes)
+                values = total(channel, [smaller(tap + i, arg.taps - 1) for i in range(lanes)])
+                for i, weights in enumerate(transpose(values)):
+                    with f.when(there - channel > i):
+                        place = (channel + i) * arg.weights_channel + tap
+                        f.store(weights.to(kind), out, place, mask)
+        else:
+            mask = f.lanes_below(there - channel, lanes)
+            with f.loop(0, arg.taps) as tap:
+                values = total(channel, [tap])[0].to(kind)
+                f.store(values, out, tap * arg.weights_tap + channel, mask)
     return f

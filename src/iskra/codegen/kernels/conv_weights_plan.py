@@ -113,26 +113,22 @@ class WeightBlocksPlan:
         self.places = np.add.outer(np.add.outer(samples, rows), places).reshape(-1)
 
     def _plan_collecting(self, part, cut, shape, kind, first, sizes):
+        taps = len(part.taps)
+        turned = first and taps > 1
+        self.collect = compiled(conv_weights.collect, (shape, kind, turned),
+                                conv_weights.COLLECT_KINDS)
         down, across, chunks, line = sizes
-        lanes, taps = shape.lanes, len(part.taps)
-        self.collect = compiled(conv_weights.collect, (shape, kind), conv_weights.COLLECT_KINDS)
-        channel, tap = np.arange(cut.channels)[:, None], np.arange(taps)
-        places = (channel // lanes * taps + tap) * lanes + channel % lanes
-        self.collected = np.ascontiguousarray(places if first else places.T, np.int64).reshape(-1)
-        last = part.channels - (across - 1) * cut.channels
-        if first:
-            runs = 1, cut.channels * taps, last * taps, 0, cut.channels * taps
-        else:
-            runs = taps, cut.channels, last, part.channels, cut.channels
-        self.collect_numbers = (part.rows, chunks, down, across, cut.rows, line, *runs,
-                                part.channels * taps)
+        self.collect_numbers = (
+            part.rows, part.channels, chunks, down, across, cut.rows, cut.channels, line, taps,
+            taps if first else 1, 1 if first else part.channels,
+        )
         self.collect_tasks = part.groups * part.rows * across
 
     def run(self, grad, x, out):
         """Write the gradient into `out`; arrays of the formats."""
         sums = workspace(self.sums, grad.dtype)
         self.kernel(x, grad, sums, self.columns, self.places, self.numbers, self.tasks)
-        self.collect(sums, out, self.collected, self.collect_numbers, self.collect_tasks)
+        self.collect(sums, out, self.collect_numbers, self.collect_tasks)
 
 
 def _heights(rows, part, most):
