@@ -150,8 +150,9 @@ def cut(part, kind, tile):
     return _Cut((line, height % line or line), (place, width % place or place), rows, share)
 
 
-def serves(part, kind, formats):
-    """Whether blocks serve a convolution; `formats` of the input and the result.
+def serves(part, kind, formats, taps=None):
+    """Whether blocks serve a convolution; `formats` of the input and the result; taps: how many all
+    parts have that share the weights.
 
     Where channels come first, `conv_kernel.py` is quicker with few channels, which would not fill
     their chunks, and where each element is used once for each output channel.
@@ -165,7 +166,7 @@ def serves(part, kind, formats):
         return False
     full = -(-part.rows // tile.lanes) * tile.lanes
     return (4 * full <= 5 * part.rows and 2 * part.channels >= tile.lanes
-            and (len(part.taps) > 1 or part.stride != (1, 1)))
+            and ((taps or len(part.taps)) > 1 or part.stride != (1, 1)))
 
 
 def inner_order(part, lanes):

@@ -350,12 +350,12 @@ class InputGradientPlan:
                    else _strided(target, self.strides)) for part in parts]
         there = [i for i, part in enumerate(parts) if part.taps]
         kernels = [_kernel_places(geometry, parts[i]) for i in there]
-        plans = [None] * len(parts)
+        plans, taps = [None] * len(parts), math.prod(geometry.kernel)
         if there and all(conv_depthwise_plan.serves(sizes[i], memory[i]) for i in there):
             self.packed = conv_depthwise_plan.by_taps
             for i, kernel in zip(there, kernels):
                 plans[i] = DepthwisePlan(sizes[i], kernel, kind, After(), memory[i])
-        elif there and all(conv_blocks_plan.serves(sizes[i], kind, memory[i]) for i in there):
+        elif there and all(conv_blocks_plan.serves(sizes[i], kind, memory[i], taps) for i in there):
             weights = conv_blocks_plan.weight_layout(geometry, formats.weight, True)
             packed = PackedWeights([sizes[i] for i in there], kernels, weights, kind)
             self.packed = packed.run
