@@ -9,14 +9,12 @@ import inspect
 
 from iskra.dispatch.door import complete, perform
 from iskra.dispatch.execute import RUNNERS, refuse_non_tensor, run_general
-from iskra.dispatch.leading import leading
 from iskra.dispatch.operator import NONE, SAME, Operator, body_operands, register
 from iskra.dispatch.quick import QuickCalls
 from iskra.dispatch.shortcuts import (
     binary,
     composed,
     general,
-    reducing,
     unary,
     viewing,
 )
@@ -131,9 +129,7 @@ def _template(op):
         return complete
     if "inplace" in code.co_varnames:
         return complete
-    if op.kind == "reduction" and op.outputs == 1:
-        return reducing
-    return leading if op.one_dtype and "dim" not in code.co_varnames else general
+    return general
 
 
 def _pointwise_template(op, code):

@@ -136,11 +136,6 @@ class Operator:
         self.operands = self._operands(self.declared_operands)
         self.formulas = formulas_of(self.grad, self)
         self.targets = tuple(dict.fromkeys(t for f in self.formulas for t in f.targets))
-        self.last_operand = 1 << max(self.operands, default=0)  # as a bit
-        # How many parameters in a row have formulas, from the first one on.
-        self.leading_targets = next(
-            (i for i, t in enumerate(self.targets) if t != i), len(self.targets)
-        )
         # A node's name that depends on the arguments: what picks those that it names.
         self.pick_named = None if isinstance(self.node, str) else picker(
             [position[n] for n in parameters_of(self.node)]
@@ -204,8 +199,7 @@ class Operator:
 
 
 _DERIVED = frozenset((
-    "signature", "operands", "formulas", "targets", "last_operand",
-    "leading_targets", "pick_named", "keywords", "settings",
+    "signature", "operands", "formulas", "targets", "pick_named", "keywords", "settings",
     "starred", "inplace_flag", "setting_names", "dim_index", "dtype_index",
 ))
 

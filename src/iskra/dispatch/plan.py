@@ -19,12 +19,13 @@ class Plan:
     `steps` are the formulas as `_step` reads them, whose arguments are picked from
     ``(g, *needs, *what was saved)``. `places` tells where each parameter's edges lie; `plain` that
     each has just one. `direct` is the one formula's operator, if there is one formula and it calls
-    one; `bodies` are that one's by dtype, `order` the places of its results.
+    one; `slots` say where its arguments are, `order` the places of its results; `run(node, g)` does
+    it all in machine code, once that knows the operator's calls.
     """
 
     __slots__ = (
         "op", "names", "pick", "facts", "saves_result", "keeps", "needs", "needy", "steps",
-        "node_class", "direct", "slots", "bodies", "order", "run",
+        "node_class", "direct", "slots", "order", "run",
     )
 
     def __init__(self, op, wanted, places, plain):
@@ -47,12 +48,8 @@ class Plan:
         first, direct = formulas[0].function, None
         if plain and len(formulas) == 1 and first.__class__ is calling and not self.needs:
             direct = first.operator
-        self.direct, self.bodies, self.run = direct, {}, None
+        self.direct, self.run = direct, None
         self.order = [places[t][0] for t in formulas[0].targets]
-
-    def arguments(self, values):
-        """The arguments of `direct`, out of ``(g, *what was saved)``."""
-        return tuple([values[slot] for slot in self.slots])
 
     def _steps(self, formulas, places, plain):
         self.slots, steps, seen = None, [], 0
@@ -65,17 +62,6 @@ class Plan:
             steps.append(_step(formula, slots, places, plain))
             self.slots = self.slots or slots  # the first one's
         return steps
-
-    def body_for(self, kind):
-        """What `direct` runs on small arrays of the dtype `kind`; None while it is not known."""
-        op = self.direct
-        if op.kind == "pointwise":
-            body = op.plans.get(kind, (None,))[0]
-        else:
-            body = op.body if op.taken.get(kind) else None
-        if body is not None:
-            self.bodies[kind] = body
-        return body
 
     def collect(self, bound, outputs):
         """The values to save in the order of `names`, and what to check when they are used.

@@ -135,6 +135,8 @@ def _saved(op, node, args, bound):
     plan, position, saved = node.plan, op.signature.position, []
     for name, value in zip(plan.names, node.saved, strict=True):
         place = position.get(name)
+        if name == "rest":
+            return None
         if name == "result":
             saved.append(("result", 0))
         elif place is None:

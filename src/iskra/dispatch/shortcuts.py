@@ -305,39 +305,6 @@ def general(op):
     return function
 
 
-def reducing(op):
-    """The function of a reduction with one result: shorter where everything is reduced."""
-    body, taken = op.body, op.taken
-    partly = general(op)
-
-    def function(*args, **kwargs):
-        if len(args) != 1 or kwargs or active.intercepting:
-            return partly(*args, **kwargs)
-        input = args[0]
-        cls = input.__class__
-        if not (cls is Tensor or cls is Parameter) or input._array.size >= op.large:
-            return partly(input)
-        kind = input._dtype
-        if not (taken[kind] if kind in taken else _takes(op, kind)):
-            return call(op, args, kwargs)
-        try:
-            array = quiet_run(body, input._array)
-        except Exception:
-            return call(op, args, kwargs)
-        if array.__class__ is not ndarray:
-            array = in_zero_dimensions(array)
-            if array is None:
-                return call(op, args, kwargs)
-        result = new(Tensor)
-        result._array = array
-        result._dtype = kind if array.dtype is input._array.dtype else of_numpy(array.dtype)
-        if input._requires_grad and op.formulas:
-            record(op, args + op.signature.defaults[1:], result)
-        return result
-
-    return function
-
-
 def _from_kernels(op, arrays, kwargs):
     """The result of a call on large operands from the kernel tier; None where it has none."""
     bound = [*arrays, *op.signature.defaults[len(arrays):]]

@@ -7,9 +7,8 @@ operator and such choice (`Plan`); recording a call then only picks the values u
 import numpy as np
 
 from iskra.autograd.node import Node, gradient_edge, next_sequence
-from iskra.core.dtypes import FLOATING, of_numpy
+from iskra.core.dtypes import FLOATING
 from iskra.core.local import active, local
-from iskra.dispatch.execute import quiet_run
 from iskra.dispatch.plan import Plan
 from iskra.dispatch.saving import RESTORED, SavedOutput, overwritten, save_outputs
 from iskra.tensor import Parameter, Tensor
@@ -37,13 +36,9 @@ class OperatorNode(Node):
             results = plan.run(self, g)
             if results is not None:
                 return results
-        if plan.direct is not None and active.without_grad and not active.intercepting:
-            if plan.run is None and plan.direct.quick.table is not None:
-                plan.run = plan.direct.quick.table.applier(
-                    len(self.input_edges), plan.slots, plan.order)
-            results = None if local.grad_enabled else self.apply_directly(g)
-            if results is not None:
-                return results
+        elif plan.direct is not None and plan.direct.quick.table is not None:
+            plan.run = plan.direct.quick.table.applier(
+                len(self.input_edges), plan.slots, plan.order)
         results = [None] * len(self.input_edges)
         values = (g, *plan.needs, *self.values()) if plan.needy else None
         for function, pick, place, places in plan.steps:
@@ -52,55 +47,6 @@ class OperatorNode(Node):
                 results[place] = found
             else:
                 _lay_out(found, places, results)
-        return results
-
-    def apply_directly(self, g):
-        """The gradients, if there is one formula, a call of an operator in which all is ordinary:
-        small operands of one dtype that the body takes as they are. None where there is more to do.
-        """
-        saved = self.saved
-        if saved is FREED:
-            return None
-        for place, version in self.checks:
-            if version is RESTORED:
-                return None
-            storage = saved[place]._storage
-            if storage is not None and storage.version != version:
-                return None
-        results = self._apply_body(g)
-        quick = self.plan.direct.quick
-        if results is not None and quick.learning:
-            quick.miss(self.plan.arguments((g, *saved)))
-        return results
-
-    def _apply_body(self, g):
-        """The gradients from the body of the formula's operator, or None as above."""
-        plan, kind = self.plan, g._dtype
-        body = plan.bodies.get(kind) or plan.body_for(kind)
-        array = g._array
-        if body is None or array.__class__ is not ndarray:
-            return None
-        if array.size >= plan.direct.large:
-            return None
-        dtype = array.dtype
-        arrays = [array, *self.saved]
-        for place, _ in self.checks:
-            value = arrays[place + 1]
-            if value._dtype is not kind:
-                return None
-            array = arrays[place + 1] = value._array
-            if array.size >= plan.direct.large:
-                return None
-        try:
-            found = quiet_run(body, *plan.arguments(arrays))
-        except Exception:  # the whole call does it again and says what is wrong
-            return None
-        results = [None] * len(self.input_edges)
-        for place, array in zip(plan.order, found if found.__class__ is tuple else (found,)):
-            if array is not None:
-                result = results[place] = _new(Tensor)
-                result._array = array if array.__class__ is ndarray else np.asarray(array)
-                result._dtype = kind if array.dtype is dtype else of_numpy(array.dtype)
         return results
 
     def values(self):

@@ -10,6 +10,7 @@ import numpy as np
 
 from iskra.core.size import format_shape
 from iskra.dispatch import calling, composite, operator
+from iskra.dispatch.execute import on_arrays
 from iskra.ops.addmm import check_expands
 from iskra.ops.arithmetic import conj_of
 from iskra.ops.matmul import (
@@ -22,7 +23,7 @@ from iskra.ops.matmul import (
     times_vector,
     widened,
 )
-from iskra.ops.summing import sum_rows
+from iskra.ops.reduction import sum as sum_along
 
 
 def _node_of_linear(input, bias):
@@ -60,6 +61,10 @@ def _rows(array):
     return array.reshape(math.prod(array.shape[:-1]), array.shape[-1])
 
 
+def _sum_of_rows(array):
+    return on_arrays(sum_along, widened(array), 0)
+
+
 def _second_of_parameters(g, input, grad_shape):
     of_weight, of_bias = g
     if of_weight is None:
@@ -90,13 +95,13 @@ _GRADIENTS = dict(method=False, function=False, out=False, computes="narrow",
 def linear_backward_parameters(grad, input):
     """The gradients of the weight and the bias of `linear`, given that of the result."""
     if grad.ndim == 2 == input.ndim and grad.dtype.kind == "f":
-        return product(grad.T, input), sum_rows(widened(grad))
+        return product(grad.T, input), _sum_of_rows(grad)
     vector = grad.ndim < input.ndim  # the weight is one
     rows = grad.reshape(grad.size, 1) if vector else grad if grad.ndim == 2 else _rows(grad)
     taken = input if input.ndim == 2 else _rows(input)
     if grad.dtype.kind == "c":
         taken = np.conjugate(taken)
-    of_weight, of_bias = product(rows.T, taken), sum_rows(widened(rows))
+    of_weight, of_bias = product(rows.T, taken), _sum_of_rows(rows)
     return (of_weight[0], of_bias.reshape(())) if vector else (of_weight, of_bias)
 
 

@@ -23,8 +23,6 @@ PUBLIC = dict(namespace=F, method=False, out=False)
 BOTH = dict(namespace=f"{F} torch", method=False, out=False)
 
 _BY_NUMBER = ("none", "mean", "sum")
-# Above this size a dot product is no longer the more exact sum of squares.
-_DOT = 2048
 
 
 def reduction_name(reduction, size_average=None, reduce=None):
@@ -168,9 +166,6 @@ def mse_loss_backward(
 ):
     """The gradient of `mse_loss`."""
     difference = np.subtract(input, target)
-    if weight is size_average is reduce is None and grad.ndim == 0 and _is_small(difference):
-        factor = 2.0 / difference.size if reduction == "mean" else 2.0
-        return np.multiply(difference, np.array(grad.item() * factor, grad.dtype))
     factor = _squares_factor(difference.size, weight, reduction, size_average, reduce)
     return np.multiply(difference, np.multiply(grad, factor))
 
@@ -205,16 +200,7 @@ def mse_loss(input, target, size_average=None, reduce=None, reduction="mean", we
         return _weighted(np.multiply(difference, difference), weight, reduction)
     if reduction == "mean" and difference.dtype.kind not in "fc":
         raise RuntimeError(_no_mean("mse_loss", difference))
-    if reduction == "mean" and _is_small(difference):
-        flat = difference.ravel()
-        # The quotient of doubles rounds to that of floats.
-        return np.array(flat.dot(flat).item() / flat.size, flat.dtype)
     return reduced(np.multiply(difference, difference), reduction)
-
-
-def _is_small(array):
-    """Whether an array of floats is so small that its calls cost more than its arithmetic."""
-    return array.__class__ is np.ndarray and 0 < array.size <= _DOT and array.dtype.kind == "f"
 
 
 def _no_mean(name, array):

@@ -13,7 +13,8 @@ from iskra.ops.arithmetic import conj_of
 from iskra.ops.comparison import where
 from iskra.ops.joining import cat
 from iskra.ops.shares import extremum_backward, logsumexp_backward, variance_backward
-from iskra.ops.summing import SMALL, total
+
+_SMALL = 2048  # elements that are quickly repeated: what comes next then finds them side by side
 
 
 def dims_of(dim, rank):
@@ -48,7 +49,7 @@ def _spread(array, shape, dim, keepdim):
     if not keepdim and shape and dim is not None:
         dims = dims_of(dim, len(shape))
         array = array.reshape([1 if d in dims else s for d, s in enumerate(shape)])
-    if math.prod(shape) > SMALL:
+    if math.prod(shape) > _SMALL:
         return np.broadcast_to(array, shape)
     result = np.empty(shape, array.dtype)
     result[...] = array
@@ -78,8 +79,6 @@ def sum(input, dim=None, keepdim=False, *, dtype=None):
     >>> torch.sum(torch.tensor([[1, 2], [3, 4]]), dim=0)
     tensor([4, 6])
     """
-    if dim is None and not keepdim and input.dtype.kind == "f":
-        return total(input)
     wide = sum_type(input.dtype, dtype)
     return np.add.reduce(input, axis=dim, keepdims=keepdim, dtype=wide)
 
@@ -116,8 +115,6 @@ def mean(input, dim=None, keepdim=False, *, dtype=None):
             f"complex dtype. Got: {input.dtype}; convert with .float() or pass dtype="
         )
     count = reduced_count(input.shape, dim)
-    if dim is None and not keepdim and input.dtype.kind == "f":
-        return np.divide(total(input), as_count(count, input.dtype))
     sums = np.add.reduce(input, axis=dim, keepdims=keepdim)
     return np.divide(sums, as_count(count, input.dtype))
 
