@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import weakref
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import pytest
 import iskra as torch
 from iskra import graph, runtime
 from iskra.dispatch import quick as quick_calls
+from iskra.dispatch import quick_bodies
 from iskra.dispatch.operator import OPERATORS
 
 F = torch.nn.functional
@@ -57,6 +59,17 @@ CALLS = {
     "matmul": lambda a, b: a @ b,
     "layer_norm": lambda a, b: F.layer_norm(a, (a.shape[-1],)),
     "max of two": lambda a, b: torch.maximum(a, b),
+    "gelu by a setting": lambda a, b: F.gelu(a, approximate="tanh"),
+    "add with a factor": lambda a, b: torch.add(a, b, alpha=3),
+    "addcmul": lambda a, b: torch.addcmul(a, a, b, value=0.5),
+    "sum along several": lambda a, b: a.view(2, 3, 6).sum((0, 2)),
+    "cross_entropy": lambda a, b: F.cross_entropy(a, torch.arange(len(a)) % a.shape[1]),
+    "products of matrices": lambda a, b: a.repeat(4, 4) @ b.repeat(4, 5),
+    "linear of many": lambda a, b: F.linear(a.repeat(5, 4), b.repeat(4, 4), b.repeat(4, 1)[:, 0]),
+    "batches": lambda a, b: torch.bmm(a.repeat(5, 4, 4), b.repeat(5, 4, 4)),
+    "conv2d": lambda a, b: F.conv2d(a.repeat(2, 3, 2, 2), b.repeat(4, 3, 1, 1), padding=2),
+    "max_pool2d": lambda a, b: F.max_pool2d(a.repeat(2, 3, 8, 8), 3, 2, 1),
+    "clamp": lambda a, b: a.clamp(-0.5, 0.25),
 }
 
 
@@ -79,7 +92,7 @@ def test_same_gradients_and_graph(name):
 
     def run():
         torch.manual_seed(1)
-        a, b = leaf(5, 5), leaf(5, 5)
+        a, b = leaf(6, 6), leaf(6, 6)
         result = call(a, b)
         shown = result.grad_fn.name(), [n and n.name() for n, _ in result.grad_fn.next_functions]
         result.sum().backward()
@@ -90,6 +103,63 @@ def test_same_gradients_and_graph(name):
     assert later == first
     for one, other in zip(gradients, others, strict=True):
         assert one is other is None or np.array_equal(one, other)
+
+
+def test_bodies_that_run_kernels_are_learnt():
+    x, w, b = torch.randn(32, 24), torch.randn(40, 24), torch.randn(40)
+    learnt(F.linear, x, w, b)
+    assert is_known("linear", x, w, b)
+    image, kernel = torch.randn(4, 8, 16, 16), torch.randn(8, 8, 3, 3)
+    result = learnt(lambda: F.conv2d(image, kernel, padding=1))
+    settings = None, (1, 1), (1, 1), (1, 1), 1
+    assert is_known("convolution", image, kernel, *settings)
+    # Other elements, the same memory for tables and another for all else.
+    others = [torch.randn(4, 8, 16, 16) for _ in range(5)]
+    found = [F.conv2d(other, kernel, padding=1) for other in others]
+    for other, one in zip(others, found, strict=True):
+        assert torch.equal(one, F.conv2d(other.clone(), kernel.clone(), padding=1))
+        assert not torch.equal(one, result)
+
+
+def test_one_operand_twice():
+    w = torch.randn(40, 40)
+    learnt(torch.mm, w, w)
+    other = torch.randn(40, 40)
+    assert np.allclose((w @ other).numpy(), w.numpy() @ other.numpy(), atol=1e-4)
+
+
+def test_bodies_that_do_more_are_left_to_python():
+    op = OPERATORS["mm"]
+    bound = torch.randn(30, 30), torch.randn(30, 30)
+    answer = quick_bodies.watched(op, bound)
+    assert answer is not None and len(answer[2]) >= 1
+    worse = SimpleNamespace(compute=lambda arrays: np.negative(op.compute(arrays)))
+    answer = quick_bodies.watched(worse, bound)
+    table = runtime.quick.Table(frozenset(), ())
+    assert table.learn(bound, {}, *answer)
+    assert not quick_bodies.agrees(worse, table, bound, bound)
+    table.forget(bound)
+    assert table.call(*bound) is None
+
+
+def test_settings_are_told_by_their_values():
+    a = torch.randn(300, 4)
+    for _ in range(20):
+        F.layer_norm(a, (int("4"),), eps=float("1e-3"))
+        a.view(3, 100, 4).sum((int("0"), int("2")))
+    assert is_known("sum", a.view(3, 100, 4), (0, 2))
+    assert not is_known("sum", a.view(3, 100, 4), (0, 1))
+    assert not is_known("sum", a.view(3, 100, 4), [0, 2])
+    assert is_known("sum", a.view(3, 100, 4), torch.Size((0, 2)))
+
+
+def test_targets_that_are_no_classes_raise():
+    logits = torch.randn(6, 5)
+    target = torch.arange(6) % 5
+    assert learnt(F.cross_entropy, logits, target).ndim == 0
+    target[2] = 7
+    with pytest.raises(IndexError, match="7"):
+        F.cross_entropy(logits, target)
 
 
 def test_small_calls_are_learnt():

@@ -15,6 +15,7 @@ from iskra.dispatch.shortcuts import (
     binary,
     composed,
     general,
+    mapping,
     unary,
     viewing,
 )
@@ -136,7 +137,7 @@ def _pointwise_template(op, code):
     positional = code.co_argcount
     required = positional - len(op.body.__defaults__ or ())
     if body_operands(op) != required:
-        return complete
+        return mapping
     if required == 1:
         return unary
-    return binary if required == positional == 2 else complete
+    return binary if required == positional == 2 else mapping

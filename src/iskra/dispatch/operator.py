@@ -70,7 +70,7 @@ class Operator:
         namespace="torch", method=None, function=True, inplace=False, out=True, aliases=(),
         samples=None, domain=None, accepts=None, outputs=1, result=None, computes=False,
         moves=False, variadic=None, autocast=None, storage=False, casts=False, scalars=False,
-        numbers=True, uniform=None, work=None,
+        numbers=True, uniform=None, work=None, repeats=False,
     ):
         self.name = body.__name__
         self.body = body
@@ -99,6 +99,8 @@ class Operator:
         # How much there is to compute, told from the operands' arrays: the body is traced only
         # where that is little, because for more there are kernels in the body.
         self.work = work
+        # The body runs kernels that follow from shapes and settings, and does nothing else.
+        self.repeats = repeats or work is not None
         self.has_kernels = computes or moves  # may: what can't be traced stays without
         self.autocast = autocast
         self.storage = storage  # the body is given (flat memory, NumPy dtype, offset), no array

@@ -16,6 +16,7 @@ from iskra.core.dtypes import of_numpy
 from iskra.core.local import active
 from iskra.dispatch.execute import kernel_arguments
 from iskra.dispatch.operator import bind
+from iskra.dispatch.quick_bodies import agrees, watched
 from iskra.dispatch.saving import SavedOutput
 from iskra.dispatch.tape import OperatorNode, record
 from iskra.tensor import Parameter, Tensor
@@ -24,6 +25,7 @@ from iskra.tensor.storage import Storage
 _WANTED = os.environ.get("ISKRA_QUICK") != "0"
 _PATIENCE = 8       # calls of an operator before the compiler is loaded for it
 _MOST_SEEN = 256
+_REFUSED = 2
 _NONE = {}
 _plain = np.empty(())  # has the shape of what is no tensor
 _FAILURES = 32      # calls that could not be learnt before an operator gives up
@@ -49,7 +51,7 @@ class QuickCalls:
         self.learning = _WANTED
         self.table = None
         self.misses = self.failures = 0
-        self.seen = set()
+        self.seen = {}      # shapes -> 1, or that a call of them could not be learnt
 
     def miss(self, args, settings=_NONE):
         """Take note of an ordinary call that was made otherwise.
@@ -60,15 +62,18 @@ class QuickCalls:
         if self.misses < _PATIENCE or graph.observers:
             return
         key = tuple([getattr(a, "_array", _plain).shape for a in args])
-        if key not in self.seen:
-            if len(self.seen) > _MOST_SEEN:
-                self.seen.clear()
-            self.seen.add(key)
+        times = self.seen.get(key, 0)
+        if times != 1:
+            if not times:
+                if len(self.seen) > _MOST_SEEN:
+                    self.seen.clear()
+                self.seen[key] = 1
             return
         if self.table is None and not self._open():
             return
         if not self._learn(args, settings):
             self.failures += 1
+            self.seen[key] = _REFUSED
         if self.failures > _FAILURES or self.table.full:
             self.learning = False
 
@@ -111,23 +116,39 @@ class QuickCalls:
         try:
             args = [a.restore(None) if a.__class__ is SavedOutput else a for a in args]
             bound = bind(op, (*args,), settings)
+            if op.inplace_flag is not None and bound[op.inplace_flag]:
+                return False
             arguments, computes_in, stores_as = kernel_arguments(op, bound)
             found = graph.known(op, arguments, computes_in, stores_as)
         except Exception:  # what is wrong is said where the call is made
             return False
         if found is None:
-            return False
+            return op.repeats and not settings and self._learn_body(args, bound)
         given = sum(a.__class__ in (int, float) for i, a in enumerate(args) if i in op.operands)
         scalars = sum(isinstance(a, np.generic) for a in arguments)
         if scalars != given or scalars and op.fixes_numbers and self.table.numbers:
             return False
         program, launch, form = found
-        if form.places is False or op.result is not None:
+        if op.result is not None:
             return False
         if not (is_kernels_own(op, args) or _is_as_exact(program, args)):
             return False
-        answer = _answer(launch, form.places)
+        answer = _answer(launch, form)
         return answer is not None and self.table.learn(args, settings, *answer)
+
+
+    def _learn_body(self, args, bound):
+        """Learn a call whose body runs kernels."""
+        try:
+            answer = watched(self.op, bound)
+        except Exception:
+            return False
+        if answer is None or not self.table.learn(args, _NONE, *answer):
+            return False
+        if agrees(self.op, self.table, args, bound):
+            return True
+        self.table.forget(args)
+        return False
 
 
 def _saved(op, node, args, bound):
@@ -163,24 +184,25 @@ def _is_as_exact(program, args):
     return program.is_exact and all(a.flags.c_contiguous for a in arrays)
 
 
-def _answer(launch, places):
+def _answer(launch, form):
     """A launch as `Table.learn` wants it; None where results have their axes in another order."""
     steps, outputs = launch
     written = [expr for step in steps for expr in step.writes]
     if any(order is not None for step in steps for order in step.orders):
         return None
-    if places is None:  # the only answer comes first
+    if form.places is None:  # the only answer comes first
         written.sort(key=lambda expr: expr is not outputs[0])
     number = {expr: n for n, expr in enumerate(written)}
     results = [None] * len(written)
     for step in steps:
         for expr, shape, dtype in zip(step.writes, step.shapes, step.dtypes):
             results[number[expr]] = shape, dtype, of_numpy(dtype)
-    returned = None
-    if places is not None:
-        left = iter(outputs)
-        returned = [number[next(left)] if there else None for there in places]
-    return results, returned, [_step(step, number) for step in steps]
+    left = iter(outputs)
+    answers = [next(left)] if form.places is None else [
+        next(left) if there else None for there in form.places]
+    returned = None if form.places is None else [
+        None if expr is None else number[expr] for expr in answers]
+    return results, returned, [_step(step, number) for step in steps], [number[e] for e in left]
 
 
 def _step(step, number):

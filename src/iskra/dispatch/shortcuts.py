@@ -30,6 +30,7 @@ from iskra.tensor import Parameter, Tensor
 from iskra.tensor.tensor import _new as new
 
 empty, generic = np.empty, np.generic
+_PLAIN_SETTINGS = frozenset((int, bool))
 ndarray = np.ndarray
 
 
@@ -40,6 +41,14 @@ def in_zero_dimensions(value):
     array = empty((), value.dtype)
     array[()] = value
     return array
+
+
+def _by_door(op, args, settings):
+    """A call that no short path makes, of which a quick call may be learnt."""
+    result = call(op, args, settings)
+    if op.quick.learning and result.__class__ is Tensor:
+        op.quick.miss(args, settings)
+    return result
 
 
 def unary(op):
@@ -53,19 +62,21 @@ def unary(op):
     ordinary = {"inplace": False} if "inplace" in op.body.__code__.co_varnames else None
 
     def function(input, *rest, **settings):
-        if rest or settings and settings != ordinary:
-            return call(op, (input, *rest), settings)
-        result = quick.call(input)
+        result = quick.call(input, *rest, **settings)
         if result is not None:
-            return quick.record(result[0], (input,)) if result.__class__ is list else result
-        result = otherwise(input)
+            if result.__class__ is list:
+                return quick.record(result[0], (input, *rest), settings)
+            return result
+        if rest or settings and settings != ordinary:
+            return _by_door(op, (input, *rest), settings)
+        result = otherwise(input, settings)
         if result is None:
             return call(op, (input,), settings)
         if input._requires_grad:
             record_one(op, input, (input, *op.signature.defaults[1:]), result)
         return result
 
-    def otherwise(input):
+    def otherwise(input, settings):
         cls = input.__class__
         if (cls is Tensor or cls is Parameter) and not active.intercepting:
             try:
@@ -84,7 +95,7 @@ def unary(op):
                 result._array = array
                 result._dtype = dtype
                 if quick.learning:
-                    quick.miss((input,))
+                    quick.miss((input,), settings)
                 return result
         return None
 
@@ -144,9 +155,29 @@ def binary(op):
         return result
 
     def function(input, other, **settings):
-        return call(op, (input, other), settings) if settings else short(input, other)
+        if not settings:
+            return short(input, other)
+        result = quick.call(input, other, **settings)
+        if result is None:
+            return _by_door(op, (input, other), settings)
+        if result.__class__ is list:
+            return quick.record(result[0], (input, other), settings)
+        return result
 
     op.short = short
+    return function
+
+
+def mapping(op):
+    """The function of other pointwise operators: a quick call, or one by the door."""
+    quick = op.quick
+
+    def function(*args, **settings):
+        result = quick.call(*args, **settings)
+        if result is None:
+            return _by_door(op, args, settings)
+        return quick.record(result[0], args, settings) if result.__class__ is list else result
+
     return function
 
 
@@ -187,7 +218,7 @@ def _arrays(op, args):
             if value is not None and (index in op.operands or index == op.dtype_index):
                 return None
             arrays.append(value)
-        elif cls is tuple and value and value[0].__class__ is int:
+        elif cls is tuple and value and value[0].__class__ in _PLAIN_SETTINGS:
             arrays.append(value)
         elif cls is list or cls is tuple:
             kind = _list_arrays(op, value, kind, arrays)
@@ -281,7 +312,7 @@ def general(op):
         arrays, taped = found
         settings = dict(kwargs)
         if reduces and not _settle_dim(op, arrays, settings):
-            return call(op, args, kwargs)
+            return _by_door(op, args, kwargs)
         try:
             result = None
             if kernels and arrays[main].__class__ is ndarray and arrays[main].size >= op.large:

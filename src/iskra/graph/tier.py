@@ -293,10 +293,9 @@ class _Doubtful:
     If so, the reference tier does it again, and says what is wrong.
     """
 
-    places = False  # nobody can tell beforehand
-
     def __init__(self, form, count):
         self.form, self.count = form, count
+        self.places = form.places
 
     def __call__(self, found):
         return UNSERVED if any(found[self.count:]) else self.form(found[:self.count])

@@ -49,6 +49,7 @@ def padded(array, padding, value=0):
 
 @operator(
     autocast="lower", **INTERNAL, operands="input weight bias", node="ConvolutionBackward0",
+    repeats=True,
     grad={
         "input": lambda g, weight, input_shape, stride, padding, dilation, groups: conv_input(
             g, conj_of(weight), input_shape, stride, padding, dilation, groups
@@ -104,7 +105,7 @@ def _cut(result, shape):
     return result[(slice(None), slice(None), *[slice(n) for n in shape[2:]])]
 
 
-@operator(**INTERNAL, operands="grad weight bias", node="ConvolutionBackward0", grad={
+@operator(**INTERNAL, operands="grad weight bias", repeats=True, node="ConvolutionBackward0", grad={
     "grad": lambda g, weight, grad_shape, stride, padding, dilation, groups: _cut(
         convolution(g, conj_of(weight), None, stride, padding, dilation, groups), grad_shape
     ),
@@ -128,7 +129,7 @@ def conv_input(grad, weight, shape, stride, padding, dilation, groups, bias=None
     return result
 
 
-@operator(**INTERNAL, operands="grad input", node="ConvolutionBackward0", grad={
+@operator(**INTERNAL, operands="grad input", repeats=True, node="ConvolutionBackward0", grad={
     "grad": lambda g, input, grad_shape, stride, padding, dilation, groups: _cut(
         convolution(conj_of(input), g, None, stride, padding, dilation, groups), grad_shape
     ),

@@ -1,8 +1,9 @@
 """Products of vectors, matrices and batches of matrices.
 
-Floats are multiplied by kernels of our own (`iskra.codegen.kernels.products`); tiny matrices,
-integers and complex numbers by ``ndarray.dot``, the quickest way to BLAS, or in batches by
-`np.matmul`, after a look whether BLAS can take the operands as they lie.
+Floats are multiplied by kernels of our own: tiny matrices by what the bodies are traced to, all
+others by `iskra.codegen.kernels.products`. Short vectors, integers and complex numbers are left to
+``ndarray.dot``, the quickest way to BLAS, or in batches to `np.matmul`, after a look whether BLAS
+can take the operands as they lie.
 Source of every operator here:
 https://docs.pytorch.org/docs/stable/torch.html#blas-and-lapack-operations
 """
@@ -11,6 +12,7 @@ import math
 
 import numpy as np
 
+from iskra import runtime
 from iskra.codegen import kernels
 from iskra.core.size import broadcast
 from iskra.dispatch import composite, operator
@@ -29,10 +31,9 @@ _C_NAMES = {
 # -- on arrays ------------------------------------------------------------------------------------
 
 
-# Multiplications: with fewer than about these BLAS is as quick, on one thread.
-# `tools/thresholds.py` measures both. The fewest are left to kernels made from the operators' own
-# bodies, in which a product is a sum of products like any other (`dispatch.Operator.work`).
-_TINY = 1 << 16
+# Elements of a matrix: with fewer than about these BLAS multiplies it by a vector as quickly, on
+# one thread. `tools/thresholds.py` measures both.
+_SMALL = 1 << 16
 
 
 def multiplications(a, b, *_):
@@ -43,12 +44,14 @@ def multiplications(a, b, *_):
 def product(a, b, bias=None):
     """The matrix product of arrays of two or more dimensions each; batches broadcast.
 
-    `bias` is added to each row. The result of narrow floats is as narrow, or still float32.
+    `bias` is added to each row. The result of narrow floats is as narrow, or still float32. The
+    smallest products never come here as arrays: they are traced, being sums of products like any
+    other (`dispatch.Operator.work`).
     """
     if a.__class__ is not np.ndarray:  # among them an expression
         found = np.matmul(a, b)
         return found if bias is None else np.add(found, bias)
-    if a.size * b.shape[-1] > _TINY and has_kernels(a, b):
+    if has_kernels(a, b):
         return kernels.products.matmul(a, b, bias=bias)
     found = _by_blas(a, b)
     return found if bias is None else np.add(found, bias, found if found.size else None)
@@ -57,7 +60,7 @@ def product(a, b, bias=None):
 def has_kernels(a, b):
     """Whether the kernels of matrix products take these arrays."""
     return a.dtype is b.dtype and a.dtype.char in "fdeE" and (
-        a.__class__ is b.__class__ is np.ndarray)
+        a.__class__ is b.__class__ is np.ndarray) and runtime.native.available()
 
 
 def widened(array):
@@ -67,7 +70,7 @@ def widened(array):
 
 def times_vector(matrix, vector):
     """The product of a matrix, or several, and a vector."""
-    if matrix.ndim > 1 and matrix.size > _TINY and has_kernels(matrix, vector):
+    if matrix.ndim > 1 and matrix.size > _SMALL and has_kernels(matrix, vector):
         return kernels.products.matmul(matrix, vector)
     return np.dot(widened(matrix), widened(vector))
 

@@ -220,7 +220,7 @@ def _put_back(grad, indices, shape):
 
 
 @operator(
-    **INTERNAL, outputs=2, accepts="int float",
+    **INTERNAL, outputs=2, accepts="int float", repeats=True,
     node=lambda kernel: f"MaxPool{len(kernel)}DWithIndicesBackward0", grad=gradient_at,
     samples=lambda make: [((make((2, 3, 5, 4)), (2, 3), (2, 1), (1, 0), (1, 1), True), {})],
 )

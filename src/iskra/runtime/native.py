@@ -10,6 +10,7 @@ import ctypes
 import functools
 import struct
 import sysconfig
+import threading
 
 import numpy as np
 
@@ -25,11 +26,15 @@ class _MethodDef(ctypes.Structure):
                 ("flags", ctypes.c_int), ("doc", ctypes.c_char_p)]
 
 
+_KINDS_AT = 24          # where a descriptor's kinds begin
+
+
 # Python keeps only pointers to these, as long as the functions live.
 _definitions = []
 
 # Who is told of calls, and the address that the machine code finds there: 0, or that of `_report`.
 _watchers = []
+_traces = []            # (thread, list of its calls)
 _watcher = ctypes.c_void_p()
 _sources = {}           # a function's descriptor -> its name and its source
 
@@ -100,21 +105,42 @@ def watching(watcher):
 
     Whatever thread runs it. An exception of the watcher's keeps the kernel from running.
     """
-    _watchers.append(watcher)
+    with _reporting(_watchers, watcher):
+        yield
+
+
+@contextlib.contextmanager
+def tracing():
+    """A context with a list of the calls of kernels that this thread makes in it.
+
+    An item is ``(address, kinds, arguments)``, as they were given to `builtin` and to its function.
+    """
+    calls = []
+    with _reporting(_traces, (threading.get_ident(), calls)):
+        yield calls
+
+
+@contextlib.contextmanager
+def _reporting(listeners, listener):
+    listeners.append(listener)
     _watcher.value = id(_report)
     try:
         yield
     finally:
-        _watchers.remove(watcher)
-        if not _watchers:
+        listeners.remove(listener)
+        if not _watchers and not _traces:
             _watcher.value = None
 
 
-def _report(descriptor):
+def _report(descriptor, *args):
     """What the wrapper calls while somebody watches."""
     if descriptor in _sources:
         for watcher in tuple(_watchers):
             watcher(*_sources[descriptor])
+    for thread, calls in tuple(_traces):
+        if thread == threading.get_ident():
+            (address,) = struct.unpack_from("<Q", descriptor)
+            calls.append((address, descriptor[_KINDS_AT:].decode(), args))
 
 
 def available():

@@ -10,24 +10,33 @@ tell, but by the clock, which way it went.
 
 import ctypes
 import functools
+import math
 import struct
 import sys
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 
-from iskra.core import dtypes
+from iskra.core import Size, dtypes
 from iskra.core.local import active, local
 from iskra.runtime import jit, memory, native
 from iskra.runtime.quick_ir import (
     FLOAT,
+    FLOAT_SETTING,
+    HEADER,
     INT,
+    INT_SETTING,
     MOST_ARGUMENTS,
+    MOST_ITEMS,
     MOST_RANK,
     MOST_RESULTS,
+    OBJECT_SETTING,
     PROBES,
+    ROOM,
     SLOT_KINDS,
     TABLE_SIZE,
+    TUPLE_SETTING,
     hash_of,
     quick_ir,
 )
@@ -62,14 +71,15 @@ class Table:
         self._descriptor = struct.pack("<QQQ", ctypes.addressof(self._entries), *masks)
         self.call = native.function_on("quick", _code().address("quick"), self._descriptor)
 
-    def learn(self, args, settings, results, returned, steps):
+    def learn(self, args, settings, results, returned, steps, doubts=(), tables=()):
         """Note what a call with these arguments does.
 
         args: tensors, numbers and settings; settings: what is given by keyword; results: a
         (shape, NumPy dtype, dtype) for each array that is made; returned: None where the first of
         them is the answer, else the numbers of those in the tuple that is (None: none there);
         steps: the launches, each ``(kernel's address, tasks, slots)``, slots pairs of a kind (of
-        `quick_ir.SLOT_KINDS`) and a value. Returns whether the table took it.
+        `quick_ir.SLOT_KINDS`) and a value; doubts: the numbers of results that say whether the
+        call has to raise; tables: what has to live on. Returns whether the table took it.
         """
         words = self._key(args, settings)
         if words is None or len(results) > MOST_RESULTS or any(
@@ -78,20 +88,32 @@ class Table:
         place = self._place(words)
         if place is None:
             return False
-        entry = [hash_of(words), len(words), len(results), len(steps), len(returned or ()), 0]
+        entry = [hash_of(words), len(words), len(results), len(steps), len(returned or ()), 0,
+                 len(doubts)]
         entry += words
         for shape, array_dtype, dtype in results:
             entry += id(shape), id(array_dtype), id(dtype)
         entry += [-1 if r is None else r for r in returned or ()]
+        for number in doubts:
+            shape, array_dtype, _ = results[number]
+            entry += number, math.prod(shape) * array_dtype.itemsize
         for address, tasks, slots in steps:
             entry += address, tasks, len(slots)
             for kind, value in slots:
                 entry += SLOT_KINDS[kind], value
         # Settings and NumPy's dtypes are known by their addresses, so they have to live on.
         fixed = [a._array.dtype if hasattr(a, "_array") else a for a in args]
-        self._known[words] = self._keep(entry, results, fixed, settings)
+        self._known[words] = self._keep(entry, results, fixed, settings, tables)
         self._entries[place] = ctypes.addressof(self._known[words])
         return True
+
+    def forget(self, args, settings=MappingProxyType({})):
+        """Leave a call that was learnt to Python again."""
+        entry = self._known.pop(self._key(args, settings))
+        for place, address in enumerate(self._entries):
+            if address == ctypes.addressof(entry):
+                # No key is like this; at a place without an entry searches would end.
+                self._entries[place] = ctypes.addressof(self._keep([1] + [0] * (HEADER - 1)))
 
     def learn_recording(self, args, settings, node, edges, saved):
         """Note how a known call is recorded if the same arguments want a gradient.
@@ -148,8 +170,6 @@ class Table:
         """The words that describe the arguments, or None where no entry can be for such."""
         if len(args) + len(settings) > MOST_ARGUMENTS:
             return None
-        if not all(map(_is_setting, settings.values())):
-            return None
         words = []
         for position, value in enumerate(args):
             array = getattr(value, "_array", None)
@@ -161,19 +181,28 @@ class Table:
                 if value.__class__ not in (int, float):
                     return None
                 words.append(INT if value.__class__ is int else FLOAT)
-            elif _is_setting(value):
-                words.append(id(value))
-            else:
+            elif not _tell(value, words):
                 return None
-        words += map(id, settings.values())
+        if not all(_tell(value, words) for value in settings.values()) or len(words) > ROOM:
+            return None
         words += map(id, map(sys.intern, settings))
         return tuple([w % 2**64 for w in words])
 
 
-def _is_setting(value):
-    """Whether a value can never change."""
-    if value.__class__ is tuple:
-        return all(map(_is_setting, value))
+def _tell(value, words):
+    """Append a setting's part of the key; False where there is none, for it may change."""
+    if value.__class__ in (tuple, Size):
+        if len(value) > MOST_ITEMS or any(v.__class__ not in _SETTINGS for v in value):
+            return False
+        words += TUPLE_SETTING, len(value)
+        return all(_tell(item, words) for item in value)
+    if value.__class__ is int:
+        words += INT_SETTING, value
+        return -2**63 <= value < 2**63
+    if value.__class__ is float:
+        words += FLOAT_SETTING, struct.unpack("<Q", struct.pack("<d", value))[0]
+    else:
+        words += OBJECT_SETTING, id(value)
     return value.__class__ in _SETTINGS
 
 
@@ -274,6 +303,7 @@ def _code():
     objects = {
         "none": None, "zero": 0, "true": True, "false": False, "empty_tuple": (),
         "ndarray": np.ndarray, "float": float, "int": int, "tuple": tuple, "list": list,
+        "size": Size,
         "active": active, "local": local, **world._asdict(),
         "requires_grad": sys.intern("_requires_grad"), "edge": sys.intern("_edge"),
         "storage_name": sys.intern("_storage"), "grad_enabled": sys.intern("grad_enabled"),

@@ -10,7 +10,6 @@ for each gradient the edge.
 """
 
 APPLYING = """
-@iskra_tuple = external global i8
 @iskra_list = external global i8
 
 declare i32 @PyObject_RichCompareBool(ptr, ptr, i32)

@@ -8,16 +8,22 @@ address of the operator's table (256 addresses of entries, or 0), and two words 
 position, one of arguments for which a number may stand as an operand, one of those whose gradient
 may be asked for. An entry is an array of 64-bit words, written by `quick.Table`:
 
-    hash, length of the key, results, steps, returned, the first recording or 0
+    hash, length of the key, results, steps, returned, the first recording or 0, doubts
     the key
     for each result        its shape (a tuple), its NumPy dtype, its dtype
     for each returned      the number of the result, or -1 for None; none at all: the first result
+    for each doubt         the number of the result, and its bytes
     for each step          the kernel, its tasks, the number of its slots
-                           for each slot its kind (`SLOT_KINDS`) and a value
+                           for each slot its kind (`SLOT_KINDS`) and a value; that of an operand
+                           or result is its number plus 256 times an offset in bytes
+
+Doubts are results which, if any byte of theirs is not 0, say that the call has to raise: it is left
+to Python then. Recordings: see `quick_tape_ir`.
 
 The key describes the arguments: for a tensor its NumPy dtype, rank, sizes and strides; for a number
-that is an operand `FLOAT` or `INT`; for anything else the object's address. Last come the addresses
-of the keywords, whose arguments follow the others. Recordings: see `quick_tape_ir`.
+that is an operand `FLOAT` or `INT`; for a setting its kind, and its value or the object's address;
+for a tuple of those its length and them. Last come the addresses of the keywords, whose arguments
+follow the others.
 
 The answer is a tensor or a tuple, None where nothing was done, or a list with the result of a call
 that has yet to be recorded.
@@ -28,13 +34,17 @@ from iskra.runtime.quick_apply_ir import APPLYING
 from iskra.runtime.quick_key_ir import READING
 from iskra.runtime.quick_tape_ir import MOST_RECORDED, RECORDING
 
+HEADER = 7              # words of an entry before the key
 TABLE_SIZE = 256
 PROBES = 4              # how many places after the first an entry may stand
 MOST_ARGUMENTS, MOST_RANK, MOST_RESULTS = 12, 6, 16
-FLOAT, INT = 1, 2       # no object lies at these addresses
+FLOAT, INT = 1, 2       # numbers that are operands
+INT_SETTING, FLOAT_SETTING, OBJECT_SETTING, TUPLE_SETTING = 3, 4, 5, 6
+MOST_ITEMS = 16         # of a tuple
 MULTIPLIER = 0x9E3779B97F4A7C15
 SLOT_KINDS = {"constant": 0, "operand": 1, "result": 2, "double": 3, "integer": 4}
-KEY = MOST_ARGUMENTS * (3 + 2 * MOST_RANK)
+KEY = 256               # words
+ROOM = KEY - 2 - 2 * MOST_ITEMS - MOST_ARGUMENTS    # before any argument
 
 
 def hash_of(words):
@@ -50,7 +60,9 @@ def quick_ir(layout):
     values = {
         **layout, "FORKED": FORKED, "MOST_RECORDED": MOST_RECORDED, "KEY": KEY,
         "MOST_ARGUMENTS": MOST_ARGUMENTS, "MOST_RANK": MOST_RANK, "MOST_RESULTS": MOST_RESULTS,
-        "FLOAT": FLOAT, "INT": INT,
+        "FLOAT": FLOAT, "INT": INT, "INT_SETTING": INT_SETTING, "FLOAT_SETTING": FLOAT_SETTING,
+        "OBJECT_SETTING": OBJECT_SETTING, "TUPLE_SETTING": TUPLE_SETTING,
+        "HEADER": HEADER, "MOST_ITEMS": MOST_ITEMS, "ROOM": ROOM,
         "MULTIPLIER": MULTIPLIER - 2**64, "PROBES": PROBES, "LAST": TABLE_SIZE - 1,
         "SHIFT": 64 - (TABLE_SIZE.bit_length() - 1),
     }
@@ -69,6 +81,8 @@ _HEAD = """
 @iskra_saved = external global i8
 @iskra_float = external global i8
 @iskra_int = external global i8
+@iskra_tuple = external global i8
+@iskra_size = external global i8
 @iskra_observers = external global i8
 @iskra_active = external global i8
 @iskra_watcher = external global ptr
@@ -163,6 +177,7 @@ fill:
   %kind = load i64, ptr %kind.at
   %given.at = getelementptr i64, ptr %kind.at, i64 1
   %given = load i64, ptr %given.at
+  %offset = lshr i64 %given, 8
   switch i64 %kind, label %constant [
     i64 1, label %operand
     i64 2, label %result
@@ -172,14 +187,18 @@ fill:
 constant:
   br label %filled
 operand:
-  %operand.at = getelementptr i64, ptr %data, i64 %given
-  %operand.value = load i64, ptr %operand.at
+  %operand.number = and i64 %given, 255
+  %operand.at = getelementptr i64, ptr %data, i64 %operand.number
+  %operand.start = load i64, ptr %operand.at
+  %operand.value = add i64 %operand.start, %offset
   br label %filled
 result:
-  %result.at = getelementptr ptr, ptr %arrays, i64 %given
+  %result.number = and i64 %given, 255
+  %result.at = getelementptr ptr, ptr %arrays, i64 %result.number
   %array = load ptr, ptr %result.at
   %result.data = getelementptr i8, ptr %array, i64 {DATA}
-  %result.value = load i64, ptr %result.data
+  %result.start = load i64, ptr %result.data
+  %result.value = add i64 %result.start, %offset
   br label %filled
 double:
   %double.at = getelementptr i64, ptr %doubles, i64 %given
@@ -290,6 +309,45 @@ done:
   ret ptr %tuple
 }
 
+; Whether any byte of the results that are doubts is not 0.
+define internal i1 @is_doubtful(ptr %doubts, i64 %count, ptr %arrays) {
+  br label %loop
+loop:
+  %i = phi i64 [ 0, %0 ], [ %i.next, %next ]
+  %more = icmp slt i64 %i, %count
+  br i1 %more, label %one, label %no
+one:
+  %twice = shl i64 %i, 1
+  %number.at = getelementptr i64, ptr %doubts, i64 %twice
+  %number = load i64, ptr %number.at
+  %bytes.at = getelementptr i64, ptr %number.at, i64 1
+  %bytes = load i64, ptr %bytes.at
+  %array.at = getelementptr ptr, ptr %arrays, i64 %number
+  %array = load ptr, ptr %array.at
+  %data.at = getelementptr i8, ptr %array, i64 {DATA}
+  %data = load ptr, ptr %data.at
+  br label %byte
+byte:
+  %b = phi i64 [ 0, %one ], [ %b.next, %byte.next ]
+  %left = icmp slt i64 %b, %bytes
+  br i1 %left, label %look, label %next
+look:
+  %byte.at = getelementptr i8, ptr %data, i64 %b
+  %value = load i8, ptr %byte.at
+  %clear = icmp eq i8 %value, 0
+  br i1 %clear, label %byte.next, label %yes
+byte.next:
+  %b.next = add i64 %b, 1
+  br label %byte
+next:
+  %i.next = add i64 %i, 1
+  br label %loop
+yes:
+  ret i1 true
+no:
+  ret i1 false
+}
+
 ; Do what an entry says; null with an exception, or without one where memory is out.
 define internal ptr @carry_out(ptr %entry, ptr %call) {
   %arrays = alloca [{MOST_RESULTS} x ptr], align 16
@@ -301,11 +359,15 @@ define internal ptr @carry_out(ptr %entry, ptr %call) {
   %steps.count = load i64, ptr %steps.count.at
   %returned.at = getelementptr i64, ptr %entry, i64 4
   %returned = load i64, ptr %returned.at
-  %key = getelementptr i64, ptr %entry, i64 6
+  %key = getelementptr i64, ptr %entry, i64 {HEADER}
   %results = getelementptr i64, ptr %key, i64 %length
   %results.words = mul i64 %count, 3
   %numbers = getelementptr i64, ptr %results, i64 %results.words
-  %steps = getelementptr i64, ptr %numbers, i64 %returned
+  %doubts = getelementptr i64, ptr %numbers, i64 %returned
+  %doubt.count.at = getelementptr i64, ptr %entry, i64 6
+  %doubt.count = load i64, ptr %doubt.count.at
+  %doubt.words = shl i64 %doubt.count, 1
+  %steps = getelementptr i64, ptr %doubts, i64 %doubt.words
   %made = call i64 @make(ptr %results, i64 %count, ptr %arrays)
   %all = icmp eq i64 %made, %count
   br i1 %all, label %compute, label %short
@@ -315,7 +377,10 @@ short:
 compute:
   %outcome = call i32 @run(ptr %steps, i64 %steps.count, ptr %call, ptr %arrays)
   %good = icmp eq i32 %outcome, 0
-  br i1 %good, label %deliver, label %end
+  br i1 %good, label %settle, label %end
+settle:
+  %doubtful = call i1 @is_doubtful(ptr %doubts, i64 %doubt.count, ptr %arrays)
+  br i1 %doubtful, label %end, label %deliver
 deliver:
   %several = icmp sgt i64 %returned, 0
   br i1 %several, label %tuple, label %single
@@ -326,7 +391,7 @@ tuple:
   %tensors = call ptr @wrap_all(ptr %results, ptr %numbers, i64 %returned, ptr %arrays)
   br label %end
 end:
-  %answer = phi ptr [ null, %short ], [ null, %compute ], [ %tensor, %single ],
+  %answer = phi ptr [ null, %short ], [ null, %compute ], [ null, %settle ], [ %tensor, %single ],
       [ %tensors, %tuple ]
   call void @drop(ptr %arrays, i64 %made)
   ret ptr %answer

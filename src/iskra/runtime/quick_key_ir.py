@@ -109,6 +109,95 @@ done:
   ret i1 %exact
 }
 
+; Two words for a setting that is no tuple: its kind, and its value or address. False for an int
+; that is too large.
+define internal i1 @plain_setting(ptr %value, ptr %at) {
+  %type.at = getelementptr i8, ptr %value, i64 {TYPE}
+  %type = load ptr, ptr %type.at
+  %second = getelementptr i64, ptr %at, i64 1
+  %is.int = icmp eq ptr %type, @iskra_int
+  br i1 %is.int, label %int, label %other
+int:
+  store i64 {INT_SETTING}, ptr %at
+  %number = call i64 @PyLong_AsLongLong(ptr %value)
+  store i64 %number, ptr %second
+  %odd = icmp eq i64 %number, -1
+  br i1 %odd, label %check, label %yes
+check:
+  %error = call ptr @PyErr_Occurred()
+  %clean = icmp eq ptr %error, null
+  br i1 %clean, label %yes, label %large
+large:
+  call void @PyErr_Clear()
+  ret i1 false
+other:
+  %is.float = icmp eq ptr %type, @iskra_float
+  br i1 %is.float, label %float, label %object
+float:
+  store i64 {FLOAT_SETTING}, ptr %at
+  %bits.at = getelementptr i8, ptr %value, i64 {FLOAT_VALUE}
+  %bits = load i64, ptr %bits.at
+  store i64 %bits, ptr %second
+  br label %yes
+object:
+  store i64 {OBJECT_SETTING}, ptr %at
+  %address = ptrtoint ptr %value to i64
+  store i64 %address, ptr %second
+  br label %yes
+yes:
+  ret i1 true
+}
+
+; A setting's part of the key; the length of the key, or -1.
+define internal i64 @setting(ptr %value, ptr %key, i64 %length) {
+  %at = getelementptr i64, ptr %key, i64 %length
+  %type.at = getelementptr i8, ptr %value, i64 {TYPE}
+  %type = load ptr, ptr %type.at
+  %is.tuple = icmp eq ptr %type, @iskra_tuple
+  %is.size = icmp eq ptr %type, @iskra_size
+  %several = or i1 %is.tuple, %is.size
+  br i1 %several, label %tuple, label %single
+single:
+  %told = call i1 @plain_setting(ptr %value, ptr %at)
+  %length.2 = add i64 %length, 2
+  br i1 %told, label %single.done, label %odd
+single.done:
+  ret i64 %length.2
+tuple:
+  %size.at = getelementptr i8, ptr %value, i64 {SIZE}
+  %size = load i64, ptr %size.at
+  %few = icmp sle i64 %size, {MOST_ITEMS}
+  br i1 %few, label %begin, label %odd
+begin:
+  store i64 {TUPLE_SETTING}, ptr %at
+  %at.1 = getelementptr i64, ptr %at, i64 1
+  store i64 %size, ptr %at.1
+  %to = getelementptr i64, ptr %at, i64 2
+  %items = getelementptr i8, ptr %value, i64 {ITEMS}
+  br label %loop
+loop:
+  %i = phi i64 [ 0, %begin ], [ %i.next, %next ]
+  %more = icmp slt i64 %i, %size
+  br i1 %more, label %one, label %done
+one:
+  %item.at = getelementptr ptr, ptr %items, i64 %i
+  %item = load ptr, ptr %item.at
+  %twice = shl i64 %i, 1
+  %item.to = getelementptr i64, ptr %to, i64 %twice
+  %good = call i1 @plain_setting(ptr %item, ptr %item.to)
+  br i1 %good, label %next, label %odd
+next:
+  %i.next = add i64 %i, 1
+  br label %loop
+done:
+  %words = shl i64 %size, 1
+  %own = add i64 %words, 2
+  %total = add i64 %length, %own
+  ret i64 %total
+odd:
+  ret i64 -1
+}
+
 ; The key of the arguments; false where they are none that an entry could be for.
 define internal i1 @read(ptr %call, ptr %args, i64 %count, i64 %numbers) {
   %length.var = alloca i64
@@ -126,11 +215,14 @@ loop:
   %more = icmp slt i64 %i, %count
   br i1 %more, label %one, label %done
 one:
+  %length = load i64, ptr %length.var
+  %room = icmp sle i64 %length, {ROOM}
+  br i1 %room, label %take, label %odd
+take:
   %arg.at = getelementptr ptr, ptr %args, i64 %i
   %arg = load ptr, ptr %arg.at
   %type.at = getelementptr i8, ptr %arg, i64 {TYPE}
   %type = load ptr, ptr %type.at
-  %length = load i64, ptr %length.var
   %is.tensor = call i1 @is_tensor(ptr %type)
   br i1 %is.tensor, label %tensor, label %other
 tensor:
@@ -148,7 +240,6 @@ other:
   %may.be.number = icmp ne i64 %bit.low, 0
   %at = getelementptr i64, ptr %call, i64 %length
   %length.1 = add i64 %length, 1
-  store i64 %length.1, ptr %length.var
   br i1 %may.be.number, label %number, label %setting
 number:
   %scalar = load i64, ptr %scalars.var
@@ -163,6 +254,7 @@ float:
   store double %value, ptr %double.place
   store i64 0, ptr %integer.place
   store i64 {FLOAT}, ptr %at
+  store i64 %length.1, ptr %length.var
   store i64 %scalar.next, ptr %scalars.var
   br label %next
 perhaps.int:
@@ -170,13 +262,15 @@ perhaps.int:
   br i1 %is.int, label %int, label %setting
 int:
   store i64 {INT}, ptr %at
+  store i64 %length.1, ptr %length.var
   store i64 %scalar.next, ptr %scalars.var
   %exact = call i1 @integer(ptr %arg, ptr %double.place, ptr %integer.place)
   br i1 %exact, label %next, label %odd
 setting:
-  %word = ptrtoint ptr %arg to i64
-  store i64 %word, ptr %at
-  br label %next
+  %length.setting = call i64 @setting(ptr %arg, ptr %call, i64 %length)
+  store i64 %length.setting, ptr %length.var
+  %told = icmp sge i64 %length.setting, 0
+  br i1 %told, label %next, label %odd
 next:
   %i.next = add i64 %i, 1
   br label %loop
@@ -285,7 +379,7 @@ look.closer:
   %same.length = icmp eq i64 %entry.length, %length
   br i1 %same.length, label %compare, label %again
 compare:
-  %entry.key = getelementptr i64, ptr %entry, i64 6
+  %entry.key = getelementptr i64, ptr %entry, i64 {HEADER}
   %same = call i1 @equal(ptr %entry.key, ptr %key, i64 %length)
   br i1 %same, label %found, label %again
 again:

@@ -491,7 +491,7 @@ look:
 do:
   %length.at = getelementptr i64, ptr %entry, i64 1
   %length = load i64, ptr %length.at
-  %key = getelementptr i64, ptr %entry, i64 6
+  %key = getelementptr i64, ptr %entry, i64 {HEADER}
   %results = getelementptr i64, ptr %key, i64 %length
   %outcome = call i32 @hang(ptr %recording, ptr %args, ptr %result, ptr %results, ptr %edges)
   call void @drop_edges(ptr %edges, i64 %mask)

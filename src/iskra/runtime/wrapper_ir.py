@@ -65,7 +65,8 @@ declare i64 @PyLong_AsLongLong(ptr)
 declare double @PyFloat_AsDouble(ptr)
 declare i32 @PyType_IsSubtype(ptr, ptr)
 declare ptr @PyList_AsTuple(ptr)
-declare ptr @PyObject_CallFunctionObjArgs(ptr, ...)
+declare ptr @PyObject_Vectorcall(ptr, ptr, i64, ptr)
+declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
 declare ptr @PyBytes_FromStringAndSize(ptr, i64)
 declare ptr @PyErr_Occurred()
 declare i32 @PyErr_ExceptionMatches(ptr)
@@ -226,7 +227,15 @@ define ptr @call(ptr %self, ptr %args, i64 %count) {
   br i1 %watched, label %report, label %begin
 
 report:
-  %heard = call ptr (ptr, ...) @PyObject_CallFunctionObjArgs(ptr %watcher, ptr %self, ptr null)
+  %told = alloca [256 x ptr], align 16
+  store ptr %self, ptr %told
+  %told.args = getelementptr ptr, ptr %told, i64 1
+  %short = icmp slt i64 %count, 255
+  %told.count = select i1 %short, i64 %count, i64 0
+  %told.bytes = mul i64 %told.count, 8
+  call void @llvm.memcpy.p0.p0.i64(ptr %told.args, ptr %args, i64 %told.bytes, i1 false)
+  %all.told = add i64 %told.count, 1
+  %heard = call ptr @PyObject_Vectorcall(ptr %watcher, ptr %told, i64 %all.told, ptr null)
   %unheard = icmp eq ptr %heard, null
   br i1 %unheard, label %not.run, label %heard.out
 not.run:

@@ -180,7 +180,11 @@ def _in_pairs(m):
 
 
 def _swapped(offsets):
-    return None if offsets is None else np.ascontiguousarray(offsets[:, [1, 0, 2]])
+    if offsets is None:
+        return None
+    offsets = np.ascontiguousarray(offsets[:, [1, 0, 2]])
+    offsets.flags.writeable = False
+    return offsets
 
 
 class ThinPlan:

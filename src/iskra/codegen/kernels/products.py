@@ -190,6 +190,8 @@ def _matrices(kind, a, b, c_row):
         results = _starts(batch, batch, [rows * columns * s for s in _contiguous(batch)])
         offsets = np.stack([_starts(a.shape[:-2], batch, a_strides[:-2]),
                             _starts(b.shape[:-2], batch, b_strides[:-2]), results], axis=1)
+    if offsets is not None:
+        offsets.flags.writeable = False  # as tables of kernels are
     return Matrices(kind, rows, columns, inner, tuple(a_strides[-2:]), tuple(b_strides[-2:]),
                     columns if c_row is None else c_row, offsets, columns)
 

@@ -1,0 +1,165 @@
+"""Bodies that only run kernels: what such a call amounts to, found out by watching it once.
+
+Kernels of products and convolutions are chosen by bodies, from shapes and strides alone. So a call
+with other elements runs the same kernels, on the same places of operands, results and temporary
+memory: that is what a quick call repeats. Whether a body does nothing else is tried out.
+"""
+
+import struct
+from typing import NamedTuple
+
+import numpy as np
+
+from iskra import runtime
+from iskra.core.dtypes import of_numpy
+from iskra.dispatch.execute import quietly
+from iskra.tensor import Tensor, wrap
+
+_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+_SMALL = 1 << 21        # bytes of operands: of larger calls nobody notices what Python costs
+
+
+def watched(op, bound):
+    """What a call's body does, as `Table.learn` wants it; None where it does more than that.
+
+    bound: the arguments, tensors of float32 or float64 and settings.
+    """
+    if random_like(bound) is None:
+        return None
+    first, second = _trial(op, bound), _trial(op, bound)
+    if [c[:2] for c in first.calls] != [c[:2] for c in second.calls]:
+        return None
+    try:
+        places = _Places(second, _addresses(first) & _addresses(second))
+        steps = [_step(call, places) for call in second.calls]
+    except _Unknown:
+        return None
+    results = [(a.shape, a.dtype, of_numpy(a.dtype)) for a in second.found]
+    byte = np.dtype(np.uint8)
+    results += [((size,), byte, of_numpy(byte)) for size in places.temporary]
+    returned = list(range(len(second.found))) if second.several else None
+    return results, returned, steps, (), places.tables
+
+
+class _Trial(NamedTuple):
+    """A run of a body: its operands, what it gave, and the calls of kernels."""
+
+    operands: list
+    found: list
+    several: bool
+    calls: list
+
+
+def _trial(op, bound):
+    arrays = [t._array if isinstance(t, Tensor) else t for t in random_like(bound)]
+    with runtime.native.tracing() as calls:
+        found = quietly(op.compute, arrays)
+    several = found.__class__ is tuple
+    operands = [a for a in arrays if a.__class__ is np.ndarray]
+    return _Trial(operands, list(found) if several else [found], several, calls)
+
+
+def _addresses(trial):
+    """Where the arrays begin that kernels were given."""
+    return {_span(a)[0] for _, _, args in trial.calls for a in args if isinstance(a, np.ndarray)}
+
+
+def random_like(values):
+    """Arguments of the same kinds with random numbers in tensors; None where that can't be."""
+    draw = np.random.default_rng().random
+    found, size = [], 0
+    for value in values:
+        if isinstance(value, Tensor):
+            array = value._array
+            size += array.nbytes
+            if array.dtype not in _FLOATS or size > _SMALL:
+                return None
+            other = np.empty_like(array)
+            if other.strides != array.strides:
+                return None
+            other[...] = draw(array.shape, np.float32)
+            other -= 0.5
+            value = wrap(other, value._dtype)
+        found.append(value)
+    return found
+
+
+def agrees(op, table, args, bound):
+    """Whether a quick call gives what the body gives, for random operands."""
+    trial = random_like(bound)
+    quick = table.call(*trial[:len(args)])
+    found = quietly(op.compute, [t._array if isinstance(t, Tensor) else t for t in trial])
+    if quick.__class__ is not tuple:
+        quick, found = (quick,), (found,)
+    return all(isinstance(q, Tensor) and q._array.dtype == f.dtype
+               and q._array.tobytes() == f.tobytes() for q, f in zip(quick, found, strict=True))
+
+
+class _Unknown(Exception):
+    """A call of a kernel that cannot be repeated."""
+
+
+class _Places:
+    """Where addresses lie: in an operand, in a result, in memory that the body asked for; `lasting`
+    are those of tables, which belong to the kernels: they were the same in two runs.
+    """
+
+    def __init__(self, trial, lasting):
+        if not all(a.__class__ is np.ndarray and a.flags.c_contiguous for a in trial.found):
+            raise _Unknown
+        self.lasting = lasting
+        self.operands = list(map(_span, trial.operands))
+        self.results = list(map(_span, trial.found))
+        self.temporary = []     # sizes of what the body asked for
+        self._roots = {}        # its addresses -> numbers
+        self.tables = []
+
+    def slot(self, array):
+        """The slot for an argument of a kernel."""
+        if array is None:
+            return "constant", 0
+        start, _ = _span(array)
+        for kind, spans in (("operand", self.operands), ("result", self.results)):
+            for number, (low, high) in enumerate(spans):
+                if low <= start < high:
+                    return kind, number | start - low << 8
+        if start in self.lasting:
+            self.tables.append(array)
+            return "constant", start
+        return self._temporary(array, start)
+
+    def _temporary(self, array, start):
+        if array.dtype.kind != "f":  # not sums, but perhaps places: no memory to be made up
+            raise _Unknown
+        root = array
+        while isinstance(root.base, np.ndarray):
+            root = root.base
+        low = root.ctypes.data
+        if low not in self._roots:
+            self._roots[low] = len(self.temporary)
+            self.temporary.append(root.nbytes)
+        return "result", len(self.results) + self._roots[low] | start - low << 8
+
+
+def _span(array):
+    """The first address of an array's memory and the one after its last."""
+    return np.lib.array_utils.byte_bounds(array)
+
+
+def _step(call, places):
+    address, kinds, args = call
+    slots, tasks = [], 0
+    for kind, value in zip(kinds, args, strict=True):
+        if kind == "a":
+            slots.append(places.slot(value))
+        elif kind == "t":
+            slots += [("constant", item) for item in value]
+        elif kind == "i":
+            slots.append(("constant", value))
+        elif kind == "f":
+            slots.append(("constant", struct.unpack("<q", struct.pack("<d", value))[0]))
+        elif kind == "n":
+            tasks = value
+        else:
+            raise _Unknown
+    return address, tasks, slots
