@@ -12,6 +12,7 @@ from benchmarks.driver import compare
 # Every group, and the geometric mean of its ratios that we aim at.
 GROUPS = {
     "overhead": None,
+    "small": None,
     "elementwise": 0.6,
     "elementwise64k": 0.8,
     "reductions": 0.8,
