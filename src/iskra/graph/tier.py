@@ -20,7 +20,7 @@ from iskra.runtime.native import available
 ndarray = np.ndarray
 
 _MOST_LAUNCHES = 4096  # remembered per operator; they are forgotten all at once
-_MOST_WORK = 4096
+MOST_WORK = 4096  # of a traced body: in products, multiplications; `tools/thresholds.py` measures
 _SHAPES = ("normalized_shape", "shape")  # settings that are sizes of operands
 
 
@@ -155,7 +155,7 @@ def _prepare(op, arguments, arrays, computes_in, stores_as, into):
     """
     try:
         _check_arrays(arrays)
-        if op.work is not None and op.work(*arrays) > _MOST_WORK:
+        if op.work is not None and op.work(*arrays) > MOST_WORK:
             raise NotTraceable("more work than a traced body is good for")
         sizes, symbol = {}, {}
         for array in arrays:
