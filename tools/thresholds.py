@@ -1,7 +1,7 @@
 """Both tiers around the sizes from which kernels serve: what `iskra.graph.threshold` goes by.
 
-Prints µs for a call of NumPy, of the kernels from Python, and of the whole operator from machine code
-(`iskra.dispatch.quick`), the least of several rounds, for operators of each kind. For matrix
+Prints µs for a call of NumPy, of the kernels from Python, and of the whole operator from machine
+code (`iskra.dispatch.quick`), the least of several rounds, for operators of each kind. For matrix
 products: NumPy, the kernels of products, and what `mm` is traced to (`graph.tier.MOST_WORK`).
 """
 
