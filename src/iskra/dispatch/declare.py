@@ -81,7 +81,7 @@ def _decorator(kind, **fields):
         op.run = RUNNERS.get(kind, run_general)
         op.quick = QuickCalls(op)
         op.perform = _perform_composite if kind == "composite" else perform
-        op.out_variant = lambda bound, out: write_out(op, bound, out)
+        op.out_variant = lambda bound, out, result=None: write_out(op, bound, out, result)
         op.write = lambda bound: write_result(op, op.name + "_", bound)
         op.public = _public(op, body)
         if op.short is None:

@@ -22,7 +22,10 @@ import numpy as np
 
 from iskra.core.promotion import can_cast
 from iskra.dispatch.operator import SAME, body_operands
-from iskra.tensor import Tensor, storage_of
+from iskra.tensor import Parameter, Tensor, storage_of
+
+_PLAIN = frozenset((Tensor, Parameter))
+_SEQUENCES = frozenset((list, tuple))
 
 
 def in_dtype_of(op, bound, out):
@@ -31,6 +34,47 @@ def in_dtype_of(op, bound, out):
         return bound
     index = op.dtype_index
     return bound if bound[index] is not None else (*bound[:index], out._dtype, *bound[index + 1:])
+
+
+def computes_alike(op, args, settings, out):
+    """Whether a call surely computes the same without `out`, whose dtype may tell in which."""
+    return not _says(op, "dtype") or (
+        "dtype" not in settings and len(args) <= op.dtype_index
+        and args[0].__class__ in _PLAIN and args[0]._dtype is out._dtype
+        and out._dtype.is_floating_point
+    )
+
+
+def is_met(op, values, out, result):
+    """Whether `result`, of a call with the arguments `values`, surely may be written into `out`.
+
+    Where the answer is no, `check` takes a closer look.
+    """
+    array = out._array
+    if (
+        result._dtype is not out._dtype or array.__class__ is not np.ndarray
+        or result._array.shape != array.shape
+    ):
+        return False
+    owner = _owner(array)
+    apart = op.out.__class__ is str and _says(op, "apart")
+    for value in values:
+        if value.__class__ in _PLAIN:
+            operand = value._array
+            if (operand is array and apart) or operand is not array and (
+                    _owner(operand) is owner or owner is None):
+                return False
+        elif value.__class__ in _SEQUENCES and not all(v.__class__ is int for v in value):
+            return False
+    return True
+
+
+def _owner(array):
+    """The array that owns the memory; None where that is no array, or of another class."""
+    base = array.base
+    if base is None:
+        return array
+    return base if base.__class__ is np.ndarray and base.base is None else None
 
 
 def check(op, bound, out, value, alone):

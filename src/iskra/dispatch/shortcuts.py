@@ -26,6 +26,7 @@ from iskra.dispatch.execute import (
 from iskra.dispatch.operator import NONE, SAME, bind, pack
 from iskra.dispatch.overrides import FOREIGN, scan
 from iskra.dispatch.tape import PLAIN, pair_recorder, record, record_one
+from iskra.dispatch.variants import into
 from iskra.tensor import Parameter, Tensor
 from iskra.tensor.tensor import _new as new
 
@@ -43,8 +44,19 @@ def in_zero_dimensions(value):
     return array
 
 
+def _completely(op, args, settings):
+    """Any other call."""
+    if op.out and settings.get("out") is not None:
+        result = into(op, args, settings)
+        if result is not None:
+            return result
+    return call(op, args, settings)
+
+
 def _by_door(op, args, settings):
     """A call that no short path makes, of which a quick call may be learnt."""
+    if "out" in settings:
+        return _completely(op, args, settings)
     result = call(op, args, settings)
     if op.quick.learning and result.__class__ is Tensor:
         op.quick.miss(args, settings)
@@ -305,7 +317,7 @@ def general(op):
         if result is not None:
             return quick.record(result[0], args, kwargs) if result.__class__ is list else result
         if active.intercepting or kwargs and not _are_settings(op, kwargs):
-            return call(op, args, kwargs)
+            return _completely(op, args, kwargs)
         found = _arrays(op, args)
         if found is None:
             return call(op, args, kwargs)

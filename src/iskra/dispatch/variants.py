@@ -19,6 +19,8 @@ from iskra.dispatch.overrides import FOREIGN, intercept, scan
 from iskra.dispatch.tape import attach, edges_of, make_node
 from iskra.tensor import Parameter, Tensor, storage_of, wrap
 
+ndarray = np.ndarray
+
 
 def check_writable(tensor, name, taped=None):
     """Raise RuntimeError where writing to `tensor` in place would break autograd or memory.
@@ -81,9 +83,12 @@ def make_inplace(op):
     name = op.name + "_"
     count = body_operands(op) if op.kind == "pointwise" else 0
     short = _wrote_alone if count == 1 else _wrote if count == 2 and op.ufunc else None
+    computes = op.kind not in ("view", "composite")
 
     def inplace(*args, **kwargs):
         if short is not None and not kwargs and len(args) == count and short(op, *args):
+            return args[0]
+        if computes and _wrote_result(op, name, args, kwargs):
             return args[0]
         if local.interceptors or scan(args) & FOREIGN:
             handled, result = intercept(inplace.operator, args, kwargs)
@@ -152,6 +157,62 @@ def _wrote_alone(op, target):
 
 
 _NO_PLAN = (None, None, None)
+_SMALL = 4096  # elements; copying fewer takes less time than a closer look at the call
+
+
+def _wrote_result(op, name, args, settings):
+    """The short path of all else outside any graph: the call's result, written into its target."""
+    target = args[0] if args else None
+    cls = target.__class__
+    if not (cls is Tensor or cls is Parameter) or active.intercepting or target._is_inference:
+        return False
+    flags = scan(args)
+    if settings:
+        flags |= scan(settings.values())
+        if not op.setting_names.issuperset(settings):
+            return False
+    if flags and (flags & FOREIGN or _want_gradient((*args, *settings.values()))):
+        return False
+    array = target._array
+    if array.__class__ is not ndarray or array.size >= _SMALL:
+        return False
+    if op.inplace_flag is not None and len(args) > op.inplace_flag:
+        return False
+    if array.base is not None:  # what owns its memory refers to none of it twice
+        check_writable(target, name, False)
+    try:
+        result = op.public(*args, **settings)
+        if result._array.__class__ is not ndarray:
+            return False
+    except Exception:  # the whole path does it again and says what is wrong
+        return False
+    _copy_fitting(target, result, name, op.casts)
+    bump(target)
+    return True
+
+
+def _want_gradient(values):
+    """Whether a call of these is to be recorded; lists are left to a closer look."""
+    if not local.grad_enabled:
+        return False
+    for value in values:
+        cls = value.__class__
+        if cls is Tensor or cls is Parameter:
+            if value._requires_grad and value.requires_grad:
+                return True
+        elif (cls is list or cls is tuple) and scan(value):
+            return True
+    return False
+
+
+def _copy_fitting(target, result, name, casts):
+    """Write the tensor `result` into `target`; errors are said before."""
+    array, values = target._array, result._array
+    if result._dtype is target._dtype and values.shape == array.shape:
+        array[...] = values
+        return
+    _check_fits(target, values, result._dtype, name, casts)
+    np.copyto(array, values, casting="unsafe")
 
 
 class _InplaceForm:
@@ -283,11 +344,38 @@ def _finish_node(node, op, bound, target):
     node.save_result(target)
 
 
-def write_out(op, bound, out):
-    """The ``out=`` form: compute, then write into `out`, resizing it where need be."""
+def into(op, args, settings):
+    """A call with ``out=`` among its settings; None where it needs a closer look."""
+    out = settings["out"]
+    cls = out.__class__
+    if not (cls is Tensor or cls is Parameter) or active.intercepting:
+        return None
+    flags = scan(args) | scan(settings.values())
+    if flags and (flags & FOREIGN or _want_gradient((*args, *settings.values()))):
+        return None
+    if not demands.computes_alike(op, args, settings, out):
+        return None
+    rest = dict(settings)
+    del rest["out"]
+    result = op.public(*args, **rest)
+    values = (*args, *rest.values()) if rest else args
+    if result.__class__ is Tensor and demands.is_met(op, values, out, result):
+        check_writable(out, op.name, False)
+        out._array[...] = result._array
+        bump(out)
+        return out
+    return op.out_variant(bind(op, args, rest), out, result)
+
+
+def write_out(op, bound, out, result=None):
+    """The ``out=`` form: compute, then write into `out`, resizing it where need be.
+
+    result: of the same call without `out`, if that has been made.
+    """
     outs = out if isinstance(out, (tuple, list)) else (out,)
     _check_out(op, bound, outs)
-    result = op.perform(op, demands.in_dtype_of(op, bound, outs[0]), 0)
+    if result is None:
+        result = op.perform(op, demands.in_dtype_of(op, bound, outs[0]), 0)
     results = result if isinstance(result, tuple) else (result,)
     if len(outs) != len(results):
         raise TypeError(

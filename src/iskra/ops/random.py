@@ -429,11 +429,11 @@ def multinomial(input, num_samples, replacement=False, *, generator=None):
 _write_multinomial = multinomial.operator.out_variant
 
 
-def _write_indices(bound, out):
+def _write_indices(bound, out, result=None):
     """Indices fit only into int64."""
     if isinstance(out, Tensor) and out._dtype is not d.int64:
         raise RuntimeError(f"multinomial expects Long tensor out, got: {out._dtype.scalar_name}")
-    return _write_multinomial(bound, out)
+    return _write_multinomial(bound, out, result)
 
 
 multinomial.operator.out_variant = _write_indices
