@@ -45,8 +45,8 @@ def explain(f, /, *args, show="graph kernels", **kwargs):
     >>> kernel = found.kernels[0]
     >>> kernel.form, "exp(" in str(found), "loop" in kernel.ir, "fadd" in kernel.llvm
     ('rows', True, True, True)
-    >>> print(torch.explain(torch.exp, torch.ones(3)))
-    exp(float32[3]) -> float32[3]: NumPy, too small: 3 elements, kernels begin at 4096
+    >>> print(torch.explain(torch.sqrt, torch.ones(3)))
+    sqrt(float32[3]) -> float32[3]: NumPy, too small: 3 elements, kernels begin at 4096
     """
     if not callable(f):
         what = "a tensor" if isinstance(f, Tensor) else f"a value of type {type(f).__name__}"

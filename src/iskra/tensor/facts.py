@@ -141,7 +141,7 @@ def broadcast_shapes(*shapes):
     """
     sizes = [Size((s,) if isinstance(s, int) else s) for s in shapes]
     if any(n < 0 for s in sizes for n in s):
-        raise RuntimeError(
+        raise ValueError(
             "broadcast_shapes: Attempting to broadcast a dimension of negative length"
         )
     return Size(broadcast(*sizes))
