@@ -9,7 +9,12 @@ import pytest
 from codegen.guard import guarded, interpreted_kernels
 
 from iskra.codegen import ir
-from iskra.codegen.kernels import conv_blocks_plan, conv_plan, convolutions
+from iskra.codegen.kernels import (
+    conv_blocks_plan,
+    conv_depthwise_plan,
+    conv_plan,
+    convolutions,
+)
 from iskra.codegen.kernels.conv_geometry import Geometry, Layout, backward_parts
 from iskra.codegen.kernels.gemm_tiles import AVX2, AVX512, BASELINE, NEON
 from iskra.runtime import threads
@@ -52,6 +57,16 @@ CASES = [
     (2, 32, (9, 9), 16, (1, 1), (2, 2), (0, 0), (1, 1), 1),
 ]
 BLOCKS = CASES[-7:]
+# A kernel for each channel: whole vectors of channels and not, one row, few places, many taps.
+DEPTHWISE = [
+    (2, 32, (14, 9), 32, (3, 3), (1, 1), (1, 1), (1, 1), 32),
+    (3, 37, (9, 14), 37, (3, 3), (2, 2), (1, 1), (1, 1), 37),
+    (2, 20, (1, 30), 20, (1, 5), (1, 2), (0, 2), (1, 1), 20),
+    (1, 16, (7, 5), 16, (7, 7), (1, 1), (3, 3), (1, 1), 16),
+    (2, 33, (11, 6), 33, (2, 3), (1, 2), (2, 0), (2, 1), 33),
+    (1, 18, (4, 4), 18, (3, 3), (1, 1), (4, 4), (1, 1), 18),
+    (20, 16, (40, 40), 16, (3, 3), (1, 1), (1, 1), (1, 1), 16),
+]
 
 
 @pytest.fixture
@@ -60,6 +75,7 @@ def on(monkeypatch):
     def choose(machine):
         monkeypatch.setattr(conv_plan, "host", lambda: machine)
         monkeypatch.setattr(conv_blocks_plan, "host", lambda: machine)
+        monkeypatch.setattr(conv_depthwise_plan, "host", lambda: machine)
         monkeypatch.setattr(convolutions, "_plans", {})
     return choose
 
@@ -211,7 +227,8 @@ def last(array):
 
 
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("case", [case for case in CASES if len(case[2]) == 2], ids=named)
+@pytest.mark.parametrize("case", [*(case for case in CASES if len(case[2]) == 2), *DEPTHWISE],
+                         ids=named)
 def test_channels_last(case, way):
     check(way, case, change=last)
     result = WAYS[way][0](*map(last, operands(case)), case)
@@ -237,8 +254,30 @@ def test_formats_that_differ(way, which):
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("dtype", [np.float64, np.float16], ids=["f64", "f16"])
 def test_channels_last_of_other_dtypes(dtype, way):
-    for case in (CASES[4], *BLOCKS[:4]):
+    for case in (CASES[4], *BLOCKS[:4], *DEPTHWISE[:2]):
         check(way, case, dtype, last)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("machine", MACHINES, ids=lambda m: m.name)
+def test_a_kernel_for_each_channel_on_other_machines(on, machine, way):
+    on(machine)
+    for case in DEPTHWISE[:-1]:
+        check(way, case, change=last)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_not_finite_meets_each_channel_s_own_sums(way, value):
+    compute, expect, used = WAYS[way]
+    for case in DEPTHWISE[:4]:
+        for number in used:
+            arrays = operands(case)
+            arrays[number].flat[arrays[number].size // 2] = value
+            with np.errstate(invalid="ignore"):
+                expected = expect(*arrays, case)
+            result = compute(*map(last, arrays), case)
+            np.testing.assert_allclose(result, expected, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("case", [CASES[4], CASES[8], CASES[11], CASES[14], CASES[18], *BLOCKS[:4]],
@@ -274,12 +313,14 @@ def test_the_bits_do_not_depend_on_the_number_of_threads(way):
     before = threads.get_num_threads()
     try:
         for case in (CASES[4], CASES[8], CASES[14],
-                     (8, 16, (20, 20), 30, (3, 3), (1, 1), (1, 1), (1, 1), 1), BLOCKS[1]):
+                     (8, 16, (20, 20), 30, (3, 3), (1, 1), (1, 1), (1, 1), 1), BLOCKS[1],
+                     DEPTHWISE[-1]):
             results = []
             for count in (1, 2, 3, 7):
                 threads.set_num_threads(count)
-                results.append(WAYS[way][0](*operands(case), case).tobytes())
-            assert len(set(results)) == 1
+                results += [WAYS[way][0](*map(change, operands(case)), case).tobytes()
+                            for change in (np.asarray, last)]
+            assert len(set(results[::2])) == len(set(results[1::2])) == 1
     finally:
         threads.set_num_threads(before)
 
@@ -290,15 +331,24 @@ def test_no_access_out_of_bounds_and_no_races(on, monkeypatch, machine, way):
     on(machine)
     kernels = interpreted_kernels(monkeypatch, conv_plan)
     kernels += interpreted_kernels(monkeypatch, conv_blocks_plan)
-    for plan in (conv_plan, conv_blocks_plan):
+    kernels += interpreted_kernels(monkeypatch, conv_depthwise_plan)
+    for plan in (conv_plan, conv_blocks_plan, conv_depthwise_plan):
         monkeypatch.setattr(plan, "TASK", 3000)         # many tasks, for the races
     for case in ((2, 3, (5, 6), 4, (3, 3), (1, 1), (1, 1), (1, 1), 1),
                  (2, 2, (7, 18), 3, (3, 2), (2, 2), (1, 0), (1, 1), 1),
                  (3, 2, (4, 3), 2, (2, 2), (1, 1), (0, 0), (1, 1), 2)):
         check(way, case)
         check(way, case, change=last)
+    for case in ((2, 19, (5, 6), 19, (3, 3), (1, 1), (1, 1), (1, 1), 19),
+                 (2, 16, (7, 7), 16, (3, 2), (2, 2), (1, 0), (1, 1), 16)):
+        check(way, case, change=last)
     check(way, (2, 9, (5, 3), 16, (3, 3), (1, 1), (1, 1), (1, 1), 1))
     assert kernels
+
+
+def last_guarded(array, at_end):
+    """Channels last in memory, with guards around it."""
+    return np.moveaxis(guarded(np.ascontiguousarray(np.moveaxis(array, 1, -1)), at_end), -1, 1)
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -308,6 +358,8 @@ def test_the_memory_around_the_operands_is_not_touched(on, machine, at_end, way)
     on(machine)
     for case in (*(CASES[i] for i in (0, 3, 4, 5, 8, 11, 14, 15)), *BLOCKS[:5]):
         check(way, case, change=lambda array: guarded(array, at_end))
+    for case in DEPTHWISE[:5]:
+        check(way, case, change=lambda array: last_guarded(array, at_end))
         if len(case[2]) == 2:
             check(way, case, change=lambda array: np.moveaxis(guarded(
                 np.ascontiguousarray(np.moveaxis(array, 1, -1)), at_end), -1, 1))

@@ -1,15 +1,19 @@
 """Convolutions each of whose channels has one kernel of its own, channels last in memory."""
 
+import math
+
 import numpy as np
 
 from iskra.codegen.kernels import conv_depthwise
 from iskra.codegen.kernels.conv_depthwise import Depthwise
 from iskra.codegen.kernels.gemm_call import After
-from iskra.codegen.kernels.gemm_plan import SUMS, compiled
+from iskra.codegen.kernels.gemm_plan import SUMS, TASK, compiled, workspace
 from iskra.codegen.kernels.gemm_tiles import host
-from iskra.runtime.memory import empty
 
 _MOST_TAPS = 49
+_PLACES = 4             # of a row of the output that are computed together
+_MOST_TASKS = 16        # of the gradient, each with sums of its own
+_TAPS_OF_TWO_ROWS = 25  # up to here two rows are, where there are registers for them
 
 
 def serves(part, formats):
@@ -18,36 +22,43 @@ def serves(part, formats):
             and not any(f.first for f in formats))
 
 
-def _tables(part, kernel):
-    rows, places = ([tap[i] - part.before[i] for tap in part.taps] for i in (0, 1))
-    return tuple(np.array(table, np.int64) for table in (rows, places, list(kernel)))
+def _spec(part, kernel, size, kind, after):
+    machine, (height, width) = host(), part.output
+    taps = tuple((row - part.before[0], place - part.before[1], number)
+                 for (row, place), number in zip(part.taps, kernel))
+    two = machine.registers >= 32 and len(taps) <= _TAPS_OF_TWO_ROWS
+    places = -(-width // -(-width // _PLACES))
+    return Depthwise(machine, kind, SUMS[kind], min(height, 2 if two else 1), places, taps, size,
+                     part.stride, after)
 
 
-def _numbers(part, formats):
+def _numbers(part, chunks, parts, formats):
     image, out = formats
-    adds = [tap[1] - part.before[1] for tap in part.taps]
-    return (part.samples, part.groups, *part.output, *part.input, *part.stride, len(part.taps),
-            image.sample, image.row, image.place, out.sample, out.row, out.place,
-            min(adds), max(adds))
-
-
-def by_taps(w):
-    """Weights (channels, 1, *kernel) as (taps, channels)."""
-    return np.ascontiguousarray(w.reshape(len(w), -1).T)
+    return (part.samples, chunks, parts, part.groups, *part.output, *part.input,
+            image.sample, image.row, image.place, out.sample, out.row, out.place)
 
 
 class DepthwisePlan:
-    """Such a convolution; kernel: which places in the kernel the taps are."""
+    """Such a convolution; kernel: which places in the kernel, of `size`, the taps are."""
 
-    def __init__(self, part, kernel, kind, after, formats):
-        spec = Depthwise(host(), kind, SUMS[kind], len(part.taps), after)
+    def __init__(self, part, kernel, size, kind, after, formats):
+        spec = _spec(part, kernel, size, kind, after)
         self.kernel = compiled(conv_depthwise.depthwise, (spec,), conv_depthwise.KINDS)
-        self.tables, self.numbers = _tables(part, kernel), _numbers(part, formats)
-        self.tasks = part.samples * part.output[0]
+        work = 2 * math.prod(part.output) * part.groups * len(part.taps)
+        parts = max(1, min(work * 8 // TASK, part.output[0] // spec.rows))
+        self.numbers = _numbers(part, part.samples, parts, formats)
+        self.tasks = part.samples * parts
+        self.shape = -(-part.groups // spec.lanes), spec.lanes, size
+
+    def packed(self, w):
+        """Weights (channels, 1, *kernel) as (vectors of channels, taps, lanes), zeros behind."""
+        rows = np.zeros((self.shape[0] * self.shape[1], self.shape[2]), w.dtype)
+        rows[:len(w)] = w.reshape(len(w), -1)
+        return np.ascontiguousarray(rows.reshape(self.shape).swapaxes(1, 2))
 
     def run(self, w, x, out, bias=None):
-        """Write the convolution of x with w, by taps, into `out`, arrays of the formats."""
-        self.kernel(x, w, out, bias, *self.tables, self.numbers, self.tasks)
+        """Write the convolution of x with w, packed, into `out`, arrays of the formats."""
+        self.kernel(x, w, out, bias, self.numbers, self.tasks)
 
 
 class DepthwiseGradientPlan:
@@ -55,14 +66,19 @@ class DepthwiseGradientPlan:
 
     def __init__(self, part, kind, formats):
         taps = len(part.taps)
-        spec = Depthwise(host(), kind, SUMS[kind], taps, After())
+        spec = _spec(part, range(taps), taps, kind, After())
         self.kernel = compiled(conv_depthwise.depthwise_gradient, (spec,), conv_depthwise.KINDS)
-        self.tables, self.numbers = _tables(part, range(taps)), _numbers(part, formats)
-        self.shape = taps, part.groups
-        self.tasks = -(-part.groups // spec.lanes)
+        work = 2 * part.samples * math.prod(part.output) * part.groups * taps
+        tasks = max(1, min(work * 8 // TASK, _MOST_TASKS))
+        chunks = min(part.samples, tasks)
+        parts = max(1, min(tasks // chunks, part.output[0] // spec.rows))
+        self.numbers = _numbers(part, chunks, parts, formats)
+        self.tasks = chunks * parts
+        self.shape = self.tasks, -(-part.groups // spec.lanes), taps, spec.lanes
 
     def run(self, grad, x, out):
         """Write the gradient into `out`; arrays of the formats."""
-        found = empty(self.shape, grad.dtype)
-        self.kernel(x, grad, found, None, *self.tables, self.numbers, self.tasks)
-        out.reshape(len(out), -1)[...] = found.T
+        sums = workspace(math.prod(self.shape), grad.dtype)
+        self.kernel(x, grad, sums, None, self.numbers, self.tasks)
+        sums = np.add.reduce(sums.reshape(self.shape), axis=0).swapaxes(1, 2)
+        out.reshape(len(out), -1)[...] = sums.reshape(-1, self.shape[2])[:len(out)]

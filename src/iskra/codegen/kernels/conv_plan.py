@@ -286,8 +286,8 @@ class ForwardPlan:
                       memory_format(groups * rows, geometry.output, formats.output))
             kernel = range(len(windows.taps))
             if conv_depthwise_plan.serves(part, memory):
-                self.packed = conv_depthwise_plan.by_taps
-                self.product = DepthwisePlan(part, kernel, kind, after, memory)
+                self.product = DepthwisePlan(part, kernel, len(kernel), kind, after, memory)
+                self.packed = self.product.packed
                 return
             if conv_blocks_plan.serves(part, kind, memory):
                 weights = conv_blocks_plan.weight_layout(geometry, formats.weight, False)
@@ -352,9 +352,9 @@ class InputGradientPlan:
         kernels = [_kernel_places(geometry, parts[i]) for i in there]
         plans, taps = [None] * len(parts), math.prod(geometry.kernel)
         if there and all(conv_depthwise_plan.serves(sizes[i], memory[i]) for i in there):
-            self.packed = conv_depthwise_plan.by_taps
             for i, kernel in zip(there, kernels):
-                plans[i] = DepthwisePlan(sizes[i], kernel, kind, After(), memory[i])
+                plans[i] = DepthwisePlan(sizes[i], kernel, taps, kind, After(), memory[i])
+            self.packed = plans[there[0]].packed
         elif there and all(conv_blocks_plan.serves(sizes[i], kind, memory[i], taps) for i in there):
             weights = conv_blocks_plan.weight_layout(geometry, formats.weight, True)
             packed = PackedWeights([sizes[i] for i in there], kernels, weights, kind)
