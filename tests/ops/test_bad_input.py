@@ -119,6 +119,8 @@ def test_parts_that_do_not_broadcast(lib):
 def test_negative_sizes_do_not_broadcast(lib):
     with pytest.raises(RuntimeError):
         lib.broadcast_shapes((2,), (-100,))
+    with pytest.raises(ValueError, match="negative"):
+        lib.broadcast_shapes((-100,), (2,))
 
 
 def test_masked_functions_run_along_the_first_dimension_of_none():

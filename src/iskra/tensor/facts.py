@@ -140,10 +140,12 @@ def broadcast_shapes(*shapes):
     iskra.Size([2, 3])
     """
     sizes = [Size((s,) if isinstance(s, int) else s) for s in shapes]
-    if any(n < 0 for s in sizes for n in s):
-        raise ValueError(
-            "broadcast_shapes: Attempting to broadcast a dimension of negative length"
-        )
+    for place, size in enumerate(sizes):
+        if any(n < 0 for n in size):
+            broadcast(*sizes[:place + 1])  # raises where it does not fit those before
+            raise ValueError(
+                "broadcast_shapes: Attempting to broadcast a dimension of negative length"
+            )
     return Size(broadcast(*sizes))
 
 
