@@ -157,6 +157,23 @@ def test_rows_of_large_targets(kind, inner, rng, monkeypatch):
             found, expected_rows("add", target, index[:count], values, 0))
 
 
+@pytest.mark.parametrize("far", [False, True])
+@pytest.mark.parametrize("shape", [(200, 300), (64, 1030), (3, 70, 515), (64, 256)])
+def test_rows_of_many_places(shape, far, rng, monkeypatch):
+    if far:
+        monkeypatch.setattr(scatter_kernel, "FAR_ROWS", 1)
+    axis = len(shape) - 2
+    target, index = elements(rng, shape, "f4"), rng.integers(0, shape[axis], 90)
+    index[20:50] = 8  # one place for many
+    values = elements(rng, (*shape[:axis], 90, shape[-1]), "f4")
+    for how in ("add", "set"):
+        found = target.copy()
+        assert scatters.scatter_rows(how, found, index, values, axis)
+        np.testing.assert_array_equal(found, expected_rows(how, target, index, values, axis))
+    index[60] = shape[axis]
+    assert not scatters.scatter_rows("add", target.copy(), index, values, axis)
+
+
 @pytest.mark.parametrize("how", ["set", *UFUNCS])
 @pytest.mark.parametrize("dtype", ["f4", "f8", "i8", "i2", "?"])
 @pytest.mark.parametrize("kind", ["i4", "i8"])

@@ -1,14 +1,14 @@
 """The loops of scatters. Each place takes in what belongs there in the index's order.
 
 The target is seen as (outer, size, inner): `size` is the dimension that indices go along. Work is
-split over `outer` and `inner` alone, so that no two tasks write to one place and no sum depends on
-how many there are.
+split over `outer`, `inner` and the places of `size`, never over the index, so that no two tasks
+write to one place and no sum depends on how many there are.
 
 A kernel's `form`: how a place takes a value in ("set", or a primitive's name), the kinds of
 elements and of indices, whether indices below 0 count from the end.
 """
 
-from iskra.codegen.ir import Function, Type, smaller
+from iskra.codegen.ir import INT, Function, Type, select, smaller
 from iskra.codegen.kernels.gemm_call import Arguments
 from iskra.codegen.kernels.moving import Places, lanes_of
 from iskra.codegen.kernels.sharing import my_units
@@ -18,8 +18,8 @@ LANES = 16
 # Elements of a target that is asked for ahead of time, as caches will not hold it, by elements and
 # by rows.
 FAR, FAR_ROWS = 1 << 15, 1 << 22
-_AHEAD = 4  # rows of the target; of the values twice as many
-_POINTERS = ("target", "index", "values", "flags")
+_AHEAD = 4  # rows
+_POINTERS = ("target", "index", "values", "flags", "mine")
 
 
 def _begin(name, form, numbers):
@@ -37,37 +37,70 @@ def _take_in(f, how, target, place, values, number, type, mask=None):
     f.store(value, target, place, mask)
 
 
-def rows(form, width, far):
+def rows(form, width, parts, far):
     """``target[o, index[k], :]`` takes in ``values[o, k, :]``, `width` columns at a time.
 
-    far: whether rows are asked for ahead of time.
+    parts: a power of two; a unit of work has but the places of one of so many kinds, so that it
+    reads long stretches of memory. If they are several, `mine` has room for `count` numbers for
+    each task: those of the entries at such places, whose values are asked for ahead of time. So
+    are the places if they are `far`.
     """
-    f, arg, places = _begin(f"scatter_rows{width}", form,
+    f, arg, places = _begin(f"scatter_rows{width}_{parts}", form,
                             ("size", "count", "inner", "segments", "units", "tasks"))
-    how, kind = form[:2]
+    kind = form[1]
     type = Type(kind, lanes_of(kind))
-    lanes = type.lanes
     with my_units(f, arg.units, arg.tasks) as unit:
-        outer, first = unit // arg.segments, unit % arg.segments * width
+        part, block = unit % parts, unit // parts
+        outer, first = block // arg.segments, block % arg.segments * width
         columns = smaller(arg.inner - first, f.coerce(width))
-        full = columns // lanes * lanes
-        with f.loop(0, arg.count) as number:
+        values = f.offset(arg.values, outer * arg.count * arg.inner + first, kind)
+        target = f.offset(arg.target, outer * arg.size * arg.inner + first, kind)
+
+        def take_in(number, later):
+            if parts > 1:
+                with f.loop(0, columns, type.lanes) as base:
+                    f.prefetch(values, later * arg.inner + base, kind)
             if far:
-                last = arg.count - 1
-                later = outer * arg.count + smaller(number + 2 * _AHEAD, last)
-                row = outer * arg.size + places.trusted(smaller(number + _AHEAD, last))
-                with f.loop(first, first + columns, lanes) as base:
-                    f.prefetch(arg.values, later * arg.inner + base, kind)
-                    f.prefetch(arg.target, row * arg.inner + base, kind)
-            source = (outer * arg.count + number) * arg.inner + first
-            place = (outer * arg.size + places.read(number)) * arg.inner + first
-            for low, high, masked in ((f.coerce(0), full, False), (full, columns, True)):
-                with f.loop(low, high, lanes) as base:
-                    mask = f.lanes_below(high - base, lanes) if masked else None
-                    _take_in(f, how, arg.target, place + base, arg.values, source + base, type,
-                             mask)
+                there = places.read(later) * arg.inner
+                with f.loop(0, columns, type.lanes) as base:
+                    f.prefetch(target, there + base, kind)
+            _take_in_row(f, form[0], target, places.read(number) * arg.inner, values,
+                         number * arg.inner, columns, type)
+
+        if parts == 1:
+            with f.loop(0, arg.count) as number:
+                take_in(number, smaller(number + _AHEAD, arg.count - 1))
+        else:
+            mine = f.offset(arg.mine, f.task * arg.count, "i32")
+            count = _list_entries(f, places, arg.count, mine, parts, part)
+            with f.loop(0, count) as entry:
+                entries = entry, smaller(entry + _AHEAD, count - 1)
+                take_in(*[f.load(mine, e, Type("i32")).to("i64") for e in entries])
     places.finish()
     return f
+
+
+def _list_entries(f, places, count, mine, parts, part):
+    """Write down in order the entries at places of the kind `part`; how many there are."""
+    found = f.variable(0, INT)
+    with f.loop(0, count) as number:
+        f.store(number.to("i32"), mine, found.get())
+        is_mine = _kind_of_place(places.read(number), parts).eq(part)
+        found.set(found.get() + select(is_mine, f.const(1, INT), 0))
+    return found.get()
+
+
+def _kind_of_place(place, parts):
+    """Which of the kinds a place is of; neighbours, and such at equal distances, are of several."""
+    return (place ^ place >> 3 ^ place >> 7) % parts
+
+
+def _take_in_row(f, how, target, place, values, source, columns, type):
+    full = columns // type.lanes * type.lanes
+    for low, high, masked in ((f.coerce(0), full, False), (full, columns, True)):
+        with f.loop(low, high, type.lanes) as base:
+            mask = f.lanes_below(high - base, type.lanes) if masked else None
+            _take_in(f, how, target, place + base, values, source + base, type, mask)
 
 
 def elements(form, shared):

@@ -18,8 +18,11 @@ from iskra.codegen.kernels import scatter_kernel
 from iskra.codegen.kernels.moving import as_vector, flags_for, index_kind, word_of
 from iskra.codegen.kernels.sharing import compiled, folded, is_served, tasks_for
 from iskra.codegen.primitives import KINDS
+from iskra.runtime.memory import empty
 
 _NARROWEST, _WIDEST = 128, 1024  # columns that a unit of work takes together
+_MANY = 64  # places along the index, for work to be split over them
+_UNITS = 16  # of work; so many are enough
 
 
 def scatter_rows(how, target, index, values, axis, from_end=False):
@@ -40,9 +43,10 @@ def scatter_rows(how, target, index, values, axis, from_end=False):
     values = np.ascontiguousarray(values)
     if inner == 1:
         return _elements(form, True, target, index, values, (outer, size, index.size))
-    sizes = outer, size, index.size, inner
     far = size * inner >= scatter_kernel.FAR_ROWS
-    return _across(scatter_kernel.rows, form, target, index, values, sizes, far)
+    width, parts = _cut(outer, size, inner)
+    sizes = outer, size, index.size, inner
+    return _across(scatter_kernel.rows, form, target, index, values, sizes, (width, parts, far))
 
 
 def scatter_along(how, target, index, values, axis):
@@ -66,7 +70,8 @@ def scatter_along(how, target, index, values, axis):
     if inner == 1:
         return _elements(form, False, target, index, values, (outer, size, count))
     sizes = outer, size, count, inner
-    return _across(scatter_kernel.columns, form, target, index, values, sizes)
+    width, _ = _cut(outer, 1, inner)
+    return _across(scatter_kernel.columns, form, target, index, values, sizes, (width,))
 
 
 def _words(how, dtype):
@@ -88,25 +93,40 @@ def _are_served(target, values):
 def _elements(form, shared, target, index, values, sizes):
     outer, size, count = sizes
     tasks = tasks_for(outer, values.size)
-    call = compiled(scatter_kernel.elements, (form, shared), "aaaatn")
+    call = compiled(scatter_kernel.elements, (form, shared), "aaaaatn")
     return _run(call, target, index, values, (size, count, outer, tasks), tasks)
 
 
-def _across(build, form, target, index, values, sizes, *variant):
-    """A kernel whose units are some columns of one of the outer entries."""
-    outer, size, count, inner = sizes
-    width = _NARROWEST
-    while width < _WIDEST and outer * inner > 16 * width:
+def _cut(outer, size, inner):
+    """How many columns a unit of work takes, and into how many kinds of places it is cut.
+
+    Long stretches of memory are read faster; but there should be work for some threads.
+    """
+    width, parts = _NARROWEST, 1
+    while width < min(inner, _WIDEST) and (size >= _MANY or outer * inner > _UNITS * width):
         width *= 2
-    segments = math.ceil(inner / width)
-    units = outer * segments
+    if size >= _MANY:
+        units = outer * math.ceil(inner / width)
+        while units * parts < _UNITS and 2 * parts * _NARROWEST <= min(inner, width):
+            parts *= 2
+    return width, parts
+
+
+def _across(build, form, target, index, values, sizes, variant):
+    """A kernel whose units are some columns of one of the outer entries, or a part of those."""
+    outer, size, count, inner = sizes
+    segments = math.ceil(inner / variant[0])
+    parts = math.prod(variant[1:2])
+    units = outer * segments * parts
     tasks = tasks_for(units, outer * count * inner)
-    call = compiled(build, (form, width, *variant), "aaaatn")
-    return _run(call, target, index, values, (size, count, inner, segments, units, tasks), tasks)
+    call = compiled(build, (form, *variant), "aaaaatn")
+    return _run(call, target, index, values, (size, count, inner, segments, units, tasks), tasks,
+                listed=parts > 1)
 
 
-def _run(call, target, index, values, numbers, tasks):
+def _run(call, target, index, values, numbers, tasks, listed=False):
     """Run a kernel; whether all indices lay inside."""
     flags = flags_for(tasks)
-    call(target, np.ascontiguousarray(index), values, flags, numbers, tasks)
+    mine = empty((tasks, numbers[1]), np.dtype(np.int32)) if listed else None
+    call(target, np.ascontiguousarray(index), values, flags, mine, numbers, tasks)
     return not flags.any()
