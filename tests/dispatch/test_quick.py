@@ -58,6 +58,12 @@ CALLS = {
     "linear": lambda a, b: F.linear(a, b, b.sum(1)),
     "matmul": lambda a, b: a @ b,
     "layer_norm": lambda a, b: F.layer_norm(a, (a.shape[-1],)),
+    "layer_norm with parameters": lambda a, b: F.layer_norm(a, (6,), b[0], b[1]),
+    "rms_norm": lambda a, b: F.rms_norm(a, (6,), b[0]),
+    "group_norm": lambda a, b: F.group_norm(a.repeat(2, 1), 3, b[0], b[1]),
+    "instance_norm": lambda a, b: F.instance_norm(a.view(2, 3, 6), None, None, b[0, :3], b[1, :3]),
+    "batch_norm": lambda a, b: F.batch_norm(a, None, None, b[0], b[1], True),
+    "batch_norm, fixed": lambda a, b: F.batch_norm(a, b[2], b[3] ** 2, b[0], b[1]),
     "max of two": lambda a, b: torch.maximum(a, b),
     "gelu by a setting": lambda a, b: F.gelu(a, approximate="tanh"),
     "add with a factor": lambda a, b: torch.add(a, b, alpha=3),
@@ -126,6 +132,38 @@ def test_one_operand_twice():
     learnt(torch.mm, w, w)
     other = torch.randn(40, 40)
     assert np.allclose((w @ other).numpy(), w.numpy() @ other.numpy(), atol=1e-4)
+
+
+@pytest.mark.parametrize("name, settings", [
+    ("native_layer_norm", ((6,),)), ("native_group_norm", (3,)), ("batch_norm_training", ()),
+    ("rms_scaled", None),
+])
+def test_hidden_results_are_saved_by_machine_code(name, settings):
+    op, x, weight, bias = OPERATORS[name], leaf(4, 6), leaf(6), leaf(6)
+    args = (x, weight, (1,), 1e-5) if settings is None else (x, *settings, weight, bias)
+    by_python = op.public(*args)
+    expected = torch.autograd.grad(by_python[0].sin().sum(), (x, weight))
+    found = learnt(op.public, *args)
+    assert is_known(name, *args) and op.quick.call(*args).__class__ is tuple
+    assert [t.requires_grad for t in found] == [True] + [False] * len(op.hidden)
+    node, first = found[0].grad_fn, by_python[0].grad_fn
+    assert (type(node), node.plan) == (type(first), first.plan)
+    for hidden, value in zip(op.hidden, found[1:], strict=True):
+        if hidden in node.plan.names:
+            saved = getattr(node, f"_saved_{hidden}")
+            assert saved._array is value._array and saved.dtype is torch.float64
+    gradients = torch.autograd.grad(found[0].sin().sum(), (x, weight))
+    assert all(torch.equal(a, b) for a, b in zip(gradients, expected, strict=True))
+
+
+def test_gradients_of_gradients_of_quick_calls():
+    x, w = leaf(4, 6), leaf(6)
+
+    def second():
+        first, = torch.autograd.grad(F.layer_norm(x, (6,), w).sin().sum(), x, create_graph=True)
+        return torch.autograd.grad((first * first).sum(), w)[0]
+
+    assert torch.equal(second(), learnt(second))
 
 
 def test_bodies_that_do_more_are_left_to_python():

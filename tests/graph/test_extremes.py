@@ -110,7 +110,7 @@ def test_rows_written_past_the_caches(name, columns, monkeypatch):
     arguments = {
         "softmax": (x, 1, 3, None), "softmax_backward": (x, g, 1),
         "native_layer_norm": (x, (columns,), weight, weight, 1e-5),
-        "norm_backward": (g, x, weight, None, None, (1,), 1e-5, (True, True, True)),
+        "norm_backward": (g, x, weight, None, None, (1,), 1e-5, None, (True, True, True)),
     }[name]
     results = []
     for least in (1 << 40, 64):

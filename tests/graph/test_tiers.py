@@ -49,6 +49,8 @@ def assert_equal(found, expected, op):
         if a.dtype.kind in "f" or a.dtype.name == "bfloat16":
             # A sum's rounding depends on its order; maps are within a few units in the last place.
             digits = {8: 1e-11, 4: 3e-6}.get(a.dtype.itemsize, 2e-2)
+            if op.hidden and a is not found[0] and found[0].dtype.itemsize < 8:
+                digits = 3e-6  # kept in double precision, computed in single
             np.testing.assert_allclose(
                 a.astype(np.float64), b.astype(np.float64), rtol=digits, atol=digits)
         else:
@@ -131,9 +133,9 @@ OTHERS = {
         ((make((2, 3, 4)), make((3, 4)), (1, 2), 1e-5), {}),
     ],
     "batch_norm_training": lambda make: [
-        ((make((3, 2, 4)), make((1, 2, 1)), make((1, 2, 1))), {}),
+        ((make((3, 2, 4)), make((2,)), make((2,))), {}),
         ((make((5, 3)),), {}),
-        ((make((2, 3, 4, 5)), make((1, 3, 1, 1)), make((1, 3, 1, 1)), 0.1), {}),
+        ((make((2, 3, 4, 5)), make((3,)), make((3,)), 0.1), {}),
     ],
     "from_the_front": lambda make: [((make((3, 4)), 5), {})],
     "gated_half": lambda make: [((make((3, 4)), make((3, 4))), {})],
@@ -235,7 +237,7 @@ UNSERVED = {
     "as many steps as the integers need": "gcd lcm",
     "bits taken apart": "frexp",
     "complex results": "polar",
-    "their parts are served": "glu glu_backward native_group_norm",
+    "their parts are served": "glu glu_backward native_group_norm group_norm_backward",
     "products, which have kernels of their own": """dot vdot mv addmv addbmm linear_backward
         linear_backward_parameters times_adjoint adjoint_times pdist cdist_of""",
     "windows": """convolution conv_input conv_weight max_windows average_windows average_spread

@@ -70,7 +70,7 @@ class Operator:
         namespace="torch", method=None, function=True, inplace=False, out=True, aliases=(),
         samples=None, domain=None, accepts=None, outputs=1, result=None, computes=False,
         moves=False, variadic=None, autocast=None, storage=False, casts=False, scalars=False,
-        numbers=True, uniform=None, work=None, repeats=False,
+        numbers=True, uniform=None, work=None, repeats=False, hidden="",
     ):
         self.name = body.__name__
         self.body = body
@@ -90,7 +90,10 @@ class Operator:
         self.samples = samples
         self.domain = domain
         self.accepts = None if accepts is None else {_CATEGORIES[a] for a in accepts.split()}
-        self.outputs = outputs
+        # Names of results after the first, for the gradient's eyes and those of the composite that
+        # calls the operator: they are outside any graph.
+        self.hidden = tuple(hidden.split())
+        self.outputs = 1 + len(self.hidden) if hidden else outputs
         self.result = result
         self.computes = computes
         self.moves = moves  # only moves or converts elements, which kernels can do too
@@ -210,9 +213,9 @@ class Formula:
     """The gradient with respect to some parameters, and the values it needs, told by its names.
 
     The names of the function's parameters select what it is given: ``g`` is the gradient of the
-    output (a tuple for several outputs), ``result`` the output, ``rest`` the outputs with None for
-    the first, which is not kept then (nobody else must see the others), ``needs`` a tuple of bools
-    (which of `targets` want a gradient); the name of a parameter of the operator is its argument,
+    output (a tuple for several outputs), ``result`` the output, ``needs`` a tuple of bools (which
+    of `targets` want a gradient), the name of a hidden result is that, outside the graph; the name
+    of a parameter of the operator is its argument,
     and ``<name>_shape``, ``<name>_dtype``, ``<name>_stride``, ``<name>_offset`` describe a tensor
     argument without keeping it alive. Nothing else is saved for backward.
     """

@@ -4,10 +4,9 @@ from operator import attrgetter
 
 from iskra.core.local import active
 from iskra.dispatch.operator import calling, picker
-from iskra.dispatch.saving import save_input, save_outputs, save_rest
+from iskra.dispatch.saving import save_input, save_outputs
 from iskra.tensor import Parameter, Tensor
 
-_RESULTS = "result", "rest"  # of which formulas name one at most
 _SIMPLE = frozenset({int, float, bool, type(None), str})
 
 
@@ -15,16 +14,16 @@ class Plan:
     """How to record a call of `op` in which the parameters in `wanted` want a gradient.
 
     `names` are those of the values to save: arguments, picked by `pick`; `facts` about arguments;
-    last the result, if it `saves_result`: whole, or what comes after the first output (`rest`).
-    `steps` are the formulas as `_step` reads them, whose arguments are picked from
-    ``(g, *needs, *what was saved)``. `places` tells where each parameter's edges lie; `plain` that
+    each formula's `needs`; `hidden` results, by their numbers; last the result, if it
+    `saves_result`. `steps` are the formulas as `_step` reads them, whose arguments are picked from
+    ``(g, *what was saved)``. `places` tells where each parameter's edges lie; `plain` that
     each has just one. `direct` is the one formula's operator, if there is one formula and it calls
     one; `slots` say where its arguments are, `order` the places of its results; `run(node, g)` does
     it all in machine code, once that knows the operator's calls.
     """
 
     __slots__ = (
-        "op", "names", "pick", "facts", "saves_result", "keeps", "needs", "needy", "steps",
+        "op", "names", "pick", "facts", "needs", "hidden", "saves_result", "keeps", "steps",
         "node_class", "direct", "slots", "order", "run",
     )
 
@@ -33,20 +32,23 @@ class Plan:
         formulas = _chosen(op.formulas, wanted)
         position = op.signature.position
         names = dict.fromkeys(n for f in formulas for n in f.captures)
-        arguments = [n for n in names if n not in _RESULTS and n in position]
-        facts = [n for n in names if n not in _RESULTS and n not in position]
-        results = [n for n in names if n in _RESULTS]
+        arguments = [n for n in names if n in position]
+        hidden = [n for n in names if n in op.hidden]
+        results = [n for n in names if n == "result"]
+        facts = [n for n in names if n not in position and n not in (*hidden, *results)]
+        self.needs = [tuple([t in wanted for t in f.targets])
+                      for f in formulas if "needs" in f.names]
+        needs = [_needs(number) for number in range(len(self.needs))]
+        self.hidden = [1 + op.hidden.index(n) for n in hidden]
         self.saves_result = bool(results)
-        self.names = [*arguments, *facts, *results]
+        self.names = [*arguments, *facts, *needs, *hidden, *results]
         self.pick = picker([position[n] for n in arguments])
         self.facts = [_fact(op, n) for n in facts]
-        self.keeps = self.saves_result or any(position[n] in op.operands for n in arguments)
-        self.needs = tuple([tuple([t in wanted for t in f.targets])
-                            for f in formulas if "needs" in f.names])
-        self.needy = bool(self.needs or self.names)
+        self.keeps = self.saves_result or bool(hidden) or any(
+            position[n] in op.operands for n in arguments)
         self.steps = self._steps(formulas, places, plain)
         first, direct = formulas[0].function, None
-        if plain and len(formulas) == 1 and first.__class__ is calling and not self.needs:
+        if plain and len(formulas) == 1 and first.__class__ is calling:
             direct = first.operator
         self.direct, self.run = direct, None
         self.order = [places[t][0] for t in formulas[0].targets]
@@ -54,10 +56,11 @@ class Plan:
     def _steps(self, formulas, places, plain):
         self.slots, steps, seen = None, [], 0
         for formula in formulas:
-            position = {"g": 0, "needs": 1 + seen}
-            seen += "needs" in formula.names
-            for place, name in enumerate(self.names, 1 + len(self.needs)):
-                position[name] = place
+            position = {name: place for place, name in enumerate(self.names, 1)}
+            position["g"] = 0
+            if "needs" in formula.names:
+                position["needs"] = position[_needs(seen)]
+                seen += 1
             slots = [position[n] for n in formula.names]
             steps.append(_step(formula, slots, places, plain))
             self.slots = self.slots or slots  # the first one's
@@ -80,13 +83,19 @@ class Plan:
                     checks.append((place, version))
         for index, describe in self.facts:
             saved.append(describe(bound[index]))
+        saved += self.needs
+        saved += [outputs[number] for number in self.hidden]  # nobody writes to these
         if self.saves_result:
-            save = save_rest if self.names[-1] == "rest" else save_outputs
-            value, version = save(outputs)
+            value, version = save_outputs(outputs)
             if version is not None:
                 checks.append((len(saved), version))
             saved.append(value)
         return saved, checks
+
+
+def _needs(number):
+    """The name under which `needs` is saved, of the formula with this number among such."""
+    return f"needs {number}"
 
 
 def _chosen(formulas, wanted):

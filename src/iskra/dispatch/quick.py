@@ -99,7 +99,8 @@ class QuickCalls:
         op = self.op
         bound = bind(op, args, settings)
         record(op, bound, result)
-        node = result._edge and result._edge[0] if result.__class__ is Tensor else None
+        first = result[0] if op.hidden else result
+        node = first._edge and first._edge[0] if first.__class__ is Tensor else None
         if active.watching:
             return result
         if node is not None and node.plan in op.tape_plans.values():
@@ -156,9 +157,9 @@ def _saved(op, node, args, bound):
     plan, position, saved = node.plan, op.signature.position, []
     for name, value in zip(plan.names, node.saved, strict=True):
         place = position.get(name)
-        if name == "rest":
-            return None
-        if name == "result":
+        if name in op.hidden:
+            saved.append(("hidden", 1 + op.hidden.index(name)))
+        elif name == "result":
             saved.append(("result", 0))
         elif place is None:
             if name.endswith("_offset"):  # nothing in the key tells it
@@ -190,8 +191,7 @@ def _answer(launch, form):
     written = [expr for step in steps for expr in step.writes]
     if any(order is not None for step in steps for order in step.orders):
         return None
-    if form.places is None:  # the only answer comes first
-        written.sort(key=lambda expr: expr is not outputs[0])
+    written.sort(key=lambda expr: expr is not outputs[0])  # the first answer comes first
     number = {expr: n for n, expr in enumerate(written)}
     results = [None] * len(written)
     for step in steps:

@@ -94,18 +94,6 @@ def save_outputs(outputs):
     ]), RESTORED
 
 
-def save_rest(outputs):
-    """What to keep of all results but the first, which nobody else sees, and no version."""
-    return (None, *map(_outside_the_graph, outputs[1:])), None
-
-
-def _outside_the_graph(tensor):
-    kept = _new(Tensor)
-    kept._array = tensor._array
-    kept._dtype = tensor._dtype
-    return kept
-
-
 def _save_output(tensor, number):
     if active.watching and local.saved_tensors_hooks:
         return Packed(tensor.detach()), RESTORED

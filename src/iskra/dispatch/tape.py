@@ -40,7 +40,7 @@ class OperatorNode(Node):
             plan.run = plan.direct.quick.table.applier(
                 len(self.input_edges), plan.slots, plan.order)
         results = [None] * len(self.input_edges)
-        values = (g, *plan.needs, *self.values()) if plan.needy else None
+        values = (g, *self.values()) if plan.names else None
         for function, pick, place, places in plan.steps:
             found = function(g) if pick is None else function(*pick(values))
             if place is not None:
@@ -227,7 +227,8 @@ def _plan(op, wanted):
 def _make_plan(op, wanted, places, plain):
     plan = Plan(op, wanted, places, plain)
     fixed = isinstance(op.node, str) and op.outputs is not None
-    plan.node_class = node_class(op, op.node, op.outputs) if fixed else None
+    count = 1 if op.hidden else op.outputs
+    plan.node_class = node_class(op, op.node, count) if fixed else None
     return plan
 
 
@@ -275,7 +276,7 @@ _NOTHING = (), ()
 def _class_of(op, bound, outputs):
     """The node's class where it depends on the arguments."""
     name = op.node if op.node.__class__ is str else op.node(*op.pick_named(bound))
-    count = 1 if op.outputs == 1 else len(outputs)
+    count = 1 if op.outputs == 1 or op.hidden else len(outputs)
     return op.node_classes.get((name, count)) or node_class(op, name, count)
 
 

@@ -525,6 +525,16 @@ def batch_norm(
     eps: _float = ...,
 ) -> Tensor:
     """Standardise each channel (dimension 1), then scale by `weight` and shift by `bias`."""
+def batch_norm_backward(
+    grad: Tensor,
+    input: Tensor,
+    weight: Tensor,
+    mean: Tensor,
+    scale: Tensor,
+    eps: _Any,
+    wanted: _Any = ...,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The gradients of `batch_norm_training`."""
 def batch_norm_fixed(
     input: Tensor,
     running_mean: Tensor,
@@ -534,6 +544,16 @@ def batch_norm_fixed(
     eps: _float = ...,
 ) -> Tensor:
     """Batch normalisation by given statistics."""
+def batch_norm_fixed_backward(
+    grad: Tensor,
+    input: Tensor,
+    running_mean: Tensor,
+    running_var: Tensor,
+    weight: Tensor,
+    eps: _Any,
+    wanted: _Any = ...,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The gradients of `batch_norm_fixed`."""
 def batch_norm_training(
     input: Tensor,
     weight: Tensor | None = ...,
@@ -1926,6 +1946,17 @@ def group_norm(
     eps: _float = ...,
 ) -> Tensor:
     """Standardise each sample over groups of channels, then scale and shift per channel."""
+def group_norm_backward(
+    grad: Tensor,
+    input: Tensor,
+    num_groups: _Any,
+    weight: Tensor,
+    mean: Tensor,
+    scale: Tensor,
+    eps: _Any,
+    wanted: _Any = ...,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The gradients of `group_norm`."""
 def gt(input: Tensor, other: Tensor | _Number, *, out: Tensor | None = ...) -> Tensor:
     """Return whether ``input > other``."""
 def gt_(input: Tensor, other: Tensor | _Number) -> Tensor:
@@ -2358,6 +2389,17 @@ def layer_norm(
     eps: _float = ...,
 ) -> Tensor:
     """Standardise over the last dimensions, then scale by `weight` and shift by `bias`."""
+def layer_norm_backward(
+    grad: Tensor,
+    input: Tensor,
+    normalized_shape: _Any,
+    weight: Tensor,
+    mean: Tensor,
+    scale: Tensor,
+    eps: _Any,
+    wanted: _Any = ...,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The gradients of `layer_norm`."""
 def lcm(input: Tensor, other: Tensor | _Number, *, out: Tensor | None = ...) -> Tensor:
     """Return the least common multiple of each pair of integers."""
 def lcm_(input: Tensor, other: Tensor | _Number) -> Tensor:
@@ -3110,6 +3152,8 @@ def modified_bessel_k0(input: Tensor, *, out: Tensor | None = ...) -> Tensor:
     """Return the modified Bessel function of the second kind of order 0."""
 def modified_bessel_k1(input: Tensor, *, out: Tensor | None = ...) -> Tensor:
     """Return the modified Bessel function of the second kind of order 1."""
+def moved_towards(input: Tensor, other: Tensor | _Number, amount: Tensor | _Number) -> Tensor:
+    """Running statistics moved towards others by a part of the way: 0 not at all, 1 all of i"""
 def movedim(input: Tensor, source: _Any, destination: _Any) -> Tensor:
     """Return a view with the dimensions `source` at the places `destination`."""
 def moveaxis(input: Tensor, source: _Any, destination: _Any) -> Tensor:
@@ -3469,6 +3513,7 @@ def norm_backward(
     scale: Tensor | None = ...,
     dims: _int | _Sequence[_int] = ...,
     eps: _float = ...,
+    shape: _Sequence[_int] = ...,
     wanted: _Any = ...,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The gradients of ``standardize(input) * weight + bias`` for the input, weight and bias"""

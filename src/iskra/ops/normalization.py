@@ -9,7 +9,7 @@ import numpy as np
 
 from iskra.autograd import no_grad
 from iskra.core.size import as_count, format_shape
-from iskra.dispatch import composite, fused
+from iskra.dispatch import calling, composite, fused, operator, pointwise
 from iskra.dispatch.execute import on_arrays
 from iskra.ops.joining import cat
 
@@ -97,16 +97,17 @@ def _norm_curvature(g, needs, grad, input, weight, dims, eps):
     ],
 )
 def norm_backward(grad, input, weight=None, mean=None, scale=None, dims=(), eps=1e-5,
-                  wanted=(True, True, True)):
+                  shape=None, wanted=(True, True, True)):
     """The gradients of ``standardize(input) * weight + bias`` for the input, weight and bias.
 
-    The last two keep the dimensions over which they were broadcast from size 1. `mean` and `scale`
-    are those of `input` (see `_standard`), which depend on it; without them they are computed.
+    The last two are of the weight's shape, or without a weight of `shape`. `mean` and `scale`
+    are those of `input` (see `_hidden`), which depend on it; without them they are computed.
     """
     if mean is None:
         standard, _, _, scale = _standard(input, dims, eps)
     else:
-        standard = (input - mean) * scale
+        scale = scale.astype(input.dtype, copy=False)
+        standard = (input - mean.astype(input.dtype, copy=False)) * scale
     product = grad * standard
     to_input = None
     if wanted[0]:
@@ -120,11 +121,11 @@ def norm_backward(grad, input, weight=None, mean=None, scale=None, dims=(), eps=
         to_input = weighted - standard
         to_input -= outer
         to_input *= scale
-    shape = None if weight is None else weight.shape
+    shape = shape if weight is None else weight.shape
     return (
         to_input,
         summed_to(product, shape) if wanted[1] else None,
-        summed_to(grad, shape) if wanted[2] and shape is not None else None,
+        summed_to(grad, shape) if wanted[2] else None,
     )
 
 
@@ -136,14 +137,12 @@ def summed_to(array, shape):
     return total.reshape(shape)
 
 
-def _norm_gradient(g, needs, input, weight, bias_shape, dims, eps, mean, scale):
-    """The gradients of input, weight and bias; `weight` broadcasts to the input."""
-    if input.dtype.is_narrow:  # stored narrow, the statistics are too coarse
-        mean = scale = None
-    to_input, to_weight, to_bias = norm_backward(g, input, weight, mean, scale, dims, eps, needs)
-    if needs[2] and to_bias is None:  # a bias without a weight
-        to_bias = g.sum_to_size(bias_shape)
-    return to_input, to_weight, to_bias
+def _hidden(*statistics):
+    """Statistics as they are kept for the gradient: in double precision, which is never narrowed.
+
+    They are few, and rounded to float16 they would be too coarse.
+    """
+    return tuple(s.astype(np.float64, copy=False) for s in statistics)
 
 
 def _affine(standard, weight, bias):
@@ -154,14 +153,14 @@ def _affine(standard, weight, bias):
     return standard
 
 
-@fused(**INTERNAL, outputs=3, operands="input weight bias", accepts="float")
+@fused(**INTERNAL, hidden="mean scale", operands="input weight bias", accepts="float")
 def affine_standard(input, weight, bias, dims, eps):
     """Elements standardised along `dims`, times a weight and plus a bias that broadcast.
 
     Also their mean, and one over the standard deviation.
     """
     standard, mean, _, scale = _standard(input, dims, eps)
-    return _affine(standard, weight, bias), mean, scale
+    return _affine(standard, weight, bias), *_hidden(mean, scale)
 
 
 def last_dims(rank, normalized_shape):
@@ -192,20 +191,34 @@ def check_normalized_shape(name, shape, normalized_shape, weight, bias):
 
 
 @fused(
-    **INTERNAL, outputs=3, operands="input weight bias", accepts="float",
+    **INTERNAL, operands="input grad weight mean scale", outputs=3, accepts="float",
+    grad={("grad", "input", "weight"):
+          lambda g, needs, grad, input, normalized_shape, weight, eps: _norm_curvature(
+              g, needs, grad, input, weight, last_dims(input.ndim, normalized_shape), eps)},
+    samples=lambda make: [
+        ((make((3, 4)), make((3, 4)), (4,), make((4,)), None, None, 1e-5), {}),
+    ],
+)
+def layer_norm_backward(grad, input, normalized_shape, weight, mean, scale, eps,
+                        wanted=(True, True, True)):
+    """The gradients of `layer_norm`."""
+    dims = last_dims(input.ndim, normalized_shape)
+    return norm_backward.operator.body(
+        grad, input, weight, mean, scale, dims, eps, normalized_shape, wanted)
+
+
+@fused(
+    **INTERNAL, hidden="mean scale", operands="input weight bias", accepts="float",
     node="NativeLayerNormBackward0",
-    grad={("input", "weight", "bias"): lambda g, needs, input, normalized_shape, weight, bias_shape,
-          eps, rest: _norm_gradient(
-              g[0], needs, input, weight, bias_shape, last_dims(input.ndim, normalized_shape), eps,
-              *rest[1:]
-          )},
+    grad={("input", "weight", "bias"): calling(
+        layer_norm_backward, "g input normalized_shape weight mean scale eps needs")},
 )
 def native_layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-05):
     """`layer_norm`, and what its gradient needs: the mean and one over the standard deviation."""
     check_normalized_shape("layer_norm", input.shape, normalized_shape, weight, bias)
     axes = last_dims(input.ndim, normalized_shape)
     standard, mean, _, scale = _standard(input, axes, eps)
-    return _affine(standard, weight, bias), mean, scale
+    return _affine(standard, weight, bias), *_hidden(mean, scale)
 
 
 @composite(
@@ -234,56 +247,118 @@ def _by_channel(values, rank):
 
 
 def _channel_sum(g):
-    return g.sum([d for d in range(g.dim()) if d != 1])
+    return g.sum(_all_but_channels(g.dim()))
 
 
 def _all_but_channels(rank):
     return (0, *range(2, rank))
 
 
+def _channel_norm_curvature(g, needs, grad, input, weight, eps):
+    rank = input.ndim
+    to_grad, to_input, to_weight = _norm_curvature(
+        (g[0], _by_channel(g[1], rank), _by_channel(g[2], rank)), needs, grad, input,
+        _by_channel(weight, rank), _all_but_channels(rank), eps)
+    return to_grad, to_input, None if to_weight is None else _channel_sum(to_weight)
+
+
 @fused(
-    **INTERNAL, outputs=4, operands="input weight bias", accepts="float",
+    **INTERNAL, operands="input grad weight mean scale", outputs=3, accepts="float",
+    grad={("grad", "input", "weight"): _channel_norm_curvature},
+    samples=lambda make: [
+        ((make((3, 2, 4)), make((3, 2, 4)), make((2,)), None, None, 1e-5), {}),
+    ],
+)
+def batch_norm_backward(grad, input, weight, mean, scale, eps, wanted=(True, True, True)):
+    """The gradients of `batch_norm_training`."""
+    rank = input.ndim
+    weight, mean, scale = (_by_channel(v, rank) for v in (weight, mean, scale))
+    to_input, *others = norm_backward.operator.body(
+        grad, input, weight, mean, scale, _all_but_channels(rank), eps,
+        (1, input.shape[1], *(1,) * (rank - 2)), wanted)
+    return to_input, *(None if v is None else v.reshape(-1) for v in others)
+
+
+@fused(
+    **INTERNAL, hidden="mean variance scale", operands="input weight bias", accepts="float",
     node="NativeBatchNormBackward0",
-    grad={("input", "weight", "bias"): lambda g, needs, input, weight, bias_shape, eps, rest: (
-        None if g[0] is None else _norm_gradient(
-            g[0], needs, input, weight, bias_shape, _all_but_channels(input.ndim), eps,
-            _by_channel(rest[1], input.ndim), rest[3],
-        )
-    )},
+    grad={("input", "weight", "bias"): calling(
+        batch_norm_backward, "g input weight mean scale eps needs")},
 )
 def batch_norm_training(input, weight=None, bias=None, eps=1e-5):
     """Batch normalisation by the batch's own statistics; also those: mean and unbiased variance.
 
-    Last what the gradient needs: one over the standard deviation. `weight` and `bias` broadcast.
+    Last what the gradient needs: one over the standard deviation.
     """
-    axes = _all_but_channels(input.ndim)
+    rank, axes = input.ndim, _all_but_channels(input.ndim)
     standard, mean, variance, scale = _standard(input, axes, eps)
     count = as_count(math.prod(input.shape[d] for d in axes), input.dtype)
     variance *= count / np.maximum(count - input.dtype.type(1), 1)
-    return _affine(standard, weight, bias), mean.reshape(-1), variance.reshape(-1), scale
+    result = _affine(standard, _by_channel(weight, rank), _by_channel(bias, rank))
+    return result, *(s.reshape(-1) for s in _hidden(mean, variance, scale))
+
+
+@pointwise(**INTERNAL, inplace=False, samples=lambda make: [((make(3), make(3), 0.25), {})])
+def moved_towards(input, other, amount):
+    """Running statistics moved towards others by a part of the way: 0 not at all, 1 all of it."""
+    return input * (1 - amount) + other * amount
 
 
 def _fixed_standard(input, mean, var, eps):
     """Elements standardised by given statistics, and the scale that does it; per channel."""
-    rank = input.dim()
-    scale = (_by_channel(var, rank) + eps).rsqrt()
+    rank = input.ndim
+    scale = _by_channel(np.reciprocal(np.sqrt(var + input.dtype.type(eps))), rank)
     return (input - _by_channel(mean, rank)) * scale, scale
 
 
-def _fixed_gradient(g, needs, input, running_mean, running_var, weight, eps):
+def _fixed_curvature(g, needs, grad, input, running_mean, running_var, weight, eps):
+    """The gradient of `batch_norm_fixed_backward`, whose three outputs are linear in `grad`."""
+    rank = input.ndim
+    scale = _by_channel((running_var + eps).rsqrt(), rank)
+    affine = scale if weight is None else scale * _by_channel(weight, rank)
+    to_grad = to_input = to_weight = None
+    if g[0] is not None:
+        to_grad = g[0] * affine
+        to_weight = _channel_sum(g[0] * grad * scale) if needs[2] else None
+    if g[1] is not None:
+        outer = _by_channel(g[1], rank) * scale
+        part = outer * (input - _by_channel(running_mean, rank))
+        to_grad = part if to_grad is None else to_grad + part
+        to_input = outer * grad
+    if g[2] is not None:
+        part = _by_channel(g[2], rank).expand(grad.shape)
+        to_grad = part if to_grad is None else to_grad + part
+    return to_grad, to_input, to_weight
+
+
+@fused(
+    **INTERNAL, operands="input grad running_mean running_var weight", outputs=3, accepts="float",
+    grad={("grad", "input", "weight"): _fixed_curvature},
+    samples=lambda make: [(
+        (make((3, 2, 4)), make((3, 2, 4)), make((2,), requires_grad=False),
+         make((2,), 0.5, 2, requires_grad=False), make((2,)), 1e-5), {},
+    )],
+)
+def batch_norm_fixed_backward(grad, input, running_mean, running_var, weight, eps,
+                              wanted=(True, True, True)):
+    """The gradients of `batch_norm_fixed`."""
+    rank = input.ndim
     standard, scale = _fixed_standard(input, running_mean, running_var, eps)
-    weighted = g if weight is None else g * _by_channel(weight, g.dim())
+    if weight is not None:
+        scale = scale * _by_channel(weight, rank)
+    axes = _all_but_channels(rank)
     return (
-        weighted * scale if needs[0] else None,
-        _channel_sum(g * standard) if needs[1] else None,
-        _channel_sum(g) if needs[2] else None,
+        (grad * scale).astype(input.dtype, copy=False) if wanted[0] else None,
+        np.add.reduce(grad * standard, axis=axes) if wanted[1] else None,
+        np.add.reduce(grad, axis=axes) if wanted[2] else None,
     )
 
 
 @fused(
     **INTERNAL, operands="input running_mean running_var weight bias", accepts="float",
     node="NativeBatchNormBackward0",
-    grad={("input", "weight", "bias"): _fixed_gradient},
+    grad={("input", "weight", "bias"): calling(
+        batch_norm_fixed_backward, "g input running_mean running_var weight eps needs")},
     samples=lambda make: [(
         (make((3, 4)), make((4,), requires_grad=False), make((4,), 0.5, 2, requires_grad=False),
          make((4,)), make((4,)), 1e-5), {},
@@ -351,14 +426,11 @@ def batch_norm(
     if not training:
         return batch_norm_fixed(input, running_mean, running_var, weight, bias, eps)
     check_several_values(input.shape)
-    rank = input.ndim
-    result, mean, variance, _ = batch_norm_training(
-        input, _by_channel(weight, rank), _by_channel(bias, rank), eps
-    )
-    with no_grad():
-        for running, found in ((running_mean, mean), (running_var, variance)):
-            if running is not None:
-                running.mul_(1 - momentum).add_(found.detach(), alpha=momentum)
+    result, mean, variance, _ = batch_norm_training(input, weight, bias, eps)
+    if running_mean is not None:
+        with no_grad():
+            running_mean.copy_(moved_towards(running_mean, mean, momentum))
+            running_var.copy_(moved_towards(running_var, variance, momentum))
     return result
 
 
@@ -408,17 +480,36 @@ def _grouped(input, weight, bias, count):
     return rows, *affine, tuple(range(2, rows.ndim))
 
 
-def _group_norm_gradient(g, needs, input, num_groups, weight, bias_shape, eps, rest):
+def _reshaped(values, *shapes):
+    return tuple(None if v is None else v.reshape(s) for v, s in zip(values, shapes, strict=True))
+
+
+def _group_norm_curvature(g, needs, grad, input, num_groups, weight, eps):
     rows, weights, _, dims = _grouped(input, weight, None, num_groups)
-    to_input, to_weight, to_bias = _norm_gradient(
-        g[0].reshape(rows.shape), needs, rows, weights,
-        (*rows.shape[1:3],) + (1,) * (input.ndim - 2), dims, eps, *rest[1:],
-    )
-    return (
-        None if to_input is None else to_input.reshape(input.shape),
-        None if to_weight is None else to_weight.reshape(-1),
-        None if to_bias is None else to_bias.reshape(-1),
-    )
+    shape = rows.shape[1:3] + (1,) * (input.ndim - 2)
+    to_grad, to_input, to_weight = _norm_curvature(
+        _reshaped(g, rows.shape, shape, shape), needs, grad.reshape(rows.shape), rows, weights,
+        dims, eps)
+    if to_weight is not None:
+        to_weight = to_weight.sum_to_size(shape)
+    return _reshaped((to_grad, to_input, to_weight), grad.shape, input.shape, (-1,))
+
+
+@operator(
+    **INTERNAL, operands="input grad weight mean scale", outputs=3, accepts="float",
+    computes=True, repeats=True, grad={("grad", "input", "weight"): _group_norm_curvature},
+    samples=lambda make: [
+        ((make((2, 4, 3)), make((2, 4, 3)), 2, make((4,)), None, None, 1e-5), {}),
+    ],
+)
+def group_norm_backward(grad, input, num_groups, weight, mean, scale, eps,
+                        wanted=(True, True, True)):
+    """The gradients of `group_norm`."""
+    rows, weights, _, dims = _grouped(input, weight, None, num_groups)
+    shape = rows.shape[1:3] + (1,) * (input.ndim - 2)
+    found = on_arrays(norm_backward, grad.reshape(rows.shape), rows, weights, mean, scale, dims,
+                      eps, shape, wanted)
+    return _reshaped(found, input.shape, (-1,), (-1,))
 
 
 def _check_group_norm(input, num_groups, weight, bias):
@@ -442,10 +533,11 @@ def _check_group_norm(input, num_groups, weight, bias):
             )
 
 
-@fused(
-    **INTERNAL, outputs=3, operands="input weight bias", accepts="float",
-    node="NativeGroupNormBackward0",
-    grad={("input", "weight", "bias"): _group_norm_gradient},
+@operator(
+    **INTERNAL, hidden="mean scale", operands="input weight bias", accepts="float", computes=True,
+    repeats=True, node="NativeGroupNormBackward0",
+    grad={("input", "weight", "bias"): calling(
+        group_norm_backward, "g input num_groups weight mean scale eps needs")},
 )
 def native_group_norm(input, num_groups, weight=None, bias=None, eps=1e-05):
     """`group_norm`, and what its gradient needs: the mean and one over the standard deviation."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from iskra.core.dtypes import finfo
 from iskra.core.size import as_count
-from iskra.dispatch import composite, fused
+from iskra.dispatch import calling, composite, fused
 from iskra.ops.normalization import (
     BOTH,
     INTERNAL,
@@ -71,6 +71,7 @@ def rms_backward(grad, input, weight, scale, dims, eps, wanted):
     """The gradients of `rms_scaled` for the input and the weight; computes `scale` if None."""
     if scale is None:
         scale = _scale(input, dims, eps)
+    scale = scale.astype(input.dtype, copy=False)
     to_input = to_weight = None
     if wanted[0]:
         weighted = grad if weight is None else np.multiply(grad, weight)
@@ -82,14 +83,9 @@ def rms_backward(grad, input, weight, scale, dims, eps, wanted):
     return to_input, to_weight
 
 
-def _gradient(g, needs, input, weight, dims, eps, rest):
-    scale = None if input.dtype.is_narrow else rest[1]  # stored narrow, it is too coarse
-    return rms_backward(g[0], input, weight, scale, dims, eps, needs)
-
-
 @fused(
-    **INTERNAL, operands="input weight", outputs=2, accepts="float", node="MulBackward0",
-    grad={("input", "weight"): _gradient},
+    **INTERNAL, operands="input weight", hidden="scale", accepts="float", node="MulBackward0",
+    grad={("input", "weight"): calling(rms_backward, "g input weight scale dims eps needs")},
 )
 def rms_scaled(input, weight, dims, eps):
     """Elements over the root of their mean square along `dims`, times a weight that broadcasts.
@@ -98,7 +94,9 @@ def rms_scaled(input, weight, dims, eps):
     """
     scale = _scale(input, dims, eps)
     result = np.multiply(input, scale)
-    return result if weight is None else np.multiply(result, weight), scale
+    if weight is not None:
+        result = np.multiply(result, weight)
+    return result, scale.astype(np.float64, copy=False)  # which is never narrowed
 
 
 @composite(

@@ -7,9 +7,11 @@ An entry's recordings form a list, one for each choice of arguments that want a 
     edges, saved values, checked values
     for each edge          the argument's position, or -1 for none
     for each saved value   its kind (`SAVED_KINDS`) and the position, or the object
+
+Where the answer is a tuple, the node hangs on its first item; others may be hidden results.
 """
 
-SAVED_KINDS = {"argument": 0, "tensor": 1, "constant": 2, "result": 3}
+SAVED_KINDS = {"argument": 0, "tensor": 1, "constant": 2, "result": 3, "hidden": 4}
 MOST_RECORDED = 8       # arguments
 
 RECORDING = """
@@ -311,7 +313,8 @@ lost:
 }
 
 ; Fill the tuples of saved values and of checks; false with an exception.
-define internal i1 @save(ptr %codes, i64 %count, ptr %args, ptr %result, ptr %values, ptr %checks) {
+define internal i1 @save(ptr %codes, i64 %count, ptr %args, ptr %answer, ptr %result, ptr %values,
+                         ptr %checks) {
   %next.check.var = alloca i64
   store i64 0, ptr %next.check.var
   %value.items = getelementptr i8, ptr %values, i64 {ITEMS}
@@ -331,6 +334,7 @@ one:
     i64 1, label %argument
     i64 2, label %constant
     i64 3, label %result.value
+    i64 4, label %hidden
   ]
 argument:
   %arg.at = getelementptr ptr, ptr %args, i64 %given
@@ -341,12 +345,19 @@ constant:
   %object = inttoptr i64 %given to ptr
   call void @Py_IncRef(ptr %object)
   br label %put
+hidden:
+  %hidden.items = getelementptr i8, ptr %answer, i64 {ITEMS}
+  %hidden.at = getelementptr ptr, ptr %hidden.items, i64 %given
+  %kept = load ptr, ptr %hidden.at
+  call void @Py_IncRef(ptr %kept)
+  br label %put
 result.value:
   %saved = call ptr @saved_result(ptr %result)
   %unsaved = icmp eq ptr %saved, null
   br i1 %unsaved, label %lost, label %put
 put:
-  %value = phi ptr [ %arg, %argument ], [ %object, %constant ], [ %saved, %result.value ]
+  %value = phi ptr [ %arg, %argument ], [ %object, %constant ], [ %kept, %hidden ],
+      [ %saved, %result.value ]
   %value.at = getelementptr ptr, ptr %value.items, i64 %i
   store ptr %value, ptr %value.at
   switch i64 %kind, label %next [
@@ -400,8 +411,23 @@ define internal void @set(ptr %object, i64 %offset, ptr %value) alwaysinline {
   ret void
 }
 
+; The tensor that an answer is, or the first of the tuple.
+define internal ptr @first_of(ptr %answer) {
+  %type.at = getelementptr i8, ptr %answer, i64 {TYPE}
+  %type = load ptr, ptr %type.at
+  %several = icmp eq ptr %type, @iskra_tuple
+  br i1 %several, label %tuple, label %single
+tuple:
+  %items = getelementptr i8, ptr %answer, i64 {ITEMS}
+  %first = load ptr, ptr %items
+  ret ptr %first
+single:
+  ret ptr %answer
+}
+
 ; Hang a new node on the result; 0, or -1 with an exception.
-define internal i32 @hang(ptr %recording, ptr %args, ptr %result, ptr %results, ptr %edges) {
+define internal i32 @hang(ptr %recording, ptr %args, ptr %answer, ptr %results, ptr %edges) {
+  %result = call ptr @first_of(ptr %answer)
   %class.at = getelementptr ptr, ptr %recording, i64 2
   %class = load ptr, ptr %class.at
   %plan.at = getelementptr ptr, ptr %recording, i64 3
@@ -447,8 +473,8 @@ describe:
   %dtype.at = getelementptr ptr, ptr %results, i64 2
   %dtype = load ptr, ptr %dtype.at
   call void @set(ptr %node, i64 {OUTPUT_DTYPE}, ptr %dtype)
-  %kept = call i1 @save(ptr %codes, i64 %saved.count, ptr %args, ptr %result, ptr %saved,
-      ptr %checks)
+  %kept = call i1 @save(ptr %codes, i64 %saved.count, ptr %args, ptr %answer, ptr %result,
+      ptr %saved, ptr %checks)
   br i1 %kept, label %connect, label %undo
 connect:
   %edge = call ptr @PyTuple_New(i64 2)
@@ -473,7 +499,7 @@ lost:
 }
 
 ; Record a call. 0: done, or nothing to do; 1: left to Python; -1: an exception.
-define internal i32 @record(ptr %entry, ptr %args, i64 %count, i64 %targets, ptr %result) {
+define internal i32 @record(ptr %entry, ptr %args, i64 %count, i64 %targets, ptr %answer) {
   %edges = alloca [{MOST_RECORDED} x ptr]
   %mask = call i64 @gather(ptr %args, i64 %count, i64 %targets, ptr %edges)
   switch i64 %mask, label %look [
@@ -493,7 +519,7 @@ do:
   %length = load i64, ptr %length.at
   %key = getelementptr i64, ptr %entry, i64 {HEADER}
   %results = getelementptr i64, ptr %key, i64 %length
-  %outcome = call i32 @hang(ptr %recording, ptr %args, ptr %result, ptr %results, ptr %edges)
+  %outcome = call i32 @hang(ptr %recording, ptr %args, ptr %answer, ptr %results, ptr %edges)
   call void @drop_edges(ptr %edges, i64 %mask)
   ret i32 %outcome
 leave:
