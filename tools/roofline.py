@@ -1,8 +1,8 @@
 """What the machine can do at most, beside what calls do: where goals are missed, and why.
 
-Prints the floating-point operations a second of a loop of nothing but multiply-adds, and the bytes a
-second of a loop that reads arrays, in the cache and beyond it, and writes them back; then, for calls
-that arithmetic or memory bounds, how much of that they reach. `python tools/roofline.py
+Prints the floating-point operations a second of a loop of nothing but multiply-adds, and the bytes
+a second of a loop that reads arrays, in the cache and beyond it, and writes them back negated; then,
+for calls that arithmetic or memory bounds, how much of that they reach. `python tools/roofline.py
 [--torch]` adds PyTorch's times. Least of several rounds, two threads.
 """
 
@@ -56,7 +56,8 @@ loop:
   %i = phi i64 [ 0, %entry ], [ %i.next, %loop ]
   %at = getelementptr <16 x float>, ptr %start, i64 %i
   %value = load <16 x float>, ptr %at, align 4
-  store <16 x float> %value, ptr %at, align 4
+  %negative = fneg <16 x float> %value
+  store <16 x float> %negative, ptr %at, align 4
   %i.next = add i64 %i, 1
   %more = icmp slt i64 %i.next, %share
   br i1 %more, label %loop, label %out
@@ -98,7 +99,7 @@ def peak():
 
 
 def touch(array):
-    """Read an array and write it back."""
+    """Read an array and write it back, negated."""
     _touch()(array, array.size // LANES // THREADS, THREADS)
 
 
