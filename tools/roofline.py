@@ -1,9 +1,9 @@
 """What the machine can do at most, beside what calls do: where goals are missed, and why.
 
 Prints the floating-point operations a second of a loop of nothing but multiply-adds, and the bytes
-a second of a loop that reads arrays, in the cache and beyond it, and writes them back negated; then,
-for calls that arithmetic or memory bounds, how much of that they reach. `python tools/roofline.py
-[--torch]` adds PyTorch's times. Least of several rounds, two threads.
+a second of a loop that reads arrays, in the cache and beyond it, and writes them back negated;
+then, for calls that arithmetic or memory bounds, how much of that they reach. `--torch` adds
+PyTorch's times. Least of several rounds, two threads.
 """
 
 import argparse
