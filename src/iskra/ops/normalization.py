@@ -453,21 +453,18 @@ def instance_norm(
             "Expected more than 1 spatial element when training, got input size "
             f"{input.shape}"
         )
-    count, channels = input.shape[:2]
-
-    def spread(values):
-        return None if values is None else values.repeat(count)
-
-    mean, var = spread(running_mean), spread(running_var)
-    result = batch_norm(
-        input.reshape(1, count * channels, *input.shape[2:]), mean, var, spread(weight),
-        spread(bias), use_input_stats, momentum, eps,
-    ).reshape(input.shape)
-    with no_grad():
-        for running, values in ((running_mean, mean), (running_var, var)):
-            if running is not None and use_input_stats:
-                running.copy_(values.reshape(count, channels).mean(0))
-    return result
+    if not use_input_stats:
+        return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
+    _check_batch_norm(input, running_mean, running_var, weight, bias, True)
+    result = native_group_norm(input, input.shape[1], weight, bias, eps)[0]
+    if running_mean is not None:
+        with no_grad():
+            dims = tuple(range(2, input.ndim))
+            for running, found in (
+                (running_mean, input.mean(dims)), (running_var, input.var(dims))
+            ):
+                running.copy_(moved_towards(running, found.mean(0), momentum))
+    return result.view(input.shape)
 
 
 def _grouped(input, weight, bias, count):
