@@ -267,7 +267,10 @@ def expected_bags(mode, table, indices, starts, weights):
 @pytest.mark.parametrize("mode", ["sum", "mean", "max", "weighted"])
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 @pytest.mark.parametrize("kind", ["i4", "i8"])
-def test_bags(mode, dtype, kind, rng):
+@pytest.mark.parametrize("far", [False, True])
+def test_bags(mode, dtype, kind, far, rng, monkeypatch):
+    if far:
+        monkeypatch.setattr(bags, "_FAR", 1)
     for columns in (1, 15, 16, 70, 300):
         table = np.round(elements(rng, (20, columns), dtype) / 10)
         table[3, ::5], table[4] = np.nan, -np.inf
@@ -282,6 +285,37 @@ def test_bags(mode, dtype, kind, rng):
             np.testing.assert_array_equal(found[1], chosen)
         else:
             assert found[1] is None
+
+
+@pytest.mark.parametrize("mode", ["sum", "mean", "max"])
+@pytest.mark.parametrize("columns", [3, 1000])
+def test_bags_one_by_one(mode, columns):
+    """Offsets out of order, empty bags, padding, entries before and after the bags."""
+    table = iskra.randn(9, columns, dtype=iskra.float64, requires_grad=True)
+    rows = iskra.tensor([2, 8, 1, 1, 5, 2, 0, 7, 3, 2])
+    reduce = {"sum": lambda x: x.sum(0), "mean": lambda x: x.mean(0), "max": lambda x: x.amax(0)}
+
+    def expected(bounds, padding):
+        found = []
+        for low, high in zip(bounds, bounds[1:]):
+            bag = [r for r in rows.tolist()[low:high] if r != padding]
+            found.append(reduce[mode](table[bag]) if bag else table[0] * 0)
+        return iskra.stack(found)
+
+    for offsets, bounds, whole in (([0, 3, 3, 4], [0, 3, 3, 4, 10], False),
+                                   ([0, 5, 2, 10], [0, 2, 5, 10, 10], False),
+                                   ([0, 3, 3, 8], [0, 3, 3, 8], True)):
+        for padding in (None, 2, -8):
+            found = F.embedding_bag(rows, table, iskra.tensor(offsets), mode=mode,
+                                    padding_idx=padding, include_last_offset=whole)
+            wanted = expected(bounds, padding if padding is None else padding % 9)
+            np.testing.assert_allclose(found.detach(), wanted.detach(), rtol=1e-12, atol=1e-12)
+            g = iskra.randn(*found.shape, dtype=iskra.float64)
+            for one, other in zip(iskra.autograd.grad(found, table, g),
+                                  iskra.autograd.grad(wanted, table, g), strict=True):
+                np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12)
+    with pytest.raises(RuntimeError, match="negative"):
+        F.embedding_bag(rows, table, iskra.tensor([0, -1, 2]), mode=mode)
 
 
 def test_bags_of_nothing():

@@ -495,14 +495,13 @@ def baddbmm_(
 def bags_of_rows(
     weight: Tensor,
     indices: Tensor,
-    bags: Tensor,
+    bounds: Tensor,
     mode: _Any,
-    count: _Any,
     weights: Tensor | None = ...,
     padding_idx: _int = ...,
     by_freq: _bool = ...,
 ) -> tuple[Tensor, Tensor]:
-    """The sum, mean or maximum of the rows in each of `count` bags; the maximum's indices."""
+    """The sum, mean or maximum of the rows in each bag; the maximum's indices."""
 def bartlett_window(
     window_length: _Any,
     periodic: _bool = ...,

@@ -157,15 +157,16 @@ def _check_bag(input, offsets, mode, per_sample_weights):
 # Bags of rows
 
 
-def _bags(starts, end, count):
-    """The bag to which each of `count` entries belongs; -1 for those from `end` on."""
-    begun = np.bincount(starts, minlength=count + 1)
-    bags = np.cumsum(begun)[:count] - 1
-    bags[end:] = -1
+def _bags(bounds, count):
+    """The bag to which each of `count` entries belongs; -1 for those outside of all."""
+    bags = np.full(count, -1)
+    bags[bounds[0]:bounds[-1]] = np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))
     return bags
 
 
-def _bag_gradient(g, result, needs, weight, indices, bags, mode, weights, padding_idx, by_freq):
+def _bag_gradient(
+    g, result, needs, weight, indices, bounds, mode, weights, padding_idx, by_freq
+):
     """The gradients of the table and of the weights of its rows."""
     g = g[0]
     if not g.shape[0]:  # no bags
@@ -175,6 +176,7 @@ def _bag_gradient(g, result, needs, weight, indices, bags, mode, weights, paddin
         spread = gated(chosen >= 0, g)
         table = g.new_zeros(weight.shape).scatter_add(0, chosen.clamp(min=0), spread)
         return table, None
+    bags = wrap(_bags(bounds._array, indices.numel()))
     kept = (bags >= 0) & (indices != padding_idx)
     rows = lookup(g, bags.clamp(min=0), -1, False)
     if mode == "mean":
@@ -204,29 +206,34 @@ def _largest(rows, indices, bags, count):
 
 
 @operator(
-    **INTERNAL, operands="weight indices bags weights", outputs=2, computes=True,
+    **INTERNAL, operands="weight indices bounds weights", outputs=2, computes=True,
     node="EmbeddingBagBackward0", grad={("weight", "weights"): _bag_gradient},
 )
-def bags_of_rows(
-    weight, indices, bags, mode, count, weights=None, padding_idx=-1, by_freq=False
-):
-    """The sum, mean or maximum of the rows in each of `count` bags; the maximum's indices."""
+def bags_of_rows(weight, indices, bounds, mode, weights=None, padding_idx=-1, by_freq=False):
+    """The sum, mean or maximum of the rows in each bag; the maximum's indices.
+
+    Bag k has the entries from ``bounds[k]`` up to ``bounds[k + 1]``, but for those of padding.
+    """
     _check_bag_indices(indices, weight.shape[0])
-    kept = np.logical_and(bags >= 0, indices != padding_idx)
-    if not kept.all():
-        indices, bags = indices[kept], bags[kept]
+    if padding_idx >= 0:
+        kept = np.not_equal(indices, padding_idx)
+        before = np.zeros(len(kept) + 1, np.int64)
+        np.cumsum(kept, out=before[1:])
+        indices, bounds = indices[kept], before[bounds]
         weights = None if weights is None else weights[kept]
-    found = reduced_bags(mode, weight, indices, bags, count, weights)
+    found = reduced_bags(mode, weight, indices, bounds, weights)
     if found is not None:
         return found
+    count, inside = len(bounds) - 1, slice(bounds[0], bounds[-1])
+    bags, indices = _bags(bounds, len(indices))[inside], indices[inside]
     rows = taken(weight, indices, 0)
     if mode == "max":
         return _largest(rows, indices, bags, count)
     if weights is not None:
-        rows = rows * weights[:, None]
+        rows = rows * weights[inside, None]
     result = _summed(rows, bags, count)
     if mode == "mean":
-        result /= np.maximum(np.bincount(bags, minlength=count), 1)[:, None].astype(result.dtype)
+        result /= np.maximum(np.diff(bounds), 1)[:, None].astype(result.dtype)
     return result, None
 
 
@@ -266,7 +273,7 @@ def embedding_bag(
     if weight.dtype in (int64, int32) and input.is_floating_point():
         input, weight = weight, input  # an older order of the arguments
     _check_bag(input, offsets, mode, per_sample_weights)
-    starts, end = _bounds(input, offsets, include_last_offset)
+    bounds = wrap(_bounds(input, offsets, include_last_offset))
     rows = weight.shape[0]
     if padding_idx is not None and not -rows <= padding_idx < rows:
         raise RuntimeError(f"embedding_bag: padding_idx must be within [-{rows}, {rows})")
@@ -275,17 +282,14 @@ def embedding_bag(
     if max_norm is not None:
         _renormalise(weight, flat, max_norm, norm_type)
     weights = None if per_sample_weights is None else per_sample_weights.reshape(-1)
-    bags = wrap(_bags(starts, end, flat.numel()))
-    return bags_of_rows(
-        weight, flat, bags, mode, len(starts), weights, padding, scale_grad_by_freq
-    )[0]
+    return bags_of_rows(weight, flat, bounds, mode, weights, padding, scale_grad_by_freq)[0]
 
 
 def _bounds(input, offsets, include_last_offset):
-    """Where each bag begins in the flattened input, as an array, and where the last one ends."""
+    """Where each bag begins in the flattened input, and where the last one ends, as an array."""
     if input.dim() == 2:
         count, size = input.shape
-        return np.arange(count) * size, count * size
+        return np.arange(count + 1) * size
     starts = offsets._array
     if starts.size and starts[0] != 0:
         raise RuntimeError(
@@ -297,9 +301,13 @@ def _bounds(input, offsets, include_last_offset):
             f"offsets[-1] can not be greater than input's length({input.numel()}) but got "
             f"offsets[-1] of {starts[-1]}"
         )
+    end = input.numel()
     if include_last_offset:
-        return starts[:-1], int(starts[-1]) if starts.size else 0
-    return starts, input.numel()
+        starts, end = starts[:-1], int(starts[-1]) if starts.size else 0
+    bounds = np.append(np.sort(starts), end).astype(np.int64)
+    if bounds[0] < 0:
+        raise RuntimeError(f"embedding_bag: offsets must not be negative, got {bounds[0]}")
+    return np.minimum(bounds, end, out=bounds)
 
 
 @composite(**FUNCTIONAL)

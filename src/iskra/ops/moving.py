@@ -27,15 +27,11 @@ def taken_along(array, index, axis):
     return kernels.gathers.take_along(array, index, axis)
 
 
-def reduced_bags(mode, table, indices, bags, count, weights):
-    """`kernels.bags.reduce_bags`, given each index's bag; None where it does not serve."""
-    if indices.size * table.shape[1] < graph.LARGE or not is_large(table, indices, bags):
+def reduced_bags(mode, table, indices, bounds, weights):
+    """`kernels.bags.reduce_bags`; None where it does not serve."""
+    if indices.size * table.shape[1] < graph.LARGE or not is_large(table, indices, bounds):
         return None
-    if (bags[1:] < bags[:-1]).any():
-        return None
-    starts = np.zeros(count + 1, np.int64)
-    np.cumsum(np.bincount(bags, minlength=count), out=starts[1:])
-    return kernels.bags.reduce_bags(mode, table, indices, starts, weights)
+    return kernels.bags.reduce_bags(mode, table, indices, bounds, weights)
 
 
 def joined(arrays, axis):

@@ -10,7 +10,7 @@ array([[0., 0., 0.],
 
 import numpy as np
 
-from iskra.codegen.ir import INT, Function, Type, select
+from iskra.codegen.ir import INT, Function, Type, select, smaller
 from iskra.codegen.kernels.gemm_call import Arguments
 from iskra.codegen.kernels.moving import index_kind
 from iskra.codegen.kernels.sharing import compiled, is_served, my_units, tasks_for
@@ -18,6 +18,8 @@ from iskra.runtime.memory import empty
 
 LANES = 16
 _COPIES = {"sum": 16, "mean": 16, "max": 8}  # vectors of columns that are reduced together
+_FAR = 1 << 18  # elements of a table that is asked for ahead of time: caches may not hold it
+_AHEAD = 8  # rows
 _KINDS = {"float32": "f32", "float64": "f64"}
 
 
@@ -39,7 +41,8 @@ def reduce_bags(mode, table, indices, starts, weights=None):
     made = empty((bags, columns), table.dtype)
     chosen = empty(made.shape, np.dtype(np.int64)) if mode == "max" else None
     tasks = tasks_for(bags, indices.size * columns)
-    call = compiled(kernel, (mode, kind, index, weights is not None), "aaaaaatn")
+    form = mode, kind, index, weights is not None, table.size >= _FAR
+    call = compiled(kernel, form, "aaaaaatn")
     table, indices = np.ascontiguousarray(table), np.ascontiguousarray(indices)
     weights = None if weights is None else np.ascontiguousarray(weights)
     call(table, indices, starts, weights, made, chosen, (columns, bags, tasks), tasks)
@@ -49,8 +52,8 @@ def reduce_bags(mode, table, indices, starts, weights=None):
 class _Bag:
     """The kernel's inner part: some columns of one bag."""
 
-    def __init__(self, f, arg, mode, kind, index, weighted):
-        self.f, self.arg, self.mode = f, arg, mode
+    def __init__(self, f, arg, mode, kind, index, weighted, far):
+        self.f, self.arg, self.mode, self.far = f, arg, mode, far
         self.type, self.index, self.weighted = Type(kind, LANES), index, weighted
 
     def reduce(self, bag, column, copies, mask):
@@ -61,7 +64,9 @@ class _Bag:
         best = [f.variable(0, self.type) for _ in range(copies)]
         chosen = [f.variable(-1, Type("i64", LANES)) for _ in range(copies if largest else 0)]
         with f.loop(low, high) as entry:
-            row = f.load(arg.indices, entry, Type(self.index)).to("i64")
+            if self.far:
+                self._ask_for(entry + _AHEAD, column, copies)
+            row = self._row(entry)
             start = row * arg.columns + column
             for copy in range(copies):
                 value = f.load(arg.table, start + copy * LANES, self.type, mask)
@@ -81,6 +86,17 @@ class _Bag:
             if largest:
                 f.store(chosen[copy].get(), arg.chosen, place + copy * LANES, mask)
 
+    def _row(self, entry):
+        return self.f.load(self.arg.indices, entry, Type(self.index)).to("i64")
+
+    def _ask_for(self, entry, column, copies):
+        """Prefetch what a later entry, perhaps of another bag, needs of these columns."""
+        f, arg = self.f, self.arg
+        last = f.load(arg.starts, arg.units, INT) - 1
+        start = self._row(smaller(entry, last)) * arg.columns + column
+        for copy in range(copies):
+            f.prefetch(arg.table, start + copy * LANES, self.type.kind)
+
     def _choose(self, value, row, best, chosen):
         """Take in a vector of elements of a row."""
         before, rows = best.get(), chosen.get()
@@ -89,12 +105,12 @@ class _Bag:
         chosen.set(select(better, row, rows))
 
 
-def kernel(mode, kind, index, weighted):
-    """A unit of work is a bag."""
+def kernel(mode, kind, index, weighted, far):
+    """A unit of work is a bag. far: whether rows are asked for ahead of time."""
     f = Function(f"bags_{mode}_{kind}_{index}{'_weighted' if weighted else ''}")
     arg = Arguments(f, ("table", "indices", "starts", "weights", "result", "chosen"),
                     ("columns", "units", "tasks"))
-    bag = _Bag(f, arg, mode, kind, index, weighted)
+    bag = _Bag(f, arg, mode, kind, index, weighted, far)
     copies = _COPIES[mode]
     wide = LANES * copies
     with my_units(f, arg.units, arg.tasks) as unit:
