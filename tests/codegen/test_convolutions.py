@@ -47,6 +47,10 @@ CASES = [
     (1, 1, (1, 1), 1, (1, 1), (1, 1), (0, 0), (1, 1), 1),
     (1, 2, (3, 3), 2, (5, 5), (1, 1), (2, 2), (1, 1), 1),
     (1, 2, (4, 4), 2, (3, 3), (1, 1), (4, 4), (1, 1), 1),
+    # One input channel of each group, several of the output.
+    (5, 1, (9, 20), 7, (3, 3), (1, 1), (1, 1), (1, 1), 1),
+    (3, 2, (30, 18), 10, (5, 5), (2, 1), (2, 0), (1, 1), 2),
+    (40, 1, (28, 28), 6, (3, 3), (1, 1), (1, 1), (1, 1), 1),
     # In blocks: from eight channels on.
     (2, 20, (9, 11), 34, (3, 3), (1, 1), (1, 1), (1, 1), 1),
     (3, 33, (7, 7), 20, (3, 3), (2, 2), (1, 1), (1, 1), 1),
@@ -232,7 +236,7 @@ def last(array):
 def test_channels_last(case, way):
     check(way, case, change=last)
     result = WAYS[way][0](*map(last, operands(case)), case)
-    if 1 not in result.shape:
+    if 1 not in result.shape and case[1] > 1:      # else an operand could be either
         assert result.strides == last(result).strides
         assert not result.flags.c_contiguous
 
@@ -299,7 +303,7 @@ def test_bias_and_activation(case):
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_nan_and_infinity_reach_what_they_meet(way, value):
     compute, expect, used = WAYS[way]
-    for case in (CASES[4], CASES[5], CASES[14], BLOCKS[0], BLOCKS[5]):
+    for case in (CASES[4], CASES[5], CASES[14], CASES[24], BLOCKS[0], BLOCKS[5]):
         for number in used:
             arrays = operands(case)
             arrays[number].flat[arrays[number].size // 2] = value
@@ -312,7 +316,7 @@ def test_nan_and_infinity_reach_what_they_meet(way, value):
 def test_the_bits_do_not_depend_on_the_number_of_threads(way):
     before = threads.get_num_threads()
     try:
-        for case in (CASES[4], CASES[8], CASES[14],
+        for case in (CASES[4], CASES[8], CASES[14], CASES[26],
                      (8, 16, (20, 20), 30, (3, 3), (1, 1), (1, 1), (1, 1), 1), BLOCKS[1],
                      DEPTHWISE[-1]):
             results = []
@@ -336,7 +340,8 @@ def test_no_access_out_of_bounds_and_no_races(on, monkeypatch, machine, way):
         monkeypatch.setattr(plan, "TASK", 3000)         # many tasks, for the races
     for case in ((2, 3, (5, 6), 4, (3, 3), (1, 1), (1, 1), (1, 1), 1),
                  (2, 2, (7, 18), 3, (3, 2), (2, 2), (1, 0), (1, 1), 1),
-                 (3, 2, (4, 3), 2, (2, 2), (1, 1), (0, 0), (1, 1), 2)):
+                 (3, 2, (4, 3), 2, (2, 2), (1, 1), (0, 0), (1, 1), 2),
+                 (3, 1, (5, 17), 4, (3, 2), (1, 1), (1, 1), (1, 1), 1)):
         check(way, case)
         check(way, case, change=last)
     for case in ((2, 19, (5, 6), 19, (3, 3), (1, 1), (1, 1), (1, 1), 19),
@@ -356,7 +361,7 @@ def last_guarded(array, at_end):
 @pytest.mark.parametrize("machine", [AVX512, AVX2], ids=lambda m: m.name)
 def test_the_memory_around_the_operands_is_not_touched(on, machine, at_end, way):
     on(machine)
-    for case in (*(CASES[i] for i in (0, 3, 4, 5, 8, 11, 14, 15)), *BLOCKS[:5]):
+    for case in (*(CASES[i] for i in (0, 3, 4, 5, 8, 11, 14, 15, 24, 25)), *BLOCKS[:5]):
         check(way, case, change=lambda array: guarded(array, at_end))
     for case in DEPTHWISE[:5]:
         check(way, case, change=lambda array: last_guarded(array, at_end))

@@ -10,11 +10,12 @@ from iskra.codegen.kernels.gemm_tiles import Machine
 
 # The arguments. weight_places: where the weight for each k lies among the weights of a channel of
 # the output, `weights_size` of them; inner_places, row_places, row_sources: as for `convolution`
-# and `pad`. Of the gradient, `weights` are the result and `out` the gradient that is given.
+# and `pad`. Of the gradient, `weights` are the sums, of each of the `chunks` of the samples, and
+# `out` is the gradient that is given.
 POINTERS = ("image", "weights", "out", "bias", "weight_places", "inner_places", "row_places",
             "row_sources")
 NUMBERS = ("matrices", "share", "groups", "inner", "weights_size", "output_rows", "width",
-           "image_size", "image_width", "before", "padded_rows", "padded_width")
+           "image_size", "image_width", "before", "padded_rows", "padded_width", "chunks")
 KINDS = "aaaaaaaatn"
 
 ROOM = 1 << 15          # the most bytes of a padded channel; more than a few rows' worth
@@ -116,15 +117,18 @@ class _Channelwise:
         return spec.after.apply(value, None, bias, None)
 
 
-TAPS = 12               # places in the kernel whose sums are in registers together
-
-
 def channelwise_gradient(spec, inner, name="channelwise_gradient"):
-    """The kernel that computes the gradient for the weights of a share of the channels.
-
-    inner: how many places the kernel has. A task goes through all samples of a channel.
-    """
+    """The kernel that sums the gradient for the weights of a share of the groups over a chunk of
+    the samples; inner: how many places the kernel has."""
     return _ChannelwiseGradient(spec, inner, name).function
+
+
+def _block(machine, rows, inner):
+    """How many of a group's channels and of the kernel's places are summed up together: so many
+    that each loaded vector is used several times, but no more than the registers hold."""
+    if machine.registers < 32 or rows == 1:
+        return 1, min(inner, machine.registers - 4, 12)
+    return min(rows, 3), min(inner, 9)
 
 
 class _ChannelwiseGradient:
@@ -137,48 +141,68 @@ class _ChannelwiseGradient:
         self.vector = Type(spec.sums, spec.lanes)
         room = _room(f, spec)
         # The sums of each weight, lane by lane, between samples.
-        self.totals = f.scratch(self.vector, spec.rows * inner)
-        first = f.task * arg.share
+        self.count = spec.rows * inner
+        self.totals = f.scratch(self.vector, self.count)
+        share, chunk = f.task // arg.chunks, f.task % arg.chunks
+        samples = arg.matrices // arg.groups
+        begin, end = (samples * (chunk + i) // arg.chunks for i in (0, 1))
+        out = f.offset(arg.weights, chunk * arg.groups * self.count, spec.sums)
+        first = share * arg.share
         with f.loop(first, smaller(first + arg.share, arg.groups)) as group:
-            for i in range(spec.rows * inner):
-                f.store(f.const(0.0, self.vector), self.totals, i * spec.lanes)
-            with f.loop(group, arg.matrices, arg.groups) as matrix:
-                image = _image(f, arg, spec, matrix, room)
-                for row in range(spec.rows):
-                    for tap in range(0, inner, TAPS):
-                        self.add(image, matrix, row, range(tap, min(tap + TAPS, inner)))
-            self.store(group)
+            with f.loop(0, self.count * spec.lanes, spec.lanes) as i:
+                f.store(f.const(0.0, self.vector), self.totals, i)
+            with f.loop(begin, end) as sample:
+                matrix = sample * arg.groups + group
+                self.sample(_image(f, arg, spec, matrix, room), matrix)
+            self.store(f.offset(out, group * self.count, spec.sums))
 
-    def add(self, image, matrix, row, taps):
-        """Add what one sample contributes to a few weights of one channel of the output."""
+    def sample(self, image, matrix):
+        """Add what one sample contributes to the weights of a group."""
+        f, rows = self.function, self.spec.rows
+        high, wide = _block(self.spec.machine, rows, self.inner)
+        whole = rows // high * high
+        cuts = range(0, self.inner, wide)
+        with f.loop(0, whole, high) as row:
+            for tap in cuts:
+                self.add(image, matrix, row, high, range(tap, min(tap + wide, self.inner)))
+        if whole < rows:
+            for tap in cuts:
+                self.add(image, matrix, whole, rows - whole,
+                         range(tap, min(tap + wide, self.inner)))
+
+    def add(self, image, matrix, row, high, taps):
+        """Add what one sample contributes to a few weights of `high` channels of the output."""
         f, arg, spec, vector = self.function, self.arg, self.spec, self.vector
-        starts = [(row * self.inner + tap) * spec.lanes for tap in taps]
-        totals = [f.variable(f.load(self.totals, start, vector), vector) for start in starts]
+        places = [[((row + i) * self.inner + tap) * spec.lanes for tap in taps]
+                  for i in range(high)]
+        totals = [[f.variable(f.load(self.totals, place, vector), vector) for place in line]
+                  for line in places]
         images = [f.offset(image, f.load(arg.inner_places, tap, INT), spec.kind) for tap in taps]
         size = arg.output_rows * arg.width
-        grad = f.offset(arg.out, (matrix * spec.rows + row) * size, spec.kind)
+        grads = [f.offset(arg.out, (matrix * spec.rows + row + i) * size, spec.kind)
+                 for i in range(high)]
         with f.loop(0, arg.output_rows) as line:
-            place = f.load(arg.row_places, line, INT)
+            start = f.load(arg.row_places, line, INT)
             with f.loop(0, arg.width, spec.lanes) as j:
                 mask = f.lanes_below(arg.width - j, spec.lanes)
 
                 def load(pointer, place, mask=mask):
                     return f.load(pointer, place, vector.of(spec.kind), mask).to(spec.sums)
 
-                values = load(grad, line * arg.width + j)
-                for start, total in zip(images, totals):
-                    met = load(start, place + j)
-                    total.set(spec.machine.add_product(values, met, total.get()))
-        for start, total in zip(starts, totals):
-            f.store(total.get(), self.totals, start)
+                values = [load(grad, line * arg.width + j) for grad in grads]
+                for number, image in enumerate(images):
+                    met = load(image, start + j)
+                    for value, total in zip(values, totals):
+                        total = total[number]
+                        total.set(spec.machine.add_product(value, met, total.get()))
+        for line, sums in zip(places, totals):
+            for place, total in zip(line, sums):
+                f.store(total.get(), self.totals, place)
 
-    def store(self, group):
-        """Add up the lanes and write the weights of a group, which lie side by side."""
-        f, arg, spec = self.function, self.arg, self.spec
-        count = spec.rows * self.inner
-        for first in range(0, count, spec.lanes):
-            there = min(spec.lanes, count - first)
-            sums = lane_sums([f.load(self.totals, (first + i) * spec.lanes, self.vector)
-                              for i in range(there)])
-            f.store(sums.to(spec.kind), arg.weights, group * count + first,
-                    f.lanes_below(there, spec.lanes))
+    def store(self, out):
+        """Add up the lanes and write the sums of a group, which lie side by side."""
+        f, spec, last = self.function, self.spec, self.count - 1
+        with f.loop(0, self.count, spec.lanes) as first:
+            sums = lane_sums([f.load(self.totals, smaller(first + i, last) * spec.lanes,
+                                     self.vector) for i in range(spec.lanes)])
+            f.store(sums, out, first, f.lanes_below(self.count - first, spec.lanes))

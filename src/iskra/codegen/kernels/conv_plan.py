@@ -28,6 +28,7 @@ _PADDED = 1 << 15               # bytes that a task of padding should write
 _SECOND_CACHE = 1 << 20         # bytes of packed weights that a task reads again and again
 _RESULTS = 256 << 10            # bytes of a block's results that do
 
+_MOST_CHANNEL_SUMS = 1 << 11    # vectors of sums of a group that lie on the stack
 _PARTIAL = 4 << 20              # bytes of sums over chunks of the samples
 
 
@@ -199,14 +200,19 @@ class ChannelTables:
         self.tasks = -(-matrices // self.share)
         self.numbers = (matrices, self.share, windows.groups, len(taps), weights_size,
                         len(self.tables[2]), windows.output[-1], math.prod(layout.input),
-                        layout.input[-1], layout.before[-1], layout.rows, layout.width)
+                        layout.input[-1], layout.before[-1], layout.rows, layout.width, 1)
 
     @staticmethod
     def serve(windows, kind):
         """Whether such convolutions are served: by channels, and a channel fits on the stack."""
+        return (windows.groups > 1 and windows.rows <= 4
+                and ChannelTables.fit(windows, kind))
+
+    @staticmethod
+    def fit(windows, kind):
+        """Whether a group has one channel of the input, and a padded copy fits on the stack."""
         size = {"f64": 8, "f32": 4}.get(kind, 2)
-        return (windows.groups > 1 and windows.channels == 1 and windows.rows <= 4
-                and windows.layout.size * size <= conv_channels.ROOM)
+        return windows.channels == 1 and windows.layout.size * size <= conv_channels.ROOM
 
 
 def _channels(windows, kind, after):
@@ -421,7 +427,7 @@ def _turned_weights(geometry, kernel):
 
 
 class ChannelGradientPlan:
-    """The gradient for the weights of a convolution whose channels have kernels of their own."""
+    """The gradient for the weights of a convolution each of whose groups has one input channel."""
 
     def __init__(self, geometry, windows, kind):
         self.shape = (geometry.groups * geometry.channels[1], 1, *geometry.kernel)
@@ -431,14 +437,35 @@ class ChannelGradientPlan:
         plan = ChannelTables(windows, range(taps), taps)
         self.tables = plan.tables
         share = max(1, plan.share // geometry.samples)
-        self.numbers = plan.numbers[0], share, *plan.numbers[2:]
-        self.tasks = -(-geometry.groups // share)
+        shares = -(-geometry.groups // share)
+        self.chunks = min(geometry.samples, max(1, min(16, plan.tasks) // shares))
+        self.numbers = plan.numbers[0], share, *plan.numbers[2:-1], self.chunks
+        self.tasks = shares * self.chunks
+
+    @staticmethod
+    def serves(windows, kind):
+        """Whether it does: the sums fit on the stack, and vectors along the rows of the output are
+        about as full as those of the taps would be, which have to be packed."""
+        taps, width = len(windows.taps), windows.output[-1]
+        if not ChannelTables.fit(windows, kind) or windows.rows * taps > _MOST_CHANNEL_SUMS:
+            return False
+        if ChannelTables.serve(windows, kind) and windows.rows * taps <= 100:
+            return True
+        lanes = host().lanes(SUMS[kind])
+        return -(-width // lanes) * taps * 2 <= -(-taps // lanes) * width * 3
 
     def run(self, grad, x):
         """The gradient; contiguous operands."""
-        out = empty(self.shape, grad.dtype)
-        self.kernel(x, out, grad, None, *self.tables, self.numbers, self.tasks)
-        return out
+        sums = workspace(self.chunks * math.prod(self.shape), grad.dtype)
+        self.kernel(x, sums, grad, None, *self.tables, self.numbers, self.tasks)
+        return _added(sums, self.chunks, self.shape, grad.dtype)
+
+
+def _added(sums, chunks, shape, dtype):
+    """The sums of all chunks, added up."""
+    if chunks > 1:
+        sums = np.add.reduce(sums.reshape(chunks, -1), axis=0)
+    return sums.reshape(shape).astype(dtype, copy=False)
 
 
 class WeightGradientPlan:
@@ -459,10 +486,10 @@ class WeightGradientPlan:
             if conv_weights_plan.serves(part, kind, memory):
                 self.blocks = conv_weights_plan.WeightBlocksPlan(part, kind, memory, self.first)
                 return
-        channelwise = ChannelTables.serve(windows, kind)
-        channelwise = channelwise and windows.rows * len(windows.taps) <= 100
-        plan = ChannelGradientPlan(geometry, windows, kind) if channelwise else None
-        self.plan = plan or WindowsGradientPlan(geometry, kind)
+        if ChannelGradientPlan.serves(windows, kind):
+            self.plan = ChannelGradientPlan(geometry, windows, kind)
+        else:
+            self.plan = WindowsGradientPlan(geometry, kind)
 
     def run(self, grad, x):
         """The gradient."""
@@ -525,9 +552,7 @@ class WindowsGradientPlan:
         sums = workspace(self.chunks * math.prod(self.shape), grad.dtype)
         self.kernel(grad, self.padding.run(x), sums, None, None, None, self.offsets, self.columns,
                     *self.segments, 1.0, self.numbers, self.tasks)
-        if self.chunks > 1:
-            sums = np.add.reduce(sums.reshape(self.chunks, -1), axis=0)
-        return sums.reshape(self.shape).astype(grad.dtype, copy=False)
+        return _added(sums, self.chunks, self.shape, grad.dtype)
 
 
 def _segments(geometry, layout, depth):
