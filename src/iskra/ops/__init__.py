@@ -13,7 +13,7 @@ _FAMILIES = (
     "axes", "slicing", "joining", "rearranging", "view_writes", "grids",
     "indexing", "subscript", "callables",
     "scan", "sorting", "special", "polynomials",
-    "normalization", "rms", "embedding", "conv", "pool", "adaptive_pool", "fold",
+    "normalization", "group_norms", "rms", "embedding", "conv", "pool", "adaptive_pool", "fold",
     "loss", "likelihood", "class_indices", "classification", "distance", "ctc",
     "seeding", "sampling", "random", "dropout", "gamma",
     "matmul", "linear",

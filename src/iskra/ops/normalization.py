@@ -1,4 +1,4 @@
-"""Normalisation: batch, layer, group, instance and local response.
+"""Normalisation: layers and batches; what norms have in common.
 
 Source: https://docs.pytorch.org/docs/stable/nn.functional.html#normalization-functions
 """
@@ -9,9 +9,7 @@ import numpy as np
 
 from iskra.autograd import no_grad
 from iskra.core.size import as_count, format_shape
-from iskra.dispatch import calling, composite, fused, operator, pointwise
-from iskra.dispatch.execute import on_arrays
-from iskra.ops.joining import cat
+from iskra.dispatch import calling, composite, fused, pointwise
 
 INTERNAL = dict(method=False, function=False, out=False)
 BOTH = dict(namespace="torch nn.functional", method=False, out=False)
@@ -61,7 +59,7 @@ def standardize(input, dims, eps):
     return standard, scale
 
 
-def _norm_curvature(g, needs, grad, input, weight, dims, eps):
+def norm_curvature(g, needs, grad, input, weight, dims, eps):
     """The gradient of `norm_backward`, whose three outputs are linear in `grad`."""
     standard, scale = standardize(input, dims, eps)
     weighted = grad if weight is None else grad * weight
@@ -90,7 +88,7 @@ def _norm_curvature(g, needs, grad, input, weight, dims, eps):
 
 @fused(
     **INTERNAL, operands="input grad weight mean scale", outputs=3, accepts="float",
-    grad={("grad", "input", "weight"): _norm_curvature},
+    grad={("grad", "input", "weight"): norm_curvature},
     samples=lambda make: [
         ((make((3, 4)), make((3, 4)), make((4,)), None, None, (1,)), {}),
         ((make((3, 2, 4)), make((3, 2, 4)), make((2, 1)), None, None, (0, 2)), {}),
@@ -108,25 +106,35 @@ def norm_backward(grad, input, weight=None, mean=None, scale=None, dims=(), eps=
     else:
         scale = scale.astype(input.dtype, copy=False)
         standard = (input - mean.astype(input.dtype, copy=False)) * scale
-    product = grad * standard
+    shape = shape if weight is None else weight.shape
+    common = _common(dims, input.ndim, shape) if wanted[1] or wanted[2] else ()
+    along, total = _summed(grad * standard, common), _summed(grad, common)
     to_input = None
     if wanted[0]:
         count = as_count(math.prod(input.shape[d] for d in dims), input.dtype)
-        weighted, inner = grad, product
+        weighted, inner, outer = grad, along, total
         if weight is not None:
-            weighted, inner = grad * weight, product * weight
-        inner = np.add.reduce(inner, axis=dims, keepdims=True) / count
-        outer = np.add.reduce(weighted, axis=dims, keepdims=True) / count
-        standard *= inner
+            weighted, inner, outer = grad * weight, along * weight, total * weight
+        others = tuple(d for d in dims if d not in common)
+        standard *= _summed(inner, others) / count
         to_input = weighted - standard
-        to_input -= outer
+        to_input -= _summed(outer, others) / count
         to_input *= scale
-    shape = shape if weight is None else weight.shape
     return (
         to_input,
-        summed_to(product, shape) if wanted[1] else None,
-        summed_to(grad, shape) if wanted[2] else None,
+        summed_to(along, shape) if wanted[1] else None,
+        summed_to(total, shape) if wanted[2] else None,
     )
+
+
+def _common(dims, rank, shape):
+    """Over which of `dims` the sums for the parameters go too: they are taken first, and once."""
+    new = rank - len(shape)
+    return tuple(d for d in dims if d < new or shape[d - new] == 1)
+
+
+def _summed(array, axes):
+    return np.add.reduce(array, axis=axes, keepdims=True) if axes else array
 
 
 def summed_to(array, shape):
@@ -193,7 +201,7 @@ def check_normalized_shape(name, shape, normalized_shape, weight, bias):
 @fused(
     **INTERNAL, operands="input grad weight mean scale", outputs=3, accepts="float",
     grad={("grad", "input", "weight"):
-          lambda g, needs, grad, input, normalized_shape, weight, eps: _norm_curvature(
+          lambda g, needs, grad, input, normalized_shape, weight, eps: norm_curvature(
               g, needs, grad, input, weight, last_dims(input.ndim, normalized_shape), eps)},
     samples=lambda make: [
         ((make((3, 4)), make((3, 4)), (4,), make((4,)), None, None, 1e-5), {}),
@@ -256,7 +264,7 @@ def _all_but_channels(rank):
 
 def _channel_norm_curvature(g, needs, grad, input, weight, eps):
     rank = input.ndim
-    to_grad, to_input, to_weight = _norm_curvature(
+    to_grad, to_input, to_weight = norm_curvature(
         (g[0], _by_channel(g[1], rank), _by_channel(g[2], rank)), needs, grad, input,
         _by_channel(weight, rank), _all_but_channels(rank), eps)
     return to_grad, to_input, None if to_weight is None else _channel_sum(to_weight)
@@ -374,12 +382,11 @@ def batch_norm_fixed(input, running_mean, running_var, weight=None, bias=None, e
     return result.astype(input.dtype, copy=False)
 
 
-def _check_batch_norm(input, running_mean, running_var, weight, bias, training):
+def check_batch_norm(input, running_mean, running_var, weight, bias, training):
+    """Raise RuntimeError or ValueError where the parameters and statistics do not fit."""
     channels = input.shape[1] if input.ndim > 1 else 0
-    named = {
-        "running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias,
-    }
-    for name, value in named.items():
+    for name, value in (("running_mean", running_mean), ("running_var", running_var),
+                        ("weight", weight), ("bias", bias)):
         if value is not None and value.numel() != channels:
             raise RuntimeError(f"{name} should contain {channels} elements not {value.numel()}")
     if (running_mean is None) is not (running_var is None):
@@ -420,7 +427,7 @@ def batch_norm(
     tensor([[-1.0000, -1.0000],
             [ 1.0000,  1.0000]])
     """
-    _check_batch_norm(input, running_mean, running_var, weight, bias, training)
+    check_batch_norm(input, running_mean, running_var, weight, bias, training)
     if input.ndim < 2:  # no channels, no elements
         return input.clone()
     if not training:
@@ -432,164 +439,3 @@ def batch_norm(
             running_mean.copy_(moved_towards(running_mean, mean, momentum))
             running_var.copy_(moved_towards(running_var, variance, momentum))
     return result
-
-
-@composite(**FUNCTIONAL)
-def instance_norm(
-    input, running_mean=None, running_var=None, weight=None, bias=None, use_input_stats=True,
-    momentum=0.1, eps=1e-05,
-):
-    """Standardise each channel of each sample on its own (see `batch_norm`).
-
-    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.instance_norm.html
-
-    >>> import iskra as torch
-    >>> torch.nn.functional.instance_norm(torch.tensor([[[1.0, 3.0], [0.0, 10.0]]]))
-    tensor([[[-1.0000,  1.0000],
-             [-1.0000,  1.0000]]])
-    """
-    if use_input_stats and math.prod(input.shape[2:]) == 1:
-        raise ValueError(
-            "Expected more than 1 spatial element when training, got input size "
-            f"{input.shape}"
-        )
-    if not use_input_stats:
-        return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
-    _check_batch_norm(input, running_mean, running_var, weight, bias, True)
-    result = native_group_norm(input, input.shape[1], weight, bias, eps)[0]
-    if running_mean is not None:
-        with no_grad():
-            dims = tuple(range(2, input.ndim))
-            for running, found in (
-                (running_mean, input.mean(dims)), (running_var, input.var(dims))
-            ):
-                running.copy_(moved_towards(running, found.mean(0), momentum))
-    return result.view(input.shape)
-
-
-def _grouped(input, weight, bias, count):
-    """Input, weight and bias with the channels split into groups; and the dims of one group."""
-    channels = input.shape[1]
-    split = (count, channels // count)
-    ones = (1,) * (input.ndim - 2)
-    rows = input.reshape((input.shape[0], *split, *input.shape[2:]))
-    affine = [None if v is None else v.reshape((*split, *ones)) for v in (weight, bias)]
-    return rows, *affine, tuple(range(2, rows.ndim))
-
-
-def _reshaped(values, *shapes):
-    return tuple(None if v is None else v.reshape(s) for v, s in zip(values, shapes, strict=True))
-
-
-def _group_norm_curvature(g, needs, grad, input, num_groups, weight, eps):
-    rows, weights, _, dims = _grouped(input, weight, None, num_groups)
-    shape = rows.shape[1:3] + (1,) * (input.ndim - 2)
-    to_grad, to_input, to_weight = _norm_curvature(
-        _reshaped(g, rows.shape, shape, shape), needs, grad.reshape(rows.shape), rows, weights,
-        dims, eps)
-    if to_weight is not None:
-        to_weight = to_weight.sum_to_size(shape)
-    return _reshaped((to_grad, to_input, to_weight), grad.shape, input.shape, (-1,))
-
-
-@operator(
-    **INTERNAL, operands="input grad weight mean scale", outputs=3, accepts="float",
-    computes=True, repeats=True, grad={("grad", "input", "weight"): _group_norm_curvature},
-    samples=lambda make: [
-        ((make((2, 4, 3)), make((2, 4, 3)), 2, make((4,)), None, None, 1e-5), {}),
-    ],
-)
-def group_norm_backward(grad, input, num_groups, weight, mean, scale, eps,
-                        wanted=(True, True, True)):
-    """The gradients of `group_norm`."""
-    rows, weights, _, dims = _grouped(input, weight, None, num_groups)
-    shape = rows.shape[1:3] + (1,) * (input.ndim - 2)
-    found = on_arrays(norm_backward, grad.reshape(rows.shape), rows, weights, mean, scale, dims,
-                      eps, shape, wanted)
-    return _reshaped(found, input.shape, (-1,), (-1,))
-
-
-def _check_group_norm(input, num_groups, weight, bias):
-    """Raise RuntimeError where the channels cannot be split, or the parameters don't fit them."""
-    if input.ndim < 2:
-        raise RuntimeError(
-            f"Expected at least 2 dimensions for input tensor but received {input.ndim}"
-        )
-    channels = input.shape[1]
-    if num_groups <= 0 or channels % num_groups:
-        raise RuntimeError(
-            "Expected number of channels in input to be divisible by num_groups, but got input of "
-            f"shape {format_shape(input.shape)} and num_groups={num_groups}"
-        )
-    for name, value in (("weight", weight), ("bias", bias)):
-        if value is not None and value.shape != (channels,):
-            raise RuntimeError(
-                f"Expected {name} to be a vector of size equal to the number of channels in "
-                f"input, but got {name} of shape {format_shape(value.shape)} and input of shape "
-                f"{format_shape(input.shape)}"
-            )
-
-
-@operator(
-    **INTERNAL, hidden="mean scale", operands="input weight bias", accepts="float", computes=True,
-    repeats=True, node="NativeGroupNormBackward0",
-    grad={("input", "weight", "bias"): calling(
-        group_norm_backward, "g input num_groups weight mean scale eps needs")},
-)
-def native_group_norm(input, num_groups, weight=None, bias=None, eps=1e-05):
-    """`group_norm`, and what its gradient needs: the mean and one over the standard deviation."""
-    _check_group_norm(input, num_groups, weight, bias)
-    rows, weight, bias, axes = _grouped(input, weight, bias, num_groups)
-    result, mean, scale = on_arrays(affine_standard, rows, weight, bias, axes, eps)
-    return result.reshape(input.shape), mean, scale
-
-
-@composite(
-    **BOTH,
-    samples=lambda make: [
-        ((make((2, 4, 3)), 2, make((4,)), make((4,))), {}), ((make((2, 4, 2)), 4), {}),
-    ],
-)
-def group_norm(input, num_groups, weight=None, bias=None, eps=1e-05):
-    """Standardise each sample over groups of channels, then scale and shift per channel.
-
-    Raises RuntimeError where the channels cannot be split into `num_groups`.
-    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.group_norm.html
-
-    >>> import iskra as torch
-    >>> torch.nn.functional.group_norm(torch.tensor([[[1.0], [3.0], [0.0], [10.0]]]), 2)
-    tensor([[[-1.0000],
-             [ 1.0000],
-             [-1.0000],
-             [ 1.0000]]])
-    """
-    return native_group_norm(input, num_groups, weight, bias, eps)[0]
-
-
-@composite(**FUNCTIONAL)
-def local_response_norm(input, size, alpha=0.0001, beta=0.75, k=1.0):
-    """Divide each element by a power of the mean square of its `size` neighbouring channels.
-
-    Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.local_response_norm.html
-
-    >>> import iskra as torch
-    >>> torch.nn.functional.local_response_norm(torch.ones(1, 2, 1), 2, alpha=2.0)
-    tensor([[[0.5946],
-             [0.4387]]])
-    """
-    if input.dim() < 3:
-        raise ValueError(
-            "Expected 3D or higher dimensionality input (got "
-            f"{input.dim()} dimensions)"
-        )
-    if not input.numel():
-        return input
-    squares = input * input
-    shape = list(input.shape)
-    parts = [squares]
-    for place, count in ((0, size // 2), (2, (size - 1) // 2)):
-        shape[1] = count
-        parts.insert(place, squares.new_zeros(shape))
-    total = cat(parts, 1).unfold(1, size, 1).sum(-1)
-    mean = total / size if input.is_floating_point() else total // size
-    return input / (mean * alpha + k) ** beta
