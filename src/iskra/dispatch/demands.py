@@ -20,12 +20,10 @@ aligned. A single result of a composite casts. All others are exact. None of the
 
 import numpy as np
 
+from iskra.core.dtypes import dtype
 from iskra.core.promotion import can_cast
 from iskra.dispatch.operator import SAME, body_operands
 from iskra.tensor import Parameter, Tensor, storage_of
-
-_PLAIN = frozenset((Tensor, Parameter))
-_SEQUENCES = frozenset((list, tuple))
 
 
 def in_dtype_of(op, bound, out):
@@ -36,37 +34,35 @@ def in_dtype_of(op, bound, out):
     return bound if bound[index] is not None else (*bound[:index], out._dtype, *bound[index + 1:])
 
 
-def computes_alike(op, args, settings, out):
-    """Whether a call surely computes the same without `out`, whose dtype may tell in which."""
-    return not _says(op, "dtype") or (
-        "dtype" not in settings and len(args) <= op.dtype_index
-        and args[0].__class__ in _PLAIN and args[0]._dtype is out._dtype
-        and out._dtype.is_floating_point
-    )
+def may_alias(op):
+    """Whether `out` may be an operand."""
+    return not _says(op, "apart")
 
 
-def is_met(op, values, out, result):
-    """Whether `result`, of a call with the arguments `values`, surely may be written into `out`.
+def are_simple(op, values, out):
+    """Whether a call with these arguments surely allows `out`, if its dtype and shape are right.
 
-    Where the answer is no, `check` takes a closer look.
+    And computes the same with it as without. Otherwise `in_dtype_of` and `check` look closer.
     """
     array = out._array
-    if (
-        result._dtype is not out._dtype or array.__class__ is not np.ndarray
-        or result._array.shape != array.shape
-    ):
+    if array.__class__ is not np.ndarray:
         return False
     owner = _owner(array)
-    apart = op.out.__class__ is str and _says(op, "apart")
+    apart, dtype_told = _says(op, "apart"), _says(op, "dtype")
     for value in values:
-        if value.__class__ in _PLAIN:
-            operand = value._array
-            if (operand is array and apart) or operand is not array and (
-                    _owner(operand) is owner or owner is None):
+        cls = value.__class__
+        for operand in value if cls is list or cls is tuple else (value,):
+            cls = operand.__class__
+            if cls is Tensor or cls is Parameter:
+                operand = operand._array
+                if apart if operand is array else owner is None or _owner(operand) is owner:
+                    return False
+            elif cls is dtype and dtype_told:
                 return False
-        elif value.__class__ in _SEQUENCES and not all(v.__class__ is int for v in value):
-            return False
-    return True
+    return not dtype_told or (
+        values and values[0].__class__ is Tensor and values[0]._dtype is out._dtype
+        and out._dtype.is_floating_point
+    )
 
 
 def _owner(array):

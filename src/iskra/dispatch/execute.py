@@ -2,16 +2,15 @@
 
 import contextvars
 from operator import index as operator_index
-from operator import itemgetter
 
 import numpy as np
 
 from iskra import graph
 from iskra.core.dtypes import FLOATING, dtype, of_numpy
 from iskra.core.local import active, local
-from iskra.core.naming import prefix
 from iskra.core.promotion import many, to_float
 from iskra.core.size import broadcast, format_shape, wrap_dim, wrap_dims
+from iskra.dispatch.named import return_type
 from iskra.dispatch.operator import FLOAT, NONE
 from iskra.runtime.recycling import recycle_in
 from iskra.tensor import PERHAPS, Parameter, Tensor, storage_of, wrap
@@ -94,14 +93,24 @@ def run_general(op, bound):
 
 def is_large(op, bound):
     """Whether a call's operands are worth the kernel tier's attention."""
+    large = least_size(op, bound)
     for value in bound:
         if isinstance(value, Tensor):
             array = value._array
             if array.__class__ is not ndarray:
                 return False
-            if array.size >= op.large:
+            if array.size >= large:
                 return True
     return False
+
+
+def least_size(op, bound):
+    """From how many elements on kernels serve a call: with settings it is not NumPy's one call."""
+    if op.ufunc is not None and op.keywords is not None:
+        for given, default in zip(bound[op.signature.positional:], op.settings, strict=True):
+            if given is not default:
+                return 1
+    return op.large
 
 
 def _promoted_by_kernels(op, bound, into=None):
@@ -499,40 +508,6 @@ def wrap_array(array, kind):
     if kind is not None and kind.is_narrow and array.dtype == np.float32:
         return wrap(quietly(array.astype, kind.numpy), kind)
     return wrap(array)
-
-
-class ReturnType(tuple):
-    """A tuple with named fields, as operators with several results return it."""
-
-    __slots__ = ()
-    _fields = ()
-
-    def __repr__(self):
-        fields = ",\n".join(f"{n}={v!r}" for n, v in zip(self._fields, self, strict=True))
-        return f"{prefix()}.return_types.{type(self).__name__}(\n{fields})"
-
-    def __reduce__(self):
-        return tuple, (tuple(self),)
-
-
-_return_types = {}
-
-
-def return_type(op):
-    """The class of an operator's named results."""
-    return named_results(op.name, op.result)
-
-
-def named_results(name, fields):
-    """The class of results called `fields`, made on first use."""
-    found = _return_types.get(name)
-    if found is None:
-        members = {field: property(itemgetter(i)) for i, field in enumerate(fields)}
-        members |= {"__slots__": (), "_fields": fields}
-        # `max_along` is the part of `max` that returns two.
-        found = type(name.removesuffix("_along"), (ReturnType,), members)
-        _return_types[name] = found
-    return found
 
 
 def run_view(op, bound):

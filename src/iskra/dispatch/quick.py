@@ -14,12 +14,13 @@ from iskra import graph, runtime
 from iskra.autograd.node import gradient_edge, next_sequence
 from iskra.core.dtypes import of_numpy
 from iskra.core.local import active
-from iskra.dispatch.execute import kernel_arguments
+from iskra.dispatch.demands import may_alias
+from iskra.dispatch.execute import kernel_arguments, least_size
 from iskra.dispatch.operator import bind
 from iskra.dispatch.quick_bodies import agrees, watched
 from iskra.dispatch.saving import SavedOutput
 from iskra.dispatch.tape import OperatorNode, record
-from iskra.tensor import Parameter, Tensor
+from iskra.tensor import Parameter, Tensor, storage_of
 from iskra.tensor.storage import Storage
 
 _WANTED = os.environ.get("ISKRA_QUICK") != "0"
@@ -40,18 +41,23 @@ class QuickCalls:
     """What machine code knows of an operator's calls.
 
     `call(*args)` is the result, or None, or a list with a result to be given to `record`.
+    `write(*args)` writes it into the first argument, `write_apart(out, *args)` into `out`; it
+    returns that tensor, or None.
     `learning` tells whether `miss` is worth calling.
     """
 
-    __slots__ = ("op", "call", "learning", "table", "misses", "failures", "seen")
+    __slots__ = (
+        "op", "call", "write", "write_apart", "learning", "table", "misses", "failures", "seen",
+    )
 
     def __init__(self, op):
         self.op = op
-        self.call = unknown
+        self.call = self.write = self.write_apart = unknown
         self.learning = _WANTED
         self.table = None
         self.misses = self.failures = 0
-        self.seen = {}      # shapes -> 1, or that a call of them could not be learnt
+        # Shapes and names of settings -> 1, or that a call of them could not be learnt.
+        self.seen = {}
 
     def miss(self, args, settings=_NONE):
         """Take note of an ordinary call that was made otherwise.
@@ -61,7 +67,7 @@ class QuickCalls:
         self.misses += 1
         if self.misses < _PATIENCE or graph.observers:
             return
-        key = tuple([getattr(a, "_array", _plain).shape for a in args])
+        key = (*[getattr(a, "_array", _plain).shape for a in args], *settings)
         times = self.seen.get(key, 0)
         if times != 1:
             if not times:
@@ -80,14 +86,15 @@ class QuickCalls:
     def _open(self):
         op, quick = self.op, runtime.quick
         able = quick.prepare(Tensor, Parameter, SavedOutput, Storage, OperatorNode, gradient_edge,
-                             next_sequence.__self__, graph.observers)
+                             next_sequence.__self__, storage_of, graph.observers)
         if not able or any(t >= quick.MOST_RECORDED for t in op.targets):
             self.learning = False
             return False
         # Numbers that programs hold for one value of are settings.
         numbers = () if op.fixes_numbers else op.operands
-        self.table = quick.Table(frozenset(numbers), op.targets)
+        self.table = quick.Table(frozenset(numbers), op.targets, may_alias(op))
         self.call = self.table.call
+        self.write, self.write_apart = self.table.write, self.table.write_apart
         return True
 
     def record(self, result, args, settings=_NONE):
@@ -132,7 +139,7 @@ class QuickCalls:
         program, launch, form = found
         if op.result is not None:
             return False
-        if not (is_kernels_own(op, args) or _is_as_exact(program, args)):
+        if not (is_kernels_own(op, args, least_size(op, bound)) or _is_as_exact(program, args)):
             return False
         answer = _answer(launch, form)
         return answer is not None and self.table.learn(args, settings, *answer)
@@ -172,11 +179,11 @@ def _saved(op, node, args, bound):
     return saved
 
 
-def is_kernels_own(op, args):
-    """Whether the kernel tier serves a call, as the short paths see it."""
+def is_kernels_own(op, args, large):
+    """Whether the kernel tier serves a call, which it does from `large` elements on."""
     if op.kind != "pointwise":
-        return args[op.operands[0]]._array.size >= op.large
-    return any(a._array.size >= op.large for a in args if isinstance(a, Tensor))
+        return args[op.operands[0]]._array.size >= large
+    return any(a._array.size >= large for a in args if isinstance(a, Tensor))
 
 
 def _is_as_exact(program, args):

@@ -19,10 +19,10 @@ from iskra.dispatch.execute import (
     outside,
     quiet_run,
     refuse_non_tensor,
-    return_type,
     served,
     served_with_number,
 )
+from iskra.dispatch.named import return_type
 from iskra.dispatch.operator import NONE, SAME, bind, pack
 from iskra.dispatch.overrides import FOREIGN, scan
 from iskra.dispatch.tape import PLAIN, pair_recorder, record, record_one
@@ -32,6 +32,7 @@ from iskra.tensor.tensor import _new as new
 
 empty, generic = np.empty, np.generic
 _PLAIN_SETTINGS = frozenset((int, bool))
+_NUMBERS = frozenset((int, bool, float, complex))
 ndarray = np.ndarray
 
 
@@ -44,19 +45,17 @@ def in_zero_dimensions(value):
     return array
 
 
-def _completely(op, args, settings):
-    """Any other call."""
-    if op.out and settings.get("out") is not None:
-        result = into(op, args, settings)
-        if result is not None:
-            return result
-    return call(op, args, settings)
+def _into(op, args, settings):
+    """A call with ``out=`` among its settings, which may be changed."""
+    if not op.out:
+        return call(op, args, settings)
+    out = settings.pop("out")
+    result = op.public(*args, **settings) if out is None else into(op, args, settings, out)
+    return call(op, args, settings | {"out": out}) if result is None else result
 
 
 def _by_door(op, args, settings):
     """A call that no short path makes, of which a quick call may be learnt."""
-    if "out" in settings:
-        return _completely(op, args, settings)
     result = call(op, args, settings)
     if op.quick.learning and result.__class__ is Tensor:
         op.quick.miss(args, settings)
@@ -74,6 +73,8 @@ def unary(op):
     ordinary = {"inplace": False} if "inplace" in op.body.__code__.co_varnames else None
 
     def function(input, *rest, **settings):
+        if settings and "out" in settings:
+            return _into(op, (input, *rest), settings)
         result = quick.call(input, *rest, **settings)
         if result is not None:
             if result.__class__ is list:
@@ -169,6 +170,8 @@ def binary(op):
     def function(input, other, **settings):
         if not settings:
             return short(input, other)
+        if "out" in settings:
+            return _into(op, (input, other), settings)
         result = quick.call(input, other, **settings)
         if result is None:
             return _by_door(op, (input, other), settings)
@@ -185,6 +188,8 @@ def mapping(op):
     quick = op.quick
 
     def function(*args, **settings):
+        if settings and "out" in settings:
+            return _into(op, args, settings)
         result = quick.call(*args, **settings)
         if result is None:
             return _by_door(op, args, settings)
@@ -228,7 +233,8 @@ def _arrays(op, args):
                 taped = True
         elif cls in PASSED:
             if value is not None and (index in op.operands or index == op.dtype_index):
-                return None
+                if not (op.scalars and cls in _NUMBERS and index and op.promote is NONE):
+                    return None
             arrays.append(value)
         elif cls is tuple and value and value[0].__class__ in _PLAIN_SETTINGS:
             arrays.append(value)
@@ -313,11 +319,13 @@ def general(op):
     quick = op.quick
 
     def function(*args, **kwargs):
+        if kwargs and "out" in kwargs:
+            return _into(op, args, kwargs)
         result = quick.call(*args, **kwargs)
         if result is not None:
             return quick.record(result[0], args, kwargs) if result.__class__ is list else result
         if active.intercepting or kwargs and not _are_settings(op, kwargs):
-            return _completely(op, args, kwargs)
+            return call(op, args, kwargs)
         found = _arrays(op, args)
         if found is None:
             return call(op, args, kwargs)

@@ -84,8 +84,11 @@ def make_inplace(op):
     count = body_operands(op) if op.kind == "pointwise" else 0
     short = _wrote_alone if count == 1 else _wrote if count == 2 and op.ufunc else None
     computes = op.kind not in ("view", "composite")
+    quick = op.quick
 
     def inplace(*args, **kwargs):
+        if quick.write(*args, **kwargs) is not None:
+            return args[0]
         if short is not None and not kwargs and len(args) == count and short(op, *args):
             return args[0]
         if computes and _wrote_result(op, name, args, kwargs):
@@ -132,6 +135,8 @@ def _wrote(op, target, other):
     except Exception:  # the whole path does it again and says what is wrong
         return False
     bump(target)
+    if op.quick.learning and array.size < _SMALL:
+        op.quick.miss((target, other))
     return True
 
 
@@ -153,6 +158,8 @@ def _wrote_alone(op, target):
     except Exception:  # the whole path does it again and says what is wrong
         return False
     bump(target)
+    if op.quick.learning and array.size < _SMALL:
+        op.quick.miss((target,))
     return True
 
 
@@ -344,27 +351,29 @@ def _finish_node(node, op, bound, target):
     node.save_result(target)
 
 
-def into(op, args, settings):
-    """A call with ``out=`` among its settings; None where it needs a closer look."""
-    out = settings["out"]
+def into(op, args, settings, out):
+    """A call whose result goes into `out`, which is not None; None where it needs a closer look."""
+    if op.quick.write_apart(out, *args, **settings) is not None:
+        return out
     cls = out.__class__
+    values = (*args, *settings.values(), out)
     if not (cls is Tensor or cls is Parameter) or active.intercepting:
         return None
-    flags = scan(args) | scan(settings.values())
-    if flags and (flags & FOREIGN or _want_gradient((*args, *settings.values()))):
+    flags = scan(values)
+    if flags & FOREIGN or flags and _want_gradient(values):
         return None
-    if not demands.computes_alike(op, args, settings, out):
+    if not demands.are_simple(op, values[:-1], out):
         return None
-    rest = dict(settings)
-    del rest["out"]
-    result = op.public(*args, **rest)
-    values = (*args, *rest.values()) if rest else args
-    if result.__class__ is Tensor and demands.is_met(op, values, out, result):
+    result = op.public(*args, **settings)
+    if (
+        result.__class__ is Tensor and result._dtype is out._dtype
+        and result._array.shape == out._array.shape
+    ):
         check_writable(out, op.name, False)
         out._array[...] = result._array
         bump(out)
         return out
-    return op.out_variant(bind(op, args, rest), out, result)
+    return op.out_variant(bind(op, args, settings), out, result)
 
 
 def write_out(op, bound, out, result=None):

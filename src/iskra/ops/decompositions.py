@@ -8,7 +8,7 @@ import numpy as np
 from iskra.core.errors import LinAlgError
 from iskra.core.local import local
 from iskra.dispatch import composite, operator
-from iskra.dispatch.execute import named_results
+from iskra.dispatch.named import named_results
 from iskra.ops.linalg_base import (
     adjoint_of,
     batch_element,

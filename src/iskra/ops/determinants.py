@@ -6,7 +6,7 @@ Source of every operator here: https://docs.pytorch.org/docs/stable/linalg.html
 import numpy as np
 
 from iskra.dispatch import composite, operator
-from iskra.dispatch.execute import named_results
+from iskra.dispatch.named import named_results
 from iskra.ops.comparison import where
 from iskra.ops.decompositions import linalg_svd
 from iskra.ops.joining import stack

@@ -7,7 +7,7 @@ import numpy as np
 
 from iskra.core.size import broadcast, format_shape
 from iskra.dispatch import composite, operator
-from iskra.dispatch.execute import named_results
+from iskra.dispatch.named import named_results
 from iskra.ops.axes import real
 from iskra.ops.decompositions import eigenvalues_of_hermitian, singular_values
 from iskra.ops.linalg_base import (

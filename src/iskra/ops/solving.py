@@ -10,7 +10,7 @@ import numpy as np
 from iskra.core.errors import LinAlgError
 from iskra.core.size import broadcast, format_shape
 from iskra.dispatch import composite, operator
-from iskra.dispatch.execute import named_results
+from iskra.dispatch.named import named_results
 from iskra.ops.linalg_base import (
     batch_element,
     blas,

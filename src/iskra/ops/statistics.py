@@ -10,7 +10,7 @@ import numpy as np
 from iskra.core import dtypes
 from iskra.core.size import format_shape
 from iskra.dispatch import composite, operator, reduction
-from iskra.dispatch.execute import return_type
+from iskra.dispatch.named import return_type
 from iskra.ops.arithmetic import maximum
 from iskra.ops.grids import complex
 from iskra.ops.slicing import as_int

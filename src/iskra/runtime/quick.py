@@ -5,7 +5,7 @@ A `Table` belongs to one operator. Python code works out what a call amounts to 
 what, for results of which shapes) and tells the table by `learn`; from then on the table's `call`,
 a builtin function, does the same for all arguments of the same dtypes, sizes, strides and settings.
 For others it returns None. What a call amounts to follows from these alone, so that nobody can
-tell, but by the clock, which way it went.
+tell, but by the clock, which way it went. `write` and `write_apart` put the result into a tensor.
 """
 
 import ctypes
@@ -56,10 +56,11 @@ class Table:
 
     numbers: the positions of arguments that are operands, where a float or int stands for a value
     and not for itself; targets: the positions of those whose gradient may be asked for, all below
-    `MOST_RECORDED`. `full` tells that nothing more will be learnt.
+    `MOST_RECORDED`; aliases: whether the target of `write_apart` may be an argument too. `full`
+    tells that nothing more will be learnt.
     """
 
-    def __init__(self, numbers, targets):
+    def __init__(self, numbers, targets, aliases=False):
         self.numbers = numbers
         self.full = False
         self._resets = 0
@@ -70,6 +71,8 @@ class Table:
         masks = (sum(1 << n for n in positions) for positions in (numbers, targets))
         self._descriptor = struct.pack("<QQQ", ctypes.addressof(self._entries), *masks)
         self.call = native.function_on("quick", _code().address("quick"), self._descriptor)
+        self.write = self._writer(0, 1)
+        self.write_apart = self._writer(1, aliases)
 
     def learn(self, args, settings, results, returned, steps, doubts=(), tables=()):
         """Note what a call with these arguments does.
@@ -145,6 +148,11 @@ class Table:
         descriptor = self._descriptor + struct.pack(f"<{len(words)}Q", *words)
         return native.function_on("apply", _code().address("apply"), descriptor)
 
+    def _writer(self, before, aliases):
+        """The function `write` of `quick_write_ir`; before: whether the target is given apart."""
+        descriptor = self._descriptor + struct.pack("<QQ", before, aliases)
+        return native.function_on("write", _code().address("write"), descriptor)
+
     def _keep(self, words, *mentioned):
         """The words in memory that stays where it is, as does what they mention."""
         memory = (_word * len(words))(*[w % 2**64 for w in words])
@@ -216,6 +224,7 @@ class World(NamedTuple):
     node: type
     gradient_edge: object   # a function of a tensor
     sequence: object        # the iterator of nodes' numbers
+    storage_of: object      # a function of a tensor
     observers: list         # while it has items, no call is quick
 
 
@@ -305,6 +314,7 @@ def _code():
         "ndarray": np.ndarray, "float": float, "int": int, "tuple": tuple, "list": list,
         "size": Size,
         "active": active, "local": local, **world._asdict(),
+        "joins_graph": sys.intern("requires_grad"), "is_inference": sys.intern("_is_inference"),
         "requires_grad": sys.intern("_requires_grad"), "edge": sys.intern("_edge"),
         "storage_name": sys.intern("_storage"), "grad_enabled": sys.intern("grad_enabled"),
     }
