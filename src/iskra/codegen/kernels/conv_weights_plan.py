@@ -31,7 +31,7 @@ class _Cut:
     def __init__(self, part, shape, size, copied):
         taps, lanes = len(part.taps), shape.lanes
         height, width = part.output
-        self.rows = min(part.rows, _even(part.rows, _MOST_ROWS, shape.rows))
+        self.rows = _even(part.rows, _MOST_ROWS, 1)
         most = _SUMS_ROOM // (self.rows * taps * size)
         self.channels = _even(part.channels, min(most // lanes * lanes, 128), lanes)
         padded = -(-self.rows // lanes) * lanes
