@@ -174,6 +174,23 @@ def test_rows_of_many_places(shape, far, rng, monkeypatch):
     assert not scatters.scatter_rows("add", target.copy(), index, values, axis)
 
 
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i8", "c8"])
+@pytest.mark.parametrize("shape", [(7, 1), (90, 1), (5, 3), (200, 300), (64, 1030)])
+def test_sum_rows(dtype, shape, rng):
+    index = rng.integers(0, shape[0], 90)
+    values = elements(rng, (90, shape[1]), dtype)
+    expected = expected_rows("add", np.zeros(shape, dtype), index, values, 0)
+    for dropped in (-1, *index[:3], shape[0] - 1):
+        if dropped >= 0:
+            expected = expected.copy()
+            expected[dropped] = 0
+        found = scatters.sum_rows(laid_out(values, "columns"), index, shape[0], dropped)
+        assert found.tobytes() == expected.tobytes()
+        expected = expected_rows("add", np.zeros(shape, dtype), index, values, 0)
+    index[-1] = shape[0]
+    assert scatters.sum_rows(values, index, shape[0]) is None
+
+
 @pytest.mark.parametrize("how", ["set", *UFUNCS])
 @pytest.mark.parametrize("dtype", ["f4", "f8", "i8", "i2", "?"])
 @pytest.mark.parametrize("kind", ["i4", "i8"])
@@ -349,7 +366,10 @@ def everything(rng, scale=1):
     total = np.zeros(m * n, "f4")
     assert scatters.scatter_rows("add", total, flat, vector, 0)
     starts = np.arange(0, 2 * m + 1, 8)
+    values = elements(rng, (2 * m, 260), "f4")  # several kinds of places
+    summed = scatters.sum_rows(values, rows * 2, 2 * m, 6)
     return [
+        summed,
         sums, total, gathers.take(x, rows, 0), gathers.take(x, rows % n, 1),
         gathers.take(vector, np.tile(flat, 3), 0), gathers.take_along(x, down, 0),
         gathers.take_along(x, along, 1), joins.join([x, x[:7]], 0), joins.join([x, x], 1),
@@ -365,7 +385,7 @@ def test_interpreted(order, rng, monkeypatch):
     tasks = check_each_call(monkeypatch, order)
     everything(rng)
     joins._listing.cache_clear()
-    assert len(tasks) == 14 and tasks.count(1) == 1  # a single row of sums is one task
+    assert len(tasks) == 15 and tasks.count(1) == 1  # a single row of sums is one task
 
 
 def test_bits_do_not_depend_on_threads(monkeypatch):

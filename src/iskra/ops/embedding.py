@@ -14,19 +14,22 @@ from iskra.dispatch import composite, operator
 from iskra.ops.accumulating import add_rows
 from iskra.ops.activation import gated
 from iskra.ops.gathering import are_below
-from iskra.ops.moving import reduced_bags, taken
+from iskra.ops.moving import reduced_bags, summed_rows, taken, taken_by_kernels
 from iskra.tensor import Tensor, wrap
 
 FUNCTIONAL = dict(namespace="nn.functional", method=False, out=False)
 INTERNAL = dict(method=False, function=False, out=False)
 
 
-def _check_indices(name, indices, rows):
+def _check_kind(name, indices):
     if indices.dtype.kind not in "iu" or indices.dtype.itemsize < 4:
         raise RuntimeError(
             f"Expected tensor for argument #1 'indices' to have one of the following scalar types: "
             f"Long, Int; but got {indices.dtype} instead (while checking arguments for {name})"
         )
+
+
+def _check_indices(name, indices, rows):
     if not are_below(indices, rows):
         bad = indices[(indices < 0) | (indices >= rows)].flat[0]
         raise IndexError(
@@ -49,11 +52,10 @@ def _backward_of_lookup(g, input, padding_idx):
     return rows
 
 
-@operator(**INTERNAL, operands="g input", computes=True, node="EmbeddingDenseBackward0", grad={
-    "g": lambda g, input, padding_idx, scale_grad_by_freq: _backward_of_lookup(
-        g, input, padding_idx
-    ),
-})
+@operator(
+    **INTERNAL, operands="g input", computes=True, repeats=True, node="EmbeddingDenseBackward0",
+    grad={"g": lambda g, input, padding_idx: _backward_of_lookup(g, input, padding_idx)},
+)
 def embedding_backward(g, input, rows, padding_idx, scale_grad_by_freq):
     """The gradient of the table: each row gets what was looked up from it."""
     indices = input.reshape(-1)
@@ -62,22 +64,28 @@ def embedding_backward(g, input, rows, padding_idx, scale_grad_by_freq):
     if scale_grad_by_freq and indices.size:
         counts = np.bincount(indices, minlength=rows)
         flat = flat / counts[indices][:, None].astype(flat.dtype)
-    total = _summed(flat, indices, rows).reshape(rows, *row)
-    if padding_idx >= 0:
-        total[padding_idx] = 0
-    return total
+    total = summed_rows(flat, indices, rows, padding_idx)
+    if total is None:
+        total = _summed(flat, indices, rows)
+        if padding_idx >= 0:
+            total[padding_idx] = 0
+    return total.reshape(rows, *row)
 
 
 @operator(
-    **INTERNAL, operands="weight input", node="EmbeddingBackward0",
+    **INTERNAL, operands="weight input", repeats=True, node="EmbeddingBackward0",
     grad=lambda g, input, weight_shape, padding_idx, scale_grad_by_freq: embedding_backward(
         g, input, weight_shape[0], padding_idx, scale_grad_by_freq
     ),
 )
 def lookup(weight, input, padding_idx, scale_grad_by_freq):
     """The operator behind `embedding`."""
-    _check_indices("embedding", input, weight.shape[0])
-    return taken(weight, input, 0)
+    _check_kind("embedding", input)
+    found = taken_by_kernels(weight, input, 0)
+    if found is None:
+        _check_indices("embedding", input, weight.shape[0])
+        found = np.take(weight, input, 0)
+    return found
 
 
 def _renormalise(weight, indices, max_norm, norm_type):

@@ -12,12 +12,16 @@ from iskra.ops.large import is_large
 
 def taken(array, index, axis, from_end=False):
     """``np.take(array, index, axis)``; with `from_end` indices below 0 count from the end."""
+    found = taken_by_kernels(array, index, axis, from_end)
+    return np.take(array, index, axis) if found is None else found
+
+
+def taken_by_kernels(array, index, axis, from_end=False):
+    """The same; None where kernels do not serve, or an index lies outside."""
     if array.__class__ is index.__class__ is np.ndarray and array.ndim and (
             index.size * array.size >= graph.LARGE * array.shape[axis] > 0):
-        found = kernels.gathers.take(array, index, axis, from_end)
-        if found is not None:
-            return found
-    return np.take(array, index, axis)
+        return kernels.gathers.take(array, index, axis, from_end)
+    return None
 
 
 def taken_along(array, index, axis):
@@ -64,6 +68,16 @@ def write_rows(how, target, index, values, axis, from_end=False):
     return is_large(target, values) and values.size >= graph.LARGE and (
         kernels.scatters.scatter_rows(
             how, target, index.reshape(-1), values, axis, from_end))
+
+
+def summed_rows(values, index, size, dropped=-1):
+    """`size` rows of zeros, with those of `values` added at the index; the row `dropped` stays.
+
+    None where kernels do not serve; see `iskra.codegen.kernels.scatters.sum_rows`.
+    """
+    if values.size < graph.LARGE or not is_large(values, index):
+        return None
+    return kernels.scatters.sum_rows(values, index, size, dropped)
 
 
 def write_along(how, target, index, values, axis):

@@ -5,7 +5,8 @@ split over `outer`, `inner` and the places of `size`, never over the index, so t
 write to one place and no sum depends on how many there are.
 
 A kernel's `form`: how a place takes a value in ("set", or a primitive's name), the kinds of
-elements and of indices, whether indices below 0 count from the end.
+elements and of indices, whether indices below 0 count from the end. If it is `cleared`, the target
+is made of zeros first, and those of the place `dropped` (-1: of none) in the end again.
 """
 
 from iskra.codegen.ir import INT, Function, Type, select, smaller
@@ -37,7 +38,7 @@ def _take_in(f, how, target, place, values, number, type, mask=None):
     f.store(value, target, place, mask)
 
 
-def rows(form, width, parts, far):
+def rows(form, width, parts, far, cleared=False):
     """``target[o, index[k], :]`` takes in ``values[o, k, :]``, `width` columns at a time.
 
     parts: a power of two; a unit of work has but the places of one of so many kinds, so that it
@@ -45,8 +46,9 @@ def rows(form, width, parts, far):
     each task: those of the entries at such places, whose values are asked for ahead of time. So
     are the places if they are `far`.
     """
-    f, arg, places = _begin(f"scatter_rows{width}_{parts}", form,
-                            ("size", "count", "inner", "segments", "units", "tasks"))
+    name = f"{'sum' if cleared else 'scatter'}_rows{width}_{parts}"
+    f, arg, places = _begin(name, form,
+                            ("size", "count", "inner", "segments", "units", "tasks", "dropped"))
     kind = form[1]
     type = Type(kind, lanes_of(kind))
     with my_units(f, arg.units, arg.tasks) as unit:
@@ -55,6 +57,9 @@ def rows(form, width, parts, far):
         columns = smaller(arg.inner - first, f.coerce(width))
         values = f.offset(arg.values, outer * arg.count * arg.inner + first, kind)
         target = f.offset(arg.target, outer * arg.size * arg.inner + first, kind)
+        if cleared:
+            with f.loop(0, arg.size) as place, f.when(_kind_of_place(place, parts).eq(part)):
+                _clear_row(f, target, place * arg.inner, columns, type)
 
         def take_in(number, later):
             if parts > 1:
@@ -76,6 +81,9 @@ def rows(form, width, parts, far):
             with f.loop(0, count) as entry:
                 entries = entry, smaller(entry + _AHEAD, count - 1)
                 take_in(*[f.load(mine, e, Type("i32")).to("i64") for e in entries])
+        if cleared:
+            with f.when((arg.dropped >= 0) & _kind_of_place(arg.dropped, parts).eq(part)):
+                _clear_row(f, target, arg.dropped * arg.inner, columns, type)
     places.finish()
     return f
 
@@ -96,21 +104,34 @@ def _kind_of_place(place, parts):
 
 
 def _take_in_row(f, how, target, place, values, source, columns, type):
-    full = columns // type.lanes * type.lanes
-    for low, high, masked in ((f.coerce(0), full, False), (full, columns, True)):
-        with f.loop(low, high, type.lanes) as base:
-            mask = f.lanes_below(high - base, type.lanes) if masked else None
-            _take_in(f, how, target, place + base, values, source + base, type, mask)
+    for base, mask in _vectors(f, columns, type.lanes):
+        _take_in(f, how, target, place + base, values, source + base, type, mask)
 
 
-def elements(form, shared):
+def _clear_row(f, target, place, columns, type):
+    for base, mask in _vectors(f, columns, type.lanes):
+        f.store(f.const(0, type), target, place + base, mask)
+
+
+def _vectors(f, count, lanes):
+    """Loops over vectors: where each begins, and the last one's mask."""
+    full = count // lanes * lanes
+    with f.loop(0, full, lanes) as base:
+        yield base, None
+    with f.loop(full, count, lanes) as base:
+        yield base, f.lanes_below(count - base, lanes)
+
+
+def elements(form, shared, cleared=False):
     """``target[o, index[k]]`` takes in ``values[o, k]``, or ``index[o, k]`` if not `shared`."""
-    f, arg, places = _begin("scatter_shared" if shared else "scatter", form,
-                            ("size", "count", "units", "tasks"))
+    name = "sum_elements" if cleared else "scatter_shared" if shared else "scatter"
+    f, arg, places = _begin(name, form, ("size", "count", "units", "tasks", "dropped"))
     how, kind = form[:2]
     with my_units(f, arg.units, arg.tasks) as unit:
         start = unit * arg.count
         at, target = f.coerce(0) if shared else start, f.offset(arg.target, unit * arg.size, kind)
+        if cleared:
+            _clear_row(f, target, f.const(0, INT), arg.size, Type(kind, LANES))
         full = arg.count // LANES * LANES
         for low, high, lanes in ((f.coerce(0), full, LANES), (full, arg.count, 1)):
             with f.loop(low, high, lanes) as base, f.when(places.all_inside(at + base, lanes)):
@@ -122,6 +143,9 @@ def elements(form, shared):
                 for number in range(lanes):
                     place = places.trusted(at + base + number)
                     _take_in(f, how, target, place, arg.values, start + base + number, Type(kind))
+        if cleared:
+            with f.when(arg.dropped >= 0):
+                f.store(f.const(0, Type(kind)), target, arg.dropped)
     places.finish()
     return f
 

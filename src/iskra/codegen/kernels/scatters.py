@@ -1,8 +1,8 @@
 """Writing to NumPy arrays at index arrays in machine code: sums and the like in the index's order.
 
-Both functions write into `target`, a contiguous array that nobody else holds, and return whether
-they did. Where they return False, NumPy must do it: anything may stand in `target` if an index
-lies outside, else it is as before.
+`scatter_rows` and `scatter_along` write into `target`, a contiguous array that nobody else holds,
+and return whether they did. Where they return False, NumPy must do it: anything may stand in
+`target` if an index lies outside, else it is as before.
 
 >>> import numpy as np
 >>> target = np.zeros(4096)
@@ -22,6 +22,7 @@ from iskra.runtime.memory import empty
 
 _NARROWEST, _WIDEST = 128, 1024  # columns that a unit of work takes together
 _MANY = 64  # places along the index, for work to be split over them
+_NONE_DROPPED = (-1,)
 _UNITS = 16  # of work; so many are enough
 
 
@@ -32,6 +33,20 @@ def scatter_rows(how, target, index, values, axis, from_end=False):
     of int32 or int64; with `from_end` those below 0 count from the end. values: of the target's
     dtype and shape, but along the axis as long as the index. The axis is not negative.
     """
+    return _scatter_rows(how, target, index, values, axis, from_end)
+
+
+def sum_rows(values, index, size, dropped=-1):
+    """Return `size` rows of zeros, with the k-th row of `values` added at ``index[k]``, or None.
+
+    values: (n, m) of a kernel's dtype; index: n of int32 or int64. The row `dropped` stays zero.
+    None where that is not served, or an index lies outside.
+    """
+    target = empty((size, values.shape[1]), values.dtype)
+    return target if _scatter_rows("add", target, index, values, 0, False, (dropped,)) else None
+
+
+def _scatter_rows(how, target, index, values, axis, from_end, cleared=()):
     words = _words(how, target.dtype)
     kind = index_kind(index)
     if words is None or kind is None or not _are_served(target, values):
@@ -42,11 +57,12 @@ def scatter_rows(how, target, index, values, axis, from_end=False):
     inner *= count
     values = np.ascontiguousarray(values)
     if inner == 1:
-        return _elements(form, True, target, index, values, (outer, size, index.size))
+        return _elements(form, True, target, index, values, (outer, size, index.size), cleared)
     far = size * inner >= scatter_kernel.FAR_ROWS
     width, parts = _cut(outer, size, inner)
     sizes = outer, size, index.size, inner
-    return _across(scatter_kernel.rows, form, target, index, values, sizes, (width, parts, far))
+    return _across(scatter_kernel.rows, form, target, index, values, sizes,
+                   (width, parts, far, bool(cleared)), cleared or _NONE_DROPPED)
 
 
 def scatter_along(how, target, index, values, axis):
@@ -90,11 +106,12 @@ def _are_served(target, values):
             and target.dtype == values.dtype and target.flags.c_contiguous)
 
 
-def _elements(form, shared, target, index, values, sizes):
+def _elements(form, shared, target, index, values, sizes, cleared=()):
     outer, size, count = sizes
     tasks = tasks_for(outer, values.size)
-    call = compiled(scatter_kernel.elements, (form, shared), "aaaaatn")
-    return _run(call, target, index, values, (size, count, outer, tasks), tasks)
+    call = compiled(scatter_kernel.elements, (form, shared, bool(cleared)), "aaaaatn")
+    numbers = size, count, outer, tasks, *(cleared or _NONE_DROPPED)
+    return _run(call, target, index, values, numbers, tasks)
 
 
 def _cut(outer, size, inner):
@@ -112,16 +129,16 @@ def _cut(outer, size, inner):
     return width, parts
 
 
-def _across(build, form, target, index, values, sizes, variant):
+def _across(build, form, target, index, values, sizes, variant, more=()):
     """A kernel whose units are some columns of one of the outer entries, or a part of those."""
     outer, size, count, inner = sizes
     segments = math.ceil(inner / variant[0])
     parts = math.prod(variant[1:2])
     units = outer * segments * parts
-    tasks = tasks_for(units, outer * count * inner)
+    tasks = tasks_for(units, outer * (count + size if more and variant[-1] else count) * inner)
     call = compiled(build, (form, *variant), "aaaaatn")
-    return _run(call, target, index, values, (size, count, inner, segments, units, tasks), tasks,
-                listed=parts > 1)
+    numbers = size, count, inner, segments, units, tasks, *more
+    return _run(call, target, index, values, numbers, tasks, listed=parts > 1)
 
 
 def _run(call, target, index, values, numbers, tasks, listed=False):
