@@ -127,6 +127,66 @@ def test_bodies_that_run_kernels_are_learnt():
         assert not torch.equal(one, result)
 
 
+def places_below(high, *shape):
+    return torch.randint(0, high, shape)
+
+
+def test_places_are_read_anew():
+    table, rows = torch.randn(50, 64), places_below(50, 16, 8)
+    learnt(F.embedding, rows, table)
+    assert is_known("lookup", table, rows, -1, False)
+    for _ in range(3):
+        others = places_below(50, 16, 8)
+        assert torch.equal(F.embedding(others, table), table[others])
+    for wrong in (50, -1, 2**40):
+        rows[-1, -1] = wrong
+        with pytest.raises(IndexError, match=str(wrong)):
+            F.embedding(rows, table)
+
+
+@pytest.mark.parametrize("width", [1, 64])
+@pytest.mark.parametrize("padding", [-1, 3])
+def test_sums_at_places(width, padding):
+    op, count = OPERATORS["embedding_backward"], 8192 // width
+    settings = 70, padding, False
+
+    def call():
+        return op.public(torch.randn(count, width), places_below(70, count), *settings)
+
+    learnt(call)
+    assert is_known("embedding_backward", torch.randn(count, width), places_below(70, count),
+                    *settings)
+    for _ in range(5):
+        g, rows = torch.randn(count, width), places_below(70, count)
+        expected = np.zeros((70, width), np.float32)
+        np.add.at(expected, rows.numpy(), g.numpy())
+        if padding >= 0:
+            expected[padding] = 0
+        junk = [torch.full((70, width), 5.0) for _ in range(4)]
+        del junk
+        assert np.array_equal(op.public(g, rows, *settings).numpy(), expected)
+    rows[5] = 70
+    with pytest.raises((IndexError, ValueError)):
+        op.public(g, rows, *settings)
+
+
+def test_gradients_of_pooling_are_learnt():
+    op, shape = OPERATORS["put_back"], (4, 16, 16, 16)
+    for _ in range(20):
+        x, g = torch.randn(*shape, requires_grad=True), torch.randn(4, 16, 8, 8)
+        F.max_pool2d(x, 2).backward(g)
+        best = x.detach().unfold(2, 2, 2).unfold(3, 2, 2).flatten(-2)
+        chosen = torch.zeros_like(best).scatter(-1, best.argmax(-1, keepdim=True), g.unsqueeze(-1))
+        assert torch.equal(x.grad.unfold(2, 2, 2).unfold(3, 2, 2).flatten(-2), chosen)
+    assert op.quick.table.call(g, places_below(256, *g.shape), shape) is not None
+
+
+def test_integers_alone_tell_nothing():
+    bound = torch.arange(40).view(1, 1, 5, 8), (2, 2), (2, 2), (0, 0), (1, 1), False, True
+    assert quick_bodies.random_like(bound) is None
+    assert quick_bodies.watched(OPERATORS["max_windows"], bound) is None
+
+
 def test_one_operand_twice():
     w = torch.randn(40, 40)
     learnt(torch.mm, w, w)
@@ -171,7 +231,14 @@ def test_bodies_that_do_more_are_left_to_python():
     bound = torch.randn(30, 30), torch.randn(30, 30)
     answer = quick_bodies.watched(op, bound)
     assert answer is not None and len(answer[2]) >= 1
-    worse = SimpleNamespace(compute=lambda arrays: np.negative(op.compute(arrays)))
+    apart = SimpleNamespace(compute=lambda arrays: np.negative(op.compute(arrays)))
+    assert quick_bodies.watched(apart, bound) is None  # no kernel makes the result
+
+    def negated(arrays):
+        result = op.compute(arrays)
+        return np.negative(result, out=result)
+
+    worse = SimpleNamespace(compute=negated)
     answer = quick_bodies.watched(worse, bound)
     table = runtime.quick.Table(frozenset(), ())
     assert table.learn(bound, {}, *answer)

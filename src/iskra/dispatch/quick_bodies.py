@@ -2,7 +2,10 @@
 
 Kernels of products and convolutions are chosen by bodies, from shapes and strides alone. So a call
 with other elements runs the same kernels, on the same places of operands, results and temporary
-memory: that is what a quick call repeats. Whether a body does nothing else is tried out.
+memory: that is what a quick call repeats. Whether a body does nothing else is tried out, with
+random floats. Integers say where elements lie, so they are left as they are: bodies that declare
+`repeats` choose nothing by them. Kernels check them, and raise flags, which are doubts of a quick
+call.
 """
 
 import struct
@@ -16,13 +19,17 @@ from iskra.dispatch.execute import quietly
 from iskra.tensor import Tensor, wrap
 
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+_INTEGERS = (np.dtype(np.int32), np.dtype(np.int64))
 _SMALL = 1 << 21        # bytes of operands: of larger calls nobody notices what Python costs
+
+_UNLIKE = object()
 
 
 def watched(op, bound):
     """What a call's body does, as `Table.learn` wants it; None where it does more than that.
 
-    bound: the arguments, tensors of float32 or float64 and settings.
+    bound: the arguments, tensors of float32 or float64, perhaps beside such of int32 or int64, and
+    settings.
     """
     if random_like(bound) is None:
         return None
@@ -34,11 +41,13 @@ def watched(op, bound):
         steps = [_step(call, places) for call in second.calls]
     except _Unknown:
         return None
+    if not places.written.issuperset(range(len(second.found))):
+        return None
     results = [(a.shape, a.dtype, of_numpy(a.dtype)) for a in second.found]
     byte = np.dtype(np.uint8)
     results += [((size,), byte, of_numpy(byte)) for size in places.temporary]
     returned = list(range(len(second.found))) if second.several else None
-    return results, returned, steps, (), places.tables
+    return results, returned, steps, places.doubts, places.tables
 
 
 class _Trial(NamedTuple):
@@ -65,23 +74,32 @@ def _addresses(trial):
 
 
 def random_like(values):
-    """Arguments of the same kinds with random numbers in tensors; None where that can't be."""
-    draw = np.random.default_rng().random
-    found, size = [], 0
-    for value in values:
-        if isinstance(value, Tensor):
-            array = value._array
-            size += array.nbytes
-            if array.dtype not in _FLOATS or size > _SMALL:
-                return None
-            other = np.empty_like(array)
-            if other.strides != array.strides:
-                return None
-            other[...] = draw(array.shape, np.float32)
-            other -= 0.5
-            value = wrap(other, value._dtype)
-        found.append(value)
-    return found
+    """Arguments of the same kinds with random floats in tensors; None where that can't be.
+
+    Integers are copied.
+    """
+    arrays = [value._array for value in values if isinstance(value, Tensor)]
+    kinds = {array.dtype for array in arrays}
+    if kinds.isdisjoint(_FLOATS) or not kinds.issubset(_FLOATS + _INTEGERS):
+        return None
+    if sum(array.nbytes for array in arrays) > _SMALL:
+        return None
+    found = [_like(v) if isinstance(v, Tensor) else v for v in values]
+    return None if any(value is _UNLIKE for value in found) else found
+
+
+def _like(tensor):
+    """A tensor for `random_like`; `_UNLIKE` where its elements share memory."""
+    array = tensor._array
+    other = np.empty_like(array)
+    if other.strides != array.strides:
+        return _UNLIKE
+    if array.dtype in _INTEGERS:
+        other[...] = array
+    else:
+        other[...] = np.random.default_rng().random(array.shape, np.float32)
+        other -= 0.5
+    return wrap(other, tensor._dtype)
 
 
 def agrees(op, table, args, bound):
@@ -113,24 +131,30 @@ class _Places:
         self.temporary = []     # sizes of what the body asked for
         self._roots = {}        # its addresses -> numbers
         self.tables = []
+        self.written = set()    # results that kernels were given
+        self.doubts = []        # of those, and of what the body asked for
 
-    def slot(self, array):
-        """The slot for an argument of a kernel."""
+    def slot(self, array, tasks):
+        """The slot for an argument of a kernel that has so many tasks."""
         if array is None:
             return "constant", 0
         start, _ = _span(array)
         for kind, spans in (("operand", self.operands), ("result", self.results)):
             for number, (low, high) in enumerate(spans):
                 if low <= start < high:
+                    if kind == "result":
+                        self.written.add(number)
                     return kind, number | start - low << 8
         if start in self.lasting:
             self.tables.append(array)
             return "constant", start
-        return self._temporary(array, start)
+        return self._temporary(array, start, tasks)
 
-    def _temporary(self, array, start):
-        if array.dtype.kind != "f":  # not sums, but perhaps places: no memory to be made up
-            raise _Unknown
+    def _temporary(self, array, start, tasks):
+        # What a kernel finds wrong, a byte for each task.
+        flags = array.dtype == np.bool_ and array.shape == (tasks,) and not array.any()
+        if not flags and array.dtype.kind != "f":
+            raise _Unknown      # not sums, but perhaps places: no memory to be made up
         root = array
         while isinstance(root.base, np.ndarray):
             root = root.base
@@ -138,7 +162,10 @@ class _Places:
         if low not in self._roots:
             self._roots[low] = len(self.temporary)
             self.temporary.append(root.nbytes)
-        return "result", len(self.results) + self._roots[low] | start - low << 8
+        number = len(self.results) + self._roots[low]
+        if flags and number not in self.doubts:
+            self.doubts.append(number)
+        return "result", number | start - low << 8
 
 
 def _span(array):
@@ -148,18 +175,16 @@ def _span(array):
 
 def _step(call, places):
     address, kinds, args = call
-    slots, tasks = [], 0
+    slots, tasks = [], args[kinds.index("n")] if "n" in kinds else 0
     for kind, value in zip(kinds, args, strict=True):
         if kind == "a":
-            slots.append(places.slot(value))
+            slots.append(places.slot(value, tasks))
         elif kind == "t":
             slots += [("constant", item) for item in value]
         elif kind == "i":
             slots.append(("constant", value))
         elif kind == "f":
             slots.append(("constant", struct.unpack("<q", struct.pack("<d", value))[0]))
-        elif kind == "n":
-            tasks = value
-        else:
+        elif kind != "n":
             raise _Unknown
     return address, tasks, slots

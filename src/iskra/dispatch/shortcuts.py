@@ -310,6 +310,7 @@ def general(op):
     """The function of an operator whose body takes arrays."""
     body = op.body
     computes, kernels = op.computes, op.has_kernels
+    learns = kernels or op.repeats
     code = body.__code__
     named = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
     reduces = op.kind in ("reduction", "fused") and "dim" in named
@@ -347,7 +348,7 @@ def general(op):
         result = wrapped(op, result)
         if result is None:
             return call(op, args, kwargs)
-        if quick.learning and kernels:
+        if quick.learning and learns:
             quick.miss(args, kwargs)
         if taped and op.formulas and (not active.without_grad or local.grad_enabled):
             record(op, bind(op, args, kwargs), result)

@@ -190,7 +190,7 @@ def gradient_at(g, input_shape, result):
     return put_back(g[0], result[1].detach(), tuple(input_shape))
 
 
-@operator(**INTERNAL, operands="grad indices", grad={
+@operator(**INTERNAL, operands="grad indices", repeats=True, grad={
     "grad": lambda g, grad_shape, indices: g.flatten(2).gather(2, indices.flatten(2)).reshape(
         grad_shape
     ),
