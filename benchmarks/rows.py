@@ -68,7 +68,8 @@ def layer_norm(T, m, n):
     return lambda: T.nn.functional.layer_norm(x, (n,), weight, bias)
 
 
-@rows("layer_norm, both ways", short=(16384, 64), tolerance=1e-4)
+# Of 16384 rows PyTorch's sums for the weight are off by several 1e-4.
+@rows("layer_norm, both ways", short=(16384, 64), tolerance=1e-3)
 def layer_norm_both(T, m, n):
     g = normal(T, m, n, seed=1)
     step = forward_and_backward(
@@ -107,3 +108,47 @@ def cross_entropy_both(T, m, n):
     target = classes(T, m, n)
     return forward_and_backward(lambda x: T.nn.functional.cross_entropy(x, target),
                                 normal(T, m, n))
+
+
+IMAGES = {"32×256×14×14": (32, 256, 14, 14), "16×64×56×56": (16, 64, 56, 56)}
+
+
+def norm(name, shapes, function, goal=1.0):
+    """Cases of a norm with a weight and a bias for each channel: forward, and both ways.
+
+    function: takes T, the elements, the weight, the bias and running statistics.
+    """
+    def inputs(T, shape):
+        channels = shape[1]
+        given = [normal(T, *shape), normal(T, channels, seed=2), normal(T, channels, seed=3)]
+        return given, (T.zeros(channels), T.ones(channels))
+
+    def forward(T, shape):
+        given, running = inputs(T, shape)
+        return lambda: function(T, *given, *running)
+
+    def both(T, shape):
+        given, running = inputs(T, shape)
+        g = normal(T, *shape, seed=1)
+        step = forward_and_backward(lambda *given: function(T, *given, *running), *given)
+        return lambda: step(g)
+
+    for label, shape in shapes.items():
+        fields = dict(goal=goal, checked_steps=1, tolerance=1e-4)
+        case(CASES, f"{name}, {label}", **fields)(functools.partial(forward, shape=shape))
+        case(CASES, f"{name}, both ways, {label}", **fields)(functools.partial(both, shape=shape))
+
+
+norm("group_norm of 8 groups", {**IMAGES, "4×32×8×8": (4, 32, 8, 8)},
+     lambda T, x, weight, bias, *running: T.nn.functional.group_norm(x, 8, weight, bias))
+norm("instance_norm", IMAGES,
+     lambda T, x, weight, bias, *running: T.nn.functional.instance_norm(
+         x, weight=weight, bias=bias))
+for training in (True, False):
+    norm("batch_norm, training" if training else "batch_norm, fixed",
+         {"4096×512": (4096, 512), **IMAGES},
+         lambda T, x, weight, bias, *running, training=training: T.nn.functional.batch_norm(
+             x, *running, weight, bias, training))
+norm("layer_norm", {"64×32": (64, 32)},
+     lambda T, x, weight, bias, *running: T.nn.functional.layer_norm(
+         x, (x.shape[1],), weight, bias), goal=0.7)
