@@ -144,7 +144,7 @@ def test_places_are_read_anew():
             F.embedding(rows, table)
 
 
-@pytest.mark.parametrize("width", [1, 64])
+@pytest.mark.parametrize("width", [1, 64, 512])
 @pytest.mark.parametrize("padding", [-1, 3])
 def test_sums_at_places(width, padding):
     op, count = OPERATORS["embedding_backward"], 8192 // width

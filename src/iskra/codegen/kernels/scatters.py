@@ -59,10 +59,11 @@ def _scatter_rows(how, target, index, values, axis, from_end, cleared=()):
     if inner == 1:
         return _elements(form, True, target, index, values, (outer, size, index.size), cleared)
     far = size * inner >= scatter_kernel.FAR_ROWS
-    width, parts = _cut(outer, size, inner)
+    elements = values.size + (target.size if cleared else 0)
+    width, parts = _cut(outer, size, inner, elements)
     sizes = outer, size, index.size, inner
     return _across(scatter_kernel.rows, form, target, index, values, sizes,
-                   (width, parts, far, bool(cleared)), cleared or _NONE_DROPPED)
+                   elements, (width, parts, far, bool(cleared)), cleared or _NONE_DROPPED)
 
 
 def scatter_along(how, target, index, values, axis):
@@ -86,8 +87,9 @@ def scatter_along(how, target, index, values, axis):
     if inner == 1:
         return _elements(form, False, target, index, values, (outer, size, count))
     sizes = outer, size, count, inner
-    width, _ = _cut(outer, 1, inner)
-    return _across(scatter_kernel.columns, form, target, index, values, sizes, (width,))
+    width, _ = _cut(outer, 1, inner, values.size)
+    return _across(scatter_kernel.columns, form, target, index, values, sizes,
+                   values.size, (width,))
 
 
 def _words(how, dtype):
@@ -114,28 +116,29 @@ def _elements(form, shared, target, index, values, sizes, cleared=()):
     return _run(call, target, index, values, numbers, tasks)
 
 
-def _cut(outer, size, inner):
+def _cut(outer, size, inner, elements):
     """How many columns a unit of work takes, and into how many kinds of places it is cut.
 
-    Long stretches of memory are read faster; but there should be work for some threads.
+    Long stretches of memory are read faster; but there should be work for some threads, where
+    there are enough `elements`.
     """
     width, parts = _NARROWEST, 1
     while width < min(inner, _WIDEST) and (size >= _MANY or outer * inner > _UNITS * width):
         width *= 2
     if size >= _MANY:
-        units = outer * math.ceil(inner / width)
-        while units * parts < _UNITS and 2 * parts * _NARROWEST <= min(inner, width):
+        units, wanted = outer * math.ceil(inner / width), tasks_for(_UNITS, elements)
+        while units * parts < wanted and 2 * parts * _NARROWEST <= min(inner, width):
             parts *= 2
     return width, parts
 
 
-def _across(build, form, target, index, values, sizes, variant, more=()):
+def _across(build, form, target, index, values, sizes, elements, variant, more=()):
     """A kernel whose units are some columns of one of the outer entries, or a part of those."""
     outer, size, count, inner = sizes
     segments = math.ceil(inner / variant[0])
     parts = math.prod(variant[1:2])
     units = outer * segments * parts
-    tasks = tasks_for(units, outer * (count + size if more and variant[-1] else count) * inner)
+    tasks = tasks_for(units, elements)
     call = compiled(build, (form, *variant), "aaaaatn")
     numbers = size, count, inner, segments, units, tasks, *more
     return _run(call, target, index, values, numbers, tasks, listed=parts > 1)
