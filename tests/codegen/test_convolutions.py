@@ -13,6 +13,7 @@ from iskra.codegen.kernels import (
     conv_blocks_plan,
     conv_depthwise_plan,
     conv_plan,
+    conv_weights_plan,
     convolutions,
 )
 from iskra.codegen.kernels.conv_geometry import Geometry, Layout, backward_parts
@@ -282,6 +283,21 @@ def test_what_is_not_finite_meets_each_channel_s_own_sums(way, value):
                 expected = expect(*arrays, case)
             result = compute(*map(last, arrays), case)
             np.testing.assert_allclose(result, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_asking_for_memory_ahead_changes_no_bit(monkeypatch):
+    """Of one tap's weights, where the operands are larger than the caches; also past their ends."""
+    interpreted_kernels(monkeypatch, conv_weights_plan)
+    case = (3, 33, (4, 5), 18, (1, 1), (1, 1), (0, 0), (1, 1), 1)
+    results = []
+    for most in (1 << 30, 0):
+        monkeypatch.setattr(conv_weights_plan, "past_caches", lambda most=most: most)
+        monkeypatch.setattr(convolutions, "_plans", {})
+        check("weight", case, change=last)
+        results.append(WAYS["weight"][0](*map(last, operands(case)), case).tobytes())
+        (plan,) = convolutions._plans.values()
+        assert plan.blocks.spec.ahead is (most == 0)
+    assert results[0] == results[1]
 
 
 @pytest.mark.parametrize("case", [CASES[4], CASES[8], CASES[11], CASES[14], CASES[18], *BLOCKS[:4]],

@@ -11,7 +11,7 @@ second-level cache, and goes through a chunk of the samples. `collect` adds up t
 
 from typing import NamedTuple
 
-from iskra.codegen.ir import INT, Function, Type, smaller
+from iskra.codegen.ir import INT, Function, Type, select, smaller
 from iskra.codegen.kernels.conv_copies import Source, copy_block
 from iskra.codegen.kernels.gemm_call import Arguments
 from iskra.codegen.kernels.gemm_pack import transpose
@@ -37,7 +37,8 @@ class Spec(NamedTuple):
     """All that the code depends on.
 
     heights: of the tiles that occur; first_image, first_grad: whether channels come first; copied:
-    whether the gradient is.
+    whether the gradient is; ahead: whether the next block is asked for during a block's products,
+    for one tap, stride 1 and channels last in both operands.
     """
 
     tile: Tile
@@ -46,6 +47,7 @@ class Spec(NamedTuple):
     first_image: bool
     first_grad: bool
     copied: bool
+    ahead: bool
 
 
 def weight_gradient(spec, name="weight_gradient"):
@@ -91,9 +93,10 @@ class _WeightGradient:
         size = arg.block_lines * arg.block_width * tile.lanes
         start = sample * arg.image_sample + (
             self.group * arg.channels + self.channel) * arg.image_channel
+        image = f.offset(arg.image, start, spec.kind)
         with f.loop(0, samples) as i:
-            image = f.offset(arg.image, start + i * arg.image_sample, spec.kind)
-            source = Source(image, spec.kind, spec.first_image, arg.image_apart, arg.image_row,
+            source = Source(f.offset(image, i * arg.image_sample, spec.kind), spec.kind,
+                            spec.first_image, arg.image_apart, arg.image_row,
                             arg.image_height, arg.image_width, self.channels,
                             y * arg.stride + arg.top, arg.left)
             copy_block(f, tile, source, f.offset(self.block, i * chunks * size, tile.kind),
@@ -104,7 +107,26 @@ class _WeightGradient:
         self.grad, self.grad_place = grad, arg.grad_apart
         if spec.copied:
             self.copy_grad(grad, samples, lines)
+        if spec.ahead:
+            self.next_image = f.offset(image, y * arg.image_row + self.step(
+                arg.image_row, arg.image_sample), spec.kind)
+            self.next_grad = self.step(arg.grad_row, arg.grad_sample)
         self.tiles()
+
+    def step(self, row, sample):
+        """Elements from a block to the next."""
+        arg = self.arg
+        return select(arg.block_rows < arg.height, arg.block_rows * row, arg.share * sample)
+
+    def prefetch(self, k, number, column, grads):
+        """Ask for a place of the next block: with each vector of channels once, and each tile."""
+        f, arg, tile = self.function, self.arg, self.tile
+        with f.when(number.eq(0)):
+            for i in range(tile.vectors):
+                f.prefetch(self.next_image, k * arg.image_apart + (column + i) * tile.lanes,
+                           tile.kind)
+        with f.when(column.eq(0)):
+            f.prefetch(grads, self.next_grad, tile.kind)
 
     def copy_grad(self, grad, samples, lines):
         f, arg, tile, spec = self.function, self.arg, self.tile, self.spec
@@ -134,10 +156,10 @@ class _WeightGradient:
                 height = self.rows // tiles + (number < self.rows % tiles).to("i64")
                 for h in spec.heights:
                     with f.when(height.eq(h)):
-                        self.one_tile(h, row, column, blocks)
+                        self.one_tile(h, row, (number, column), blocks)
 
-    def one_tile(self, height, row, column, blocks):
-        f, arg, tile = self.function, self.arg, self.tile
+    def one_tile(self, height, row, place, blocks):
+        f, arg, tile, (number, column) = self.function, self.arg, self.tile, place
         vector = Type(tile.kind, tile.lanes)
         zero = f.const(0.0, vector)
         sums = [[f.variable(zero, vector) for _ in blocks] for _ in range(height)]
@@ -149,9 +171,11 @@ class _WeightGradient:
             for i in range(tile.vectors):
                 f.prefetch(start, i * tile.lanes, tile.kind)
         with f.loop(0, self.count) as k:
-            place = f.load(arg.places, k, INT)
-            values = [f.load(block, place, vector) for block in blocks]
+            at = f.load(arg.places, k, INT)
+            values = [f.load(block, at, vector) for block in blocks]
             at_k = f.offset(grad, k * self.grad_place, tile.kind)
+            if self.spec.ahead:
+                self.prefetch(k, number, column, at_k)
             for i, totals in enumerate(sums):
                 spread = f.load(at_k, i, Type(tile.kind)).splat(tile.lanes)
                 for total, value in zip(totals, values):

@@ -10,6 +10,7 @@ from iskra.codegen.kernels.conv_blocks_plan import SIZES
 from iskra.codegen.kernels.conv_weights import ROOM, SLACK, Spec
 from iskra.codegen.kernels.gemm_plan import SUMS, TASK, compiled, workspace
 from iskra.codegen.kernels.gemm_tiles import heights, host, tile
+from iskra.runtime.hardware import past_caches
 
 _SUMS_ROOM = 320 << 10      # bytes of a task's sums, which stay in the second-level cache
 _PARTIAL = 4 << 20          # bytes of sums over chunks of the samples
@@ -77,9 +78,10 @@ class WeightBlocksPlan:
         columns = -(-cut.channels // lanes) * taps
         shape = shape._replace(vectors=min(shape.vectors, columns))
         down, across = -(-part.rows // cut.rows), -(-part.channels // cut.channels)
-        spec = Spec(shape, kind, _heights(part.rows, cut.rows, shape.rows), image.first, grad.first,
-                    copied)
-        self.kernel = compiled(conv_weights.weight_gradient, (spec,), conv_weights.KINDS)
+        ahead = not copied and not image.first and _from_memory(part, size)
+        self.spec = Spec(shape, kind, _heights(part.rows, cut.rows, shape.rows), image.first,
+                         grad.first, copied, ahead)
+        self.kernel = compiled(conv_weights.weight_gradient, (self.spec,), conv_weights.KINDS)
         parts = part.groups * down * across
         weights = part.groups * part.weights
         work = 2 * weights * part.samples * math.prod(part.output)
@@ -129,6 +131,13 @@ class WeightBlocksPlan:
         sums = workspace(self.sums, grad.dtype)
         self.kernel(x, grad, sums, self.columns, self.places, self.numbers, self.tasks)
         self.collect(sums, out, self.collect_numbers, self.collect_tasks)
+
+
+def _from_memory(part, size):
+    """Whether a convolution of one tap and stride 1 reads more than the caches hold, so that
+    copying a block, which computes nothing, would wait for memory."""
+    count = part.samples * part.groups * (part.channels + part.rows) * math.prod(part.output)
+    return len(part.taps) == 1 and part.stride == (1, 1) and count * size > past_caches()
 
 
 def _heights(rows, part, most):
