@@ -248,7 +248,14 @@ def ones(size, *, dtype=None, layout=None, device=None, requires_grad=False, pin
     tensor([1., 1.])
     """
     kind = dtypes.get_default_dtype() if dtype is None else dtype_of(dtype, "ones")
-    return allocate("ones", size, kind, device, requires_grad, np.ones)
+    return allocate("ones", size, kind, device, requires_grad, _ones)
+
+
+def _ones(size, kind):
+    """`np.ones`, with less to ask for."""
+    array = np.empty(size, kind)
+    array.fill(1)
+    return array
 
 
 @creation()
@@ -392,12 +399,12 @@ def _like(name, input, make, dtype, device, requires_grad, memory_format):
             source = np.empty_like(source)
             strides = tuple(s // source.itemsize for s in source.strides)
             source = _strided(source.shape, strides, kind)
-    elif 0 in source.strides:
+    elif 0 in source.strides or source.__class__ is np.ndarray and source.flags.c_contiguous:
         return allocate(name, source.shape, kind, device, requires_grad, _MAKERS[make])
     return finish(recycled(make, source, kind.numpy, subok=False), kind, device, requires_grad)
 
 
-_MAKERS = {np.empty_like: np.empty, np.zeros_like: np.zeros, np.ones_like: np.ones}
+_MAKERS = {np.empty_like: np.empty, np.zeros_like: np.zeros, np.ones_like: _ones}
 
 
 @composite(method=False)

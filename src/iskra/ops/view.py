@@ -195,10 +195,10 @@ def view(input, shape=None, *, dtype=None):
     if input.flags.c_contiguous:
         try:
             result = input.reshape(shape)
+            if result.shape == shape or min(shape) == -1:  # NumPy takes any negative size for -1
+                return result
         except (TypeError, ValueError):  # what follows says what is wrong
-            result = input
-        if result.shape == shape:  # no size is negative
-            return result
+            pass
     result = _viewed(input, infer_size(shape, input.size))
     if result is None:
         raise RuntimeError(

@@ -3,6 +3,7 @@
 Source: https://docs.pytorch.org/docs/stable/generated/torch.tensor.html and torch.from_numpy
 """
 
+import contextvars
 import warnings
 
 import numpy as np
@@ -14,6 +15,10 @@ from iskra.tensor.factory import convert_number
 from iskra.tensor.meta import NoData
 from iskra.tensor.storage import LentStorage
 from iskra.tensor.tensor import Tensor, wrap
+
+# Entering a context costs far less than np.errstate does.
+_without_warning = contextvars.copy_context()
+_without_warning.run(np.seterr, over="ignore")
 
 _NUMBERS = frozenset({bool, int, float, complex})
 _NESTING = frozenset({list, tuple})
@@ -62,10 +67,20 @@ def _array_of_sequence(data, kind):
     elif kind.category == dtypes.INTEGER and not found <= _WHOLE:
         return _array_by_element(data, kind)
     try:
-        with np.errstate(over="ignore"):
-            return np.array(data, kind.numpy), kind
+        return _overflowing(data, kind.numpy), kind
     except (OverflowError, TypeError, ValueError):
         return _array_by_element(data, kind)
+
+
+def _overflowing(data, dtype):
+    """``np.array(data, dtype)``, in which floats that are too large are infinite."""
+    try:
+        return _without_warning.run(np.array, data, dtype)
+    except RuntimeError as error:
+        if not str(error).startswith("cannot enter context"):
+            raise
+    with np.errstate(over="ignore"):  # another thread is inside the context
+        return np.array(data, dtype)
 
 
 def _leaf_types(data, found):

@@ -4,9 +4,9 @@ import contextvars
 
 import numpy as np
 
-from iskra.core import dtypes, get_default_device
+from iskra.core import CPU, dtypes, get_default_device
 from iskra.core.device import device as device_type
-from iskra.core.local import local
+from iskra.core.local import active, local
 from iskra.core.size import contiguous_strides, format_shape
 from iskra.runtime.recycling import recycle_in
 from iskra.tensor.meta import MetaArray, without_data
@@ -31,7 +31,10 @@ def dtype_of(value, name):
 
 def is_meta(device):
     """Whether `device` (None: the default device) is meta; it must be that or the CPU."""
-    where = get_default_device() if device is None else device_type(device)
+    where = get_default_device() if device is None else device
+    if where is CPU:
+        return False
+    where = device_type(where)
     if where.type == "cpu":
         return False
     if where.type == "meta":
@@ -56,7 +59,7 @@ def finish(array, kind, device=None, requires_grad=False):
     tensor._dtype = kind
     if requires_grad:
         tensor.requires_grad_(True)
-    if local.inference:
+    if active.intercepting and local.inference:
         tensor._is_inference = True
     return tensor
 
@@ -94,7 +97,7 @@ def allocate(name, size, kind, device, requires_grad, make=np.empty):
     tensor._dtype = kind
     if requires_grad:
         tensor.requires_grad_(True)
-    if local.inference:
+    if active.intercepting and local.inference:
         tensor._is_inference = True
     return tensor
 
