@@ -84,6 +84,54 @@ def train_adam(T):
     return training_step(T, T.optim.Adam)
 
 
+@overhead("a.add_(b), 8×8")
+def add_in_place(T):
+    a, b = T.zeros(8, 8), normal(T, 8, 8)
+    return lambda: a.add_(b)
+
+
+@overhead("a.add_(b, alpha=0.5), 8×8")
+def add_multiple_in_place(T):
+    a, b = T.zeros(8, 8), normal(T, 8, 8)
+    return lambda: a.add_(b, alpha=0.5)
+
+
+@overhead("a.mul_(2.0), 8×8")
+def multiply_in_place(T):
+    a = T.zeros(8, 8)
+    return lambda: a.mul_(2.0)
+
+
+@overhead("a.relu_(), 8×8")
+def relu_in_place(T):
+    a = normal(T, 8, 8)
+    return lambda: a.relu_()
+
+
+@overhead("a.copy_(b), 8×8")
+def copy(T):
+    a, b = T.zeros(8, 8), normal(T, 8, 8)
+    return lambda: a.copy_(b)
+
+
+@overhead("a.zero_(), 8×8")
+def zero(T):
+    a = normal(T, 8, 8)
+    return lambda: a.zero_()
+
+
+@overhead("add(a, b, out=c), 8×8")
+def add_into(T):
+    a, b, c = normal(T, 8, 8), normal(T, 8, 8, seed=1), T.zeros(8, 8)
+    return lambda: T.add(a, b, out=c)
+
+
+@overhead("matmul(a, b, out=c), 8×8")
+def matmul_into(T):
+    a, b, c = normal(T, 8, 8), normal(T, 8, 8, seed=1), T.zeros(8, 8)
+    return lambda: T.matmul(a, b, out=c)
+
+
 @overhead("a.view(4, 16)")
 def view(T):
     a = normal(T, 8, 8)
