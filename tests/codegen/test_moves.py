@@ -157,6 +157,16 @@ def test_rows_of_large_targets(kind, inner, rng, monkeypatch):
             found, expected_rows("add", target, index[:count], values, 0))
 
 
+def test_elements_of_a_large_target(rng):
+    size = scatter_kernel.FAR + 5
+    index, values = rng.integers(0, size, 1000), elements(rng, (1000,), "f4")
+    index[::3] = size - 1
+    for how in ("set", "add"):
+        found, target = np.zeros(size, "f4"), np.zeros(size, "f4")
+        assert scatters.scatter_rows(how, found, index, values, 0)
+        np.testing.assert_array_equal(found, expected_rows(how, target, index, values, 0))
+
+
 @pytest.mark.parametrize("far", [False, True])
 @pytest.mark.parametrize("shape", [(200, 300), (64, 1030), (3, 70, 515), (64, 256)])
 def test_rows_of_many_places(shape, far, rng, monkeypatch):

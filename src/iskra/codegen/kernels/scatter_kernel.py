@@ -18,7 +18,7 @@ from iskra.codegen.primitives import PRIMITIVES
 LANES = 16
 # Elements of a target that is asked for ahead of time, as caches will not hold it, by elements and
 # by rows.
-FAR, FAR_ROWS = 1 << 15, 1 << 22
+FAR, FAR_ROWS = 1 << 21, 1 << 22
 _AHEAD = 4  # rows
 _POINTERS = ("target", "index", "values", "flags", "mine")
 
