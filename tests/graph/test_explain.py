@@ -22,6 +22,17 @@ from iskra.nn import functional as F
 ROOT = Path(__file__).resolve().parents[2]
 
 
+def test_a_map_beside_sums_takes_one_pass():
+    x, channels = iskra.randn(64, 32), iskra.rand(32)
+    backward = OPERATORS["batch_norm_fixed_backward"].public
+    found = iskra.explain(backward, x, x, channels, channels, channels, 1e-5)
+    (kernel,) = found.kernels
+    assert (kernel.form, kernel.passes) == ("columns", 1)
+    # The loops over blocks and over rows, and the one over tasks.
+    assert kernel.ir.count("loop ") == 3
+    assert len(kernel.nest.outputs) == 3
+
+
 def test_a_row_program():
     x = iskra.randn(64, 128)
     found = iskra.explain(iskra.softmax, x, 1)

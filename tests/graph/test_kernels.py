@@ -81,6 +81,14 @@ def norm_gradients(x, dims=1):
     return [operand.grad for operand in operands]
 
 
+def fixed_gradients(*shape, dtype=iskra.float32):
+    """A map of the gradient and sums of it, which one pass makes."""
+    channels = [finite(shape[1], dtype=dtype) for _ in range(3)]
+    channels[1] = channels[1].abs()
+    return OPERATORS["batch_norm_fixed_backward"].public(
+        finite(*shape, dtype=dtype), finite(*shape, dtype=dtype), *channels, 1e-5)
+
+
 half, double, short = iskra.bfloat16, iskra.float64, iskra.int16
 CASES = {
     # Maps: around the vectors' width and a unit's length, with gaps, other orders of axes, casts.
@@ -167,6 +175,11 @@ CASES = {
     "layer_norm's gradients across": lambda: norm_gradients(finite(21, 131).t()),
     "layer_norm's gradients with gaps": lambda: norm_gradients(gaps(131, 21)),
     "layer_norm's gradients of others": lambda: norm_gradients(finite(5, 27, 9).transpose(0, 1)),
+    # Outputs with one value per element that wait for no reduction.
+    "a map and sums": lambda: [fixed_gradients(*n) for n in (
+        (5, 83), (131, 16), (3, 7, 70), (70, 1, 37), (40, 3, 5, 5))],
+    "a map and sums of half": lambda: fixed_gradients(37, 21, dtype=half),
+    "a map and sums of short rows": lambda: fixed_gradients(1, 40, 7),
     "variance": lambda: finite(5, 83).var(1),
     "variance of columns": lambda: finite(83, 5).var(0),
 }

@@ -7,8 +7,9 @@ passes as reductions wait for one another, then one more for outputs that vary a
 
     for each unit of this task:
         for each pass: over the reduced groups, 16 elements at a time: accumulate
+            and write what has one value per element and waits for no more reductions
         write what has one value per row
-        last pass, if need be: write what has one value per element
+        last pass, if need be: write the rest of what has one value per element
 
 Sums down the columns may be taken in the last pass too: tasks then take *panels* of some rows, and
 each panel adds its rows up in a row of memory of its own, which stays in the cache.
@@ -199,9 +200,19 @@ class Kernel(Squares):
     def _is_element(self, output):
         return any(self.group_of[a] in self.reduced for a in output.axes if a is not None)
 
+    def _early(self, depth):
+        """The numbers of those outputs that the pass can write: a later one would read again."""
+        return [n for n, o in enumerate(self.nest.outputs)
+                if self._is_element(o) and not o.summed and o.placed.depth == depth - 1]
+
+    def _late(self):
+        """The numbers of the outputs with one value per element that wait for the last pass."""
+        early = {n for depth in range(1, self._depth() + 1) for n in self._early(depth)}
+        return [n for n, o in enumerate(self.nest.outputs)
+                if self._is_element(o) and n not in early]
+
     def _finish(self, walk):
         """Write the outputs: those with one value per row, then the others in a last pass."""
-        elements = [o for o in self.nest.outputs if self._is_element(o)]
         for number, output in enumerate(self.nest.outputs):
             if self._is_element(output):
                 continue
@@ -210,27 +221,30 @@ class Kernel(Squares):
             else:
                 for _ in self.each_column():
                     self.store(number)
-        if elements:
-            walk([o.placed for o in elements])
+        late = self._late()
+        if late:
+            walk([self.nest.outputs[n].placed for n in late])
 
     def _store_elements(self):
-        for output in self.nest.outputs:
-            if self._is_element(output):
-                self.value(output.placed)  # before any of them overwrites what an array keeps
-        for number, output in enumerate(self.nest.outputs):
-            if self._is_element(output):
-                self.store(number)
+        late = self._late()
+        for number in late:
+            self.value(self.nest.outputs[number].placed)  # before one overwrites what is kept
+        for number in late:
+            self.store(number)
 
     # Passes along the vector group
 
     def _pass_along(self, depth):
         reductions = self._reductions(depth)
         sums = [accumulator(self, p, COPIES, True) for p in reductions]
-        roots = [p.args[0] for p in reductions]
+        early = self._early(depth)
+        roots = [p.args[0] for p in reductions] + [self.nest.outputs[n].placed for n in early]
 
         def accumulate():
             self._accumulate(sums, reductions)
             self._keep_what(needed)
+            for number in early:
+                self.store(number)
 
         needed = set(topological(roots))
         self._walk(roots, sums, accumulate, COPIES)
@@ -316,11 +330,14 @@ class Kernel(Squares):
     def _pass_across(self, depth):
         reductions = self._reductions(depth)
         sums = [accumulator(self, p, self.columns, False) for p in reductions]
-        roots = [p.args[0] for p in reductions]
+        early = self._early(depth)
+        roots = [p.args[0] for p in reductions] + [self.nest.outputs[n].placed for n in early]
 
         def accumulate():
             self._accumulate(sums, reductions)
             self._keep_what(needed)
+            for number in early:
+                self.store(number)
 
         needed = set(topological(roots))
         self._walk_across(roots, accumulate, sums)
@@ -380,8 +397,8 @@ class Kernel(Squares):
         self.keep = {}
         if not self.along and not self.turned:
             return
-        elements = [(n, o) for n, o in enumerate(self.nest.outputs)
-                    if self._is_element(o) and not o.summed]
+        elements = [(n, self.nest.outputs[n]) for n in self._late()
+                    if not self.nest.outputs[n].summed]
         depth = self._depth()
         if not elements or not depth:
             return

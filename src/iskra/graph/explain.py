@@ -119,8 +119,10 @@ class KernelText:
     def passes(self):
         """How often the loops run over the reduced axes."""
         placed = topological(o.placed for o in self.nest.outputs)
-        last = any(a in self.nest.reduced for o in self.nest.outputs for a in o.axes)
-        return max(p.depth for p in placed) + bool(last) if self.nest.reduced else 1
+        depth = max(p.depth for p in placed)
+        last = any(o.summed or o.placed.depth == depth for o in self.nest.outputs
+                   if self.nest.reduced.intersection(o.axes))
+        return depth + last if self.nest.reduced else 1
 
     @property
     def function(self):
