@@ -13,7 +13,7 @@ from iskra.codegen.kernels.gemm_tiles import host
 _MOST_TAPS = 49
 _PLACES = 4             # of a row of the output that are computed together
 _MOST_TASKS = 16        # of the gradient, each with sums of its own
-_TAPS_OF_TWO_ROWS = 25  # up to here two rows are, where there are registers for them
+_MOST_REUSED = 25       # taps up to which more rows together save more loads than they cost
 
 
 def serves(part, formats):
@@ -22,14 +22,14 @@ def serves(part, formats):
             and not any(f.first for f in formats))
 
 
-def _spec(part, kernel, size, kind, after):
+def _spec(part, kernel, size, kind, after, rows):
+    """The kernel's; rows: that are computed together where there are many registers."""
     machine, (height, width) = host(), part.output
     taps = tuple((row - part.before[0], place - part.before[1], number)
                  for (row, place), number in zip(part.taps, kernel))
-    two = machine.registers >= 32 and len(taps) <= _TAPS_OF_TWO_ROWS
     places = -(-width // -(-width // _PLACES))
-    return Depthwise(machine, kind, SUMS[kind], min(height, 2 if two else 1), places, taps, size,
-                     part.stride, after)
+    return Depthwise(machine, kind, SUMS[kind], min(height, rows if machine.registers >= 32 else 1),
+                     places, taps, size, part.stride, after)
 
 
 def _numbers(part, chunks, parts, formats):
@@ -42,7 +42,9 @@ class DepthwisePlan:
     """Such a convolution; kernel: which places in the kernel, of `size`, the taps are."""
 
     def __init__(self, part, kernel, size, kind, after, formats):
-        spec = _spec(part, kernel, size, kind, after)
+        # With few taps few rows meet an element; many leave no registers for more sums.
+        rows = 3 if 12 < len(part.taps) <= _MOST_REUSED else 2
+        spec = _spec(part, kernel, size, kind, after, rows)
         self.kernel = compiled(conv_depthwise.depthwise, (spec,), conv_depthwise.KINDS)
         work = 2 * math.prod(part.output) * part.groups * len(part.taps)
         parts = max(1, min(work * 8 // TASK, part.output[0] // spec.rows))
@@ -66,7 +68,7 @@ class DepthwiseGradientPlan:
 
     def __init__(self, part, kind, formats):
         taps = len(part.taps)
-        spec = _spec(part, range(taps), taps, kind, After())
+        spec = _spec(part, range(taps), taps, kind, After(), 2 if taps <= _MOST_REUSED else 1)
         self.kernel = compiled(conv_depthwise.depthwise_gradient, (spec,), conv_depthwise.KINDS)
         work = 2 * part.samples * math.prod(part.output) * part.groups * taps
         tasks = max(1, min(work * 8 // TASK, _MOST_TASKS))
