@@ -1,5 +1,7 @@
 """Results that machine code writes into tensors: in place, and with ``out=``."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -243,3 +245,39 @@ def test_read_only_memory():
     with pytest.raises((RuntimeError, ValueError)):
         x.add_(torch.ones(3))
     assert np.array_equal(array, before)
+
+
+def test_an_inplace_setting_says_which_form_it_is():
+    functional = torch.nn.functional
+    x = torch.tensor([-1.0, 2.0])
+    for _ in range(20):
+        copy = x.clone()
+        assert functional.relu(copy, inplace=True) is copy and copy.tolist() == [0, 2]
+        assert copy._version == 1
+        assert functional.leaky_relu(copy, 0.5, inplace=False) is not copy
+        assert functional.silu(copy, inplace=True) is copy  # which has no form of its own
+    leaf = torch.ones(2, requires_grad=True)
+    with pytest.raises(RuntimeError, match="relu_: a leaf Variable"):
+        functional.relu(leaf, inplace=True)
+    y = leaf * 2
+    assert functional.relu(y, inplace=True) is y and y.grad_fn.name() == "ReluBackward0"
+    with pytest.raises(TypeError, match="inplace"):
+        torch.add(x, x, inplace=True)
+
+
+def test_nothing_is_left_behind():
+    a, b, out = torch.zeros(4, 4), torch.ones(4, 4), torch.zeros(4, 4)
+    row = torch.zeros(3, 4)[1]
+
+    def step():
+        a.add_(b)
+        row.add_(b[0])
+        torch.add(a, b, out=out)
+        torch.add(out, b, out=out)
+        (a + b).relu_()
+
+    times(step)
+    held = [a, b, out, row, a._array, out._array, a._storage]
+    before = [sys.getrefcount(thing) for thing in held]
+    times(step, calls=300)
+    assert [sys.getrefcount(thing) for thing in held] == before

@@ -56,6 +56,10 @@ def _into(op, args, settings):
 
 def _by_door(op, args, settings):
     """A call that no short path makes, of which a quick call may be learnt."""
+    if "inplace" in settings and op.inplace_flag is not None and not active.intercepting:
+        function = op.inplace_variant if settings["inplace"] else op.public
+        if function is not None and args and args[0].__class__ in PLAIN:
+            return function(*args, **{k: v for k, v in settings.items() if k != "inplace"})
     result = call(op, args, settings)
     if op.quick.learning and result.__class__ is Tensor:
         op.quick.miss(args, settings)

@@ -241,17 +241,24 @@ def record_lists(op, bound, outputs):
 
 def edges_of(op, bound):
     """The edges of a call, and its plan (None where nothing requires a gradient)."""
-    edges, places, wanted = [], {}, []
-    for target in op.targets:
+    edges, places, wanted, bits, plain = [], {}, [], 0, True
+    for number, target in enumerate(op.targets):
         value = bound[target]
         start = len(edges)
-        for item in value if isinstance(value, (list, tuple)) else (value,):
+        listed = isinstance(value, (list, tuple))
+        plain = plain and not listed
+        for item in value if listed else (value,):
             wants = isinstance(item, Tensor) and item._requires_grad
             edges.append(gradient_edge(item) if wants else None)
         places[target] = (start, len(edges))
         if any(e is not None for e in edges[start:]):
             wanted.append(target)
-    return edges, _make_plan(op, wanted, places, False) if wanted else None
+            bits |= 1 << number
+    if not wanted:
+        return edges, None
+    if plain:
+        return edges, op.tape_plans.get(bits) or _plan(op, bits)
+    return edges, _make_plan(op, wanted, places, False)
 
 
 def make_node(op, plan, bound, edges, outputs):
