@@ -170,6 +170,16 @@ def test_sums_at_places(width, padding):
         op.public(g, rows, *settings)
 
 
+def test_sums_in_vast_memory_are_left_to_python():
+    op, rows = OPERATORS["embedding_backward"], graph.VAST // 64
+    settings = rows, -1, False
+    for _ in range(20):
+        g, index = torch.randn(80, 64), places_below(rows, 80)
+        found = op.public(g, index, *settings)
+        assert int((found != 0).any(1).sum()) == len(set(index.tolist()))
+    assert not is_known("embedding_backward", g, index, *settings)
+
+
 def test_gradients_of_pooling_are_learnt():
     op, shape = OPERATORS["put_back"], (4, 16, 16, 16)
     for _ in range(20):

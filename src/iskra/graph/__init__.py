@@ -13,6 +13,7 @@ from iskra.codegen.exactness import EXACT, ROUNDED
 # give the same bits, repeated calls of smaller operands come to kernels all the same
 # (`iskra.dispatch.quick`). `tools/thresholds.py` measures both tiers around such sizes.
 LARGE = 4096
+VAST = 1 << 22  # from so many on results are left out of quick calls, and zeros to the system
 NEVER = 1 << 62
 
 

@@ -73,9 +73,13 @@ def write_rows(how, target, index, values, axis, from_end=False):
 def summed_rows(values, index, size, dropped=-1):
     """`size` rows of zeros, with those of `values` added at the index; the row `dropped` stays.
 
-    None where kernels do not serve; see `iskra.codegen.kernels.scatters.sum_rows`.
+    None where kernels do not serve; see `iskra.codegen.kernels.scatters.sum_rows`. Of large sums
+    the system makes the zeros page by page, as they are touched: they are left to the caller, and
+    (`dispatch.quick_bodies`) no quick calls.
     """
     if values.size < graph.LARGE or not is_large(values, index):
+        return None
+    if size * values.shape[1] >= graph.VAST:
         return None
     return kernels.scatters.sum_rows(values, index, size, dropped)
 
