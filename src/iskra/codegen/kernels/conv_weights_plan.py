@@ -70,6 +70,7 @@ class WeightBlocksPlan:
     def __init__(self, part, kind, formats, first):
         """formats: of the input and the output's gradient; first: whether the weights' channels
         come first."""
+        part, formats = _without_gaps(part, formats)
         shape = tile(host(), SUMS[kind])
         size, lanes, taps = SIZES[shape.kind], shape.lanes, len(part.taps)
         image, grad = formats
@@ -78,7 +79,8 @@ class WeightBlocksPlan:
         columns = -(-cut.channels // lanes) * taps
         shape = shape._replace(vectors=min(shape.vectors, columns))
         down, across = -(-part.rows // cut.rows), -(-part.channels // cut.channels)
-        ahead = not copied and not image.first and _from_memory(part, size)
+        dense = image.row == part.input[1] * image.place and part.stride == (1, 1)
+        ahead = dense and not copied and not image.first and _from_memory(part, size)
         self.spec = Spec(shape, kind, _heights(part.rows, cut.rows, shape.rows), image.first,
                          grad.first, copied, ahead)
         self.kernel = compiled(conv_weights.weight_gradient, (self.spec,), conv_weights.KINDS)
@@ -133,11 +135,22 @@ class WeightBlocksPlan:
         self.collect(sums, out, self.collect_numbers, self.collect_tasks)
 
 
+def _without_gaps(part, formats):
+    """The same sums, from the places of the input that one tap meets alone if channels come last:
+    a block should not hold the places in between."""
+    image, grad = formats
+    if image.first or len(part.taps) > 1 or part.before != (0, 0):
+        return part, formats
+    row, place = part.stride
+    image = image._replace(row=row * image.row, place=place * image.place)
+    return part._replace(input=part.output, stride=(1, 1)), (image, grad)
+
+
 def _from_memory(part, size):
-    """Whether a convolution of one tap and stride 1 reads more than the caches hold, so that
-    copying a block, which computes nothing, would wait for memory."""
+    """Whether a convolution of one tap reads more than the caches hold, so that copying a block,
+    which computes nothing, would wait for memory."""
     count = part.samples * part.groups * (part.channels + part.rows) * math.prod(part.output)
-    return len(part.taps) == 1 and part.stride == (1, 1) and count * size > past_caches()
+    return len(part.taps) == 1 and count * size > past_caches()
 
 
 def _heights(rows, part, most):
