@@ -18,10 +18,13 @@ from iskra.dispatch import quick_bodies
 from iskra.dispatch.operator import OPERATORS
 
 F = torch.nn.functional
-pytestmark = pytest.mark.skipif(
-    not runtime.native.available() or not runtime.memory.start(),
-    reason="machine code knows no objects of this Python",
-)
+pytestmark = [
+    pytest.mark.usefixtures("untaught"),
+    pytest.mark.skipif(
+        not runtime.native.available() or not runtime.memory.start(),
+        reason="machine code knows no objects of this Python",
+    ),
+]
 
 
 def learnt(function, *args, calls=20):
@@ -543,3 +546,11 @@ def test_python_can_do_all_the_work():
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True,
                             env={**os.environ, "ISKRA_QUICK": "0"})
     assert result.stdout == "None\n", result.stderr
+
+
+def test_numbers_too_large_for_the_dtype_give_infinity_without_a_warning():
+    for size in (4, 5000):
+        a = torch.ones(size)
+        for _ in range(12):
+            assert (a * 1e300).isinf().all() and (a + 1e39).isinf().all()
+            assert (a < 1e300).all() and (a.bfloat16() * 1e300).isinf().all()

@@ -41,7 +41,7 @@ def constant(value, kind):
     key = (value, kind)
     found = _constants.get(key)
     if found is None:
-        found = np.array(value, kind.numpy)
+        found = quietly(np.array, value, kind.numpy)
         if value:  # 0.0 and -0.0 are one key
             if len(_constants) > 1000:
                 _constants.clear()
@@ -476,7 +476,7 @@ def number(value, target):
     """A Python number as a zero-dimensional value of the dtype that the operation computes in."""
     if target.kind in "iu" and isinstance(value, int) and not isinstance(value, bool):
         return np.array(value & (2 ** (8 * target.itemsize) - 1), np.uint64).astype(target)
-    return target.type(value)
+    return quietly(target.type, value)
 
 
 def result_type(op, bound):

@@ -18,6 +18,7 @@ from iskra.dispatch.execute import (
     constant,
     outside,
     quiet_run,
+    quietly,
     refuse_non_tensor,
     served,
     served_with_number,
@@ -155,7 +156,7 @@ def binary(op):
                 if first.size < large:
                     array = quiet_run(compute, first, constant(other, kind))
                 else:
-                    array = served_with_number(op, compute, first, kind.numpy.type(other))
+                    array = served_with_number(op, compute, first, quietly(kind.numpy.type, other))
             else:
                 return None
         except Exception:

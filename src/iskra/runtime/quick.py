@@ -51,6 +51,9 @@ _RECORDINGS = 5         # the word of an entry that holds the first recording
 _word = ctypes.c_uint64
 
 
+_tables = []    # all there ever were: machine code and nodes know where they lie
+
+
 class Table:
     """What is known of the calls of one operator.
 
@@ -61,6 +64,7 @@ class Table:
     """
 
     def __init__(self, numbers, targets, aliases=False):
+        _tables.append(self)
         self.numbers = numbers
         self.full = False
         self._resets = 0
