@@ -144,7 +144,6 @@ class QuickCalls:
         answer = _answer(launch, form)
         return answer is not None and self.table.learn(args, settings, *answer)
 
-
     def _learn_body(self, args, bound):
         """Learn a call whose body runs kernels."""
         try:
