@@ -554,3 +554,19 @@ def test_numbers_too_large_for_the_dtype_give_infinity_without_a_warning():
         for _ in range(12):
             assert (a * 1e300).isinf().all() and (a + 1e39).isinf().all()
             assert (a < 1e300).all() and (a.bfloat16() * 1e300).isinf().all()
+
+
+def test_memory_that_numpy_filled_for_the_kernels_is_noticed():
+    a, b = torch.ones(30, 0), torch.ones(0, 40)
+    for _ in range(20):
+        kept = [torch.full((30, 40), float("nan")) for _ in range(3)]
+        del kept
+        assert (a @ b).eq(0).all()
+    op = OPERATORS["mm"]
+    zeros = SimpleNamespace(compute=lambda arrays: op.compute(
+        [np.zeros(arrays[0].shape, np.float32), arrays[1]]))
+    bound = torch.randn(30, 30), torch.randn(30, 30)
+    answer = quick_bodies.watched(zeros, bound)
+    table = runtime.quick.Table(frozenset(), ())
+    assert table.learn(bound, {}, *answer)
+    assert not quick_bodies.agrees(zeros, table, bound, bound)

@@ -8,6 +8,7 @@ For others it returns None. What a call amounts to follows from these alone, so 
 tell, but by the clock, which way it went. `write` and `write_apart` put the result into a tensor.
 """
 
+import contextlib
 import ctypes
 import functools
 import math
@@ -42,13 +43,14 @@ from iskra.runtime.quick_ir import (
 )
 from iskra.runtime.quick_tape_ir import MOST_RECORDED, SAVED_KINDS
 
-__all__ = ["MOST_RECORDED", "Table", "prepare"]
+__all__ = ["MOST_RECORDED", "Table", "prepare", "spoiling"]
 
 _MOST_RESETS = 8        # after that many full tables the operator's calls are too varied
 _MOST_SLOTS = 96
 _SETTINGS = frozenset({type(None), bool, int, float, str, dtypes.dtype})
 _RECORDINGS = 5         # the word of an entry that holds the first recording
 _word = ctypes.c_uint64
+_spoiling = ctypes.c_int64()
 
 
 _tables = []    # all there ever were: machine code and nodes know where they lie
@@ -218,6 +220,19 @@ def _tell(value, words):
     return value.__class__ in _SETTINGS
 
 
+@contextlib.contextmanager
+def spoiling():
+    """A context in which the memory that quick calls make holds NaNs before kernels run.
+
+    So that a kernel shows which reads what nobody has written.
+    """
+    _spoiling.value += 1
+    try:
+        yield
+    finally:
+        _spoiling.value -= 1
+
+
 class World(NamedTuple):
     """What the machine code has to know of tensors and of the tape."""
 
@@ -261,7 +276,7 @@ def _layout():
     (world,) = _world
     found_at = {
         **native.layout(), "FLOAT_VALUE": 16, "LIST_ITEMS": 24,
-        "RANK": 24, "DIMS": 32, "STRIDES": 40, "DESCR": 56, "FLAGS": 64,
+        "ITEM_SIZE": 40, "RANK": 24, "DIMS": 32, "STRIDES": 40, "DESCR": 56, "FLAGS": 64,
     }
     places = {
         world.tensor: {"ARRAY": "_array", "DTYPE": "_dtype"},
@@ -283,6 +298,7 @@ def _layout():
         and tuple((_word * 3).from_address(_read(_word, array, found_at["STRIDES"])))
         == array.strides
         and _read(_word, array, found_at["DESCR"]) == id(array.dtype)
+        and _read(_word, array.dtype, found_at["ITEM_SIZE"]) == array.itemsize
         and _read(ctypes.c_int, array, found_at["FLAGS"]) == array.flags.num
         and _read(ctypes.c_double, 0.1, found_at["FLOAT_VALUE"]) == 0.1
         and all(_place_of(c, "_array") == found_at["ARRAY"]
@@ -325,6 +341,6 @@ def _code():
     symbols = {f"iskra_{name}": id(thing) for name, thing in objects.items()}
     symbols |= {
         "iskra_watcher": native.watcher_place(), "iskra_empty": memory.maker(),
-        "iskra_run_many": native.many_runner(),
+        "iskra_run_many": native.many_runner(), "iskra_spoiling": ctypes.addressof(_spoiling),
     }
     return jit.load(quick_ir(_layout()), symbols)

@@ -88,12 +88,14 @@ _HEAD = """
 @iskra_observers = external global i8
 @iskra_active = external global i8
 @iskra_watcher = external global ptr
+@iskra_spoiling = external global i64
 @iskra_name = private constant [6 x i8] c"quick\\00"
 
 declare void @Py_IncRef(ptr)
 declare void @Py_DecRef(ptr)
 declare i64 @PyLong_AsLongLong(ptr)
 declare ptr @PyErr_Occurred()
+declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 declare void @PyErr_Clear()
 declare ptr @PyTuple_New(i64)
 declare ptr @PyList_New(i64)
@@ -127,11 +129,41 @@ done:
   ret void
 }
 
+; Fill an array with what is NaN as a float, and far out of range as a place.
+define internal void @spoil(ptr %array) {
+  %rank.at = getelementptr i8, ptr %array, i64 {RANK}
+  %rank.short = load i32, ptr %rank.at
+  %rank = sext i32 %rank.short to i64
+  %dims.at = getelementptr i8, ptr %array, i64 {DIMS}
+  %dims = load ptr, ptr %dims.at
+  %descr.at = getelementptr i8, ptr %array, i64 {DESCR}
+  %descr = load ptr, ptr %descr.at
+  %item.at = getelementptr i8, ptr %descr, i64 {ITEM_SIZE}
+  %item = load i64, ptr %item.at
+  %data.at = getelementptr i8, ptr %array, i64 {DATA}
+  %data = load ptr, ptr %data.at
+  br label %loop
+loop:
+  %i = phi i64 [ 0, %0 ], [ %i.next, %one ]
+  %bytes = phi i64 [ %item, %0 ], [ %product, %one ]
+  %more = icmp slt i64 %i, %rank
+  br i1 %more, label %one, label %fill
+one:
+  %dim.at = getelementptr i64, ptr %dims, i64 %i
+  %dim = load i64, ptr %dim.at
+  %product = mul i64 %bytes, %dim
+  %i.next = add i64 %i, 1
+  br label %loop
+fill:
+  call void @llvm.memset.p0.i64(ptr %data, i8 -1, i64 %bytes, i1 false)
+  ret void
+}
+
 ; Fresh arrays for the results; how many could be made.
 define internal i64 @make(ptr %results, i64 %count, ptr %arrays) {
   br label %loop
 loop:
-  %i = phi i64 [ 0, %0 ], [ %i.next, %made ]
+  %i = phi i64 [ 0, %0 ], [ %i.next, %next ]
   %more = icmp slt i64 %i, %count
   br i1 %more, label %one, label %done
 one:
@@ -143,6 +175,13 @@ one:
 made:
   %at = getelementptr ptr, ptr %arrays, i64 %i
   store ptr %array, ptr %at
+  %spoiling = load i64, ptr @iskra_spoiling
+  %clean = icmp eq i64 %spoiling, 0
+  br i1 %clean, label %next, label %dirty
+dirty:
+  call void @spoil(ptr %array)
+  br label %next
+next:
   %i.next = add i64 %i, 1
   br label %loop
 done:
