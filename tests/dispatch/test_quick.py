@@ -570,3 +570,19 @@ def test_memory_that_numpy_filled_for_the_kernels_is_noticed():
     table = runtime.quick.Table(frozenset(), ())
     assert table.learn(bound, {}, *answer)
     assert not quick_bodies.agrees(zeros, table, bound, bound)
+
+
+@pytest.mark.parametrize("call", [
+    lambda i: i.clamp(0.5, 3.5), lambda i: i / 2, lambda i: i.exp(), lambda i: i * 2.5,
+    lambda i: torch.add(i, 2.5), lambda i: torch.div(i, 2, rounding_mode=None),
+])
+def test_the_default_dtype_may_change(call):
+    integers = torch.arange(5)
+
+    assert learnt(call, integers).dtype is torch.float32
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert learnt(call, integers).dtype is torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert learnt(call, integers).dtype is torch.float32

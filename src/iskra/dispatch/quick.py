@@ -12,7 +12,7 @@ import numpy as np
 
 from iskra import graph, runtime
 from iskra.autograd.node import gradient_edge, next_sequence
-from iskra.core.dtypes import of_numpy
+from iskra.core.dtypes import FLOATING, of_numpy
 from iskra.core.local import active
 from iskra.dispatch.demands import may_alias
 from iskra.dispatch.execute import kernel_arguments, least_size
@@ -142,7 +142,9 @@ class QuickCalls:
         if not (is_kernels_own(op, args, least_size(op, bound)) or _is_as_exact(program, args)):
             return False
         answer = _answer(launch, form)
-        return answer is not None and self.table.learn(args, settings, *answer)
+        if answer is None or not op.moves and _is_by_default(args, answer[0]):
+            return False
+        return self.table.learn(args, settings, *answer)
 
     def _learn_body(self, args, bound):
         """Learn a call whose body runs kernels."""
@@ -189,6 +191,12 @@ def _is_as_exact(program, args):
     """Whether NumPy would give the same bits in the same order."""
     arrays = [a._array for a in args if hasattr(a, "_array")]
     return program.is_exact and all(a.flags.c_contiguous for a in arrays)
+
+
+def _is_by_default(args, results):
+    """Whether results are floats though no operand is: the default dtype, which may change."""
+    given = any(isinstance(a, Tensor) and a._dtype.category >= FLOATING for a in args)
+    return not given and any(dtype.category >= FLOATING for _, _, dtype in results)
 
 
 def _answer(launch, form):

@@ -110,9 +110,10 @@ class Table:
             entry += address, tasks, len(slots)
             for kind, value in slots:
                 entry += SLOT_KINDS[kind], value
-        # Settings and NumPy's dtypes are known by their addresses, so they have to live on.
+        # Settings, their names and NumPy's dtypes are known by their addresses: they must live on.
         fixed = [a._array.dtype if hasattr(a, "_array") else a for a in args]
-        self._known[words] = self._keep(entry, results, fixed, settings, tables)
+        names = [sys.intern(name) for name in settings]
+        self._known[words] = self._keep(entry, results, fixed, settings, names, tables)
         self._entries[place] = ctypes.addressof(self._known[words])
         return True
 
