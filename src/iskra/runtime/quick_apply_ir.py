@@ -212,25 +212,17 @@ check:
     i32 -1, label %error
   ]
 go:
-  %table.at = getelementptr i8, ptr %self, i64 {BYTES}
-  %table = load ptr, ptr %table.at, align 1
-  %numbers.at = getelementptr i64, ptr %table.at, i64 1
-  %numbers = load i64, ptr %numbers.at, align 1
-  %edges.at = getelementptr i64, ptr %table.at, i64 3
+  %words = getelementptr i8, ptr %self, i64 {BYTES}
+  %edges.at = getelementptr i64, ptr %words, i64 3
   %edges = load i64, ptr %edges.at, align 1
-  %count.at = getelementptr i64, ptr %table.at, i64 4
+  %count.at = getelementptr i64, ptr %words, i64 4
   %count = load i64, ptr %count.at, align 1
-  %gradients.at = getelementptr i64, ptr %table.at, i64 5
+  %gradients.at = getelementptr i64, ptr %words, i64 5
   %gradients = load i64, ptr %gradients.at, align 1
-  %picks = getelementptr i64, ptr %table.at, i64 6
+  %picks = getelementptr i64, ptr %words, i64 6
   %places = getelementptr i64, ptr %picks, i64 %count
   call void @pick(ptr %picks, i64 %count, ptr %g, ptr %values, ptr %args)
-  %known = call i1 @read(ptr %call, ptr %args, i64 %count, i64 %numbers)
-  br i1 %known, label %search, label %pass
-search:
-  %length.at = getelementptr %call, ptr %call, i64 0, i32 4
-  %length = load i64, ptr %length.at
-  %entry = call ptr @find(ptr %table, ptr %call, i64 %length)
+  %entry = call ptr @lookup(ptr %self, ptr %call, ptr %args, i64 %count, ptr null, i64 0)
   %there = icmp ne ptr %entry, null
   br i1 %there, label %do, label %pass
 do:

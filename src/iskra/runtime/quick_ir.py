@@ -447,22 +447,7 @@ define ptr @quick(ptr %self, ptr %args, i64 %positional, ptr %names) {
   %fine = and i1 %undisturbed, %few
   br i1 %fine, label %look, label %pass
 look:
-  %table.at = getelementptr i8, ptr %self, i64 {BYTES}
-  %table = load ptr, ptr %table.at, align 1
-  %numbers.at = getelementptr ptr, ptr %table.at, i64 1
-  %numbers = load i64, ptr %numbers.at, align 1
-  %known = call i1 @read(ptr %call, ptr %args, i64 %count, i64 %numbers)
-  br i1 %known, label %names.too, label %pass
-names.too:
-  %any.name = icmp sgt i64 %named, 0
-  br i1 %any.name, label %keywords, label %search
-keywords:
-  call void @read_names(ptr %call, ptr %names, i64 %named)
-  br label %search
-search:
-  %length.at = getelementptr %call, ptr %call, i64 0, i32 4
-  %length = load i64, ptr %length.at
-  %entry = call ptr @find(ptr %table, ptr %call, i64 %length)
+  %entry = call ptr @lookup(ptr %self, ptr %call, ptr %args, i64 %count, ptr %names, i64 %named)
   %there = icmp ne ptr %entry, null
   br i1 %there, label %do, label %pass
 do:
@@ -470,7 +455,8 @@ do:
   %done = icmp ne ptr %answer, null
   br i1 %done, label %record, label %failed
 record:
-  %targets.at = getelementptr ptr, ptr %table.at, i64 2
+  %words = getelementptr i8, ptr %self, i64 {BYTES}
+  %targets.at = getelementptr i64, ptr %words, i64 2
   %targets = load i64, ptr %targets.at, align 1
   %recorded = call i32 @record(ptr %entry, ptr %args, i64 %count, i64 %targets, ptr %answer)
   switch i32 %recorded, label %out [

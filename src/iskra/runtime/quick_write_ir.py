@@ -322,29 +322,6 @@ error:
   ret i1 false
 }
 
-; The entry for a call; null where there is none.
-define internal ptr @lookup(ptr %self, ptr %call, ptr %args, i64 %count, ptr %names, i64 %named) {
-  %table.at = getelementptr i8, ptr %self, i64 {BYTES}
-  %table = load ptr, ptr %table.at, align 1
-  %numbers.at = getelementptr ptr, ptr %table.at, i64 1
-  %numbers = load i64, ptr %numbers.at, align 1
-  %known = call i1 @read(ptr %call, ptr %args, i64 %count, i64 %numbers)
-  br i1 %known, label %described, label %nothing
-described:
-  %any.name = icmp sgt i64 %named, 0
-  br i1 %any.name, label %keywords, label %search
-keywords:
-  call void @read_names(ptr %call, ptr %names, i64 %named)
-  br label %search
-search:
-  %length.at = getelementptr %call, ptr %call, i64 0, i32 4
-  %length = load i64, ptr %length.at
-  %entry = call ptr @find(ptr %table, ptr %call, i64 %length)
-  ret ptr %entry
-nothing:
-  ret ptr null
-}
-
 define ptr @write(ptr %self, ptr %args, i64 %positional, ptr %names) {
   %call = alloca %call, align 16
   %undisturbed = call i1 @undisturbed()
