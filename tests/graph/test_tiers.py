@@ -267,3 +267,17 @@ def test_what_is_not_served_is_listed():
     computing = [name for name, op in OPERATORS.items() if op.computes]
     listed = {name for names in UNSERVED.values() for name in names.split()}
     assert {name for name in computing if not is_served(name)} == listed
+
+
+@pytest.mark.parametrize("size", [3, 300])
+@pytest.mark.parametrize("loss", ["mse_loss", "l1_loss"])
+def test_a_body_that_warns_is_run_each_time(loss, size):
+    function = getattr(iskra.nn.functional, loss)
+    module = {"mse_loss": iskra.nn.MSELoss, "l1_loss": iskra.nn.L1Loss}[loss]()
+    column, row = iskra.rand(size, 1), iskra.rand(size)
+    expected = function(column.expand(size, size), row.expand(size, size))
+    for call in (function, module):
+        for _ in range(12):
+            with pytest.warns(UserWarning, match=rf"target size \(iskra.Size\(\[{size}\]\)\)") as w:
+                assert np.isclose(call(column, row).item(), expected.item(), rtol=1e-5)
+            assert w[0].filename == __file__

@@ -18,6 +18,7 @@ class _Local(threading.local):
     interceptors = ()  # innermost last; see iskra.dispatch.interception
     saved_tensors_hooks = ()  # innermost last: (pack, unpack)
     multithreading = True
+    tracing = False  # a body is being run on expressions
 
 
 class _Counts:

@@ -12,6 +12,7 @@ import numpy as np
 from iskra.codegen.expr import Expr, cast, doubting, in_rows
 from iskra.codegen.extent import Extent, NotTraceable
 from iskra.codegen.primitives import KINDS
+from iskra.core.local import local
 from iskra.graph import UNSERVED, observers
 from iskra.graph.program import Program
 from iskra.runtime.memory import empty
@@ -266,8 +267,12 @@ def _trace(op, arguments, symbol, computes_in, stores_as):
         place = op.signature.position.get(name)
         if place is not None and isinstance(values[place], tuple):
             values[place] = inputs.shape(values[place])
-    with doubting() as doubts:
-        result = op.compute(values)
+    local.tracing = True
+    try:
+        with doubting() as doubts:
+            result = op.compute(values)
+    finally:
+        local.tracing = False
     several = isinstance(result, (tuple, list))
     results = list(result) if several else [result]
     outputs = []

@@ -16,6 +16,7 @@ from iskra.dispatch import SAME, calling, composite, fused
 from iskra.ops.activation import gated
 from iskra.ops.comparison import clamp_min, where
 from iskra.ops.mathematics import abs, sigmoid
+from iskra.ops.warning import warn
 
 F = "nn.functional"
 INTERNAL = dict(method=False, function=False, out=False)
@@ -32,10 +33,9 @@ def reduction_name(reduction, size_average=None, reduce=None):
     """
     if size_average is not None or reduce is not None:
         reduction = "none" if reduce is False else "sum" if size_average is False else "mean"
-        warnings.warn(
+        warn(
             "size_average and reduce args will be deprecated, please use "
             f"reduction='{reduction}' instead.",
-            stacklevel=5,
         )
     elif reduction not in _BY_NUMBER:
         if isinstance(reduction, int) and 0 <= reduction <= 2:  # as torch.kl_div has it
@@ -90,11 +90,10 @@ def weighed(x, weight):
 def warn_broadcast(input, target):
     """Warn where shapes differ: broadcasting is rarely what was meant."""
     if input.shape != target.shape:
-        warnings.warn(
+        warn(
             f"Using a target size ({size_of(target)}) that is different to the input size "
             f"({size_of(input)}). This will likely lead to incorrect results due to broadcasting. "
             "Please ensure they have the same size.",
-            stacklevel=7,
         )
 
 

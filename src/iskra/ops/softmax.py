@@ -3,7 +3,6 @@
 Source: https://docs.pytorch.org/docs/stable/nn.functional.html#non-linear-activation-functions
 """
 
-import warnings
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from iskra.dispatch.execute import on_arrays
 from iskra.ops.arithmetic import neg
 from iskra.ops.joining import cat
 from iskra.ops.mathematics import exp, sigmoid
+from iskra.ops.warning import warn
 
 F = "nn.functional"
 _internal = dict(method=False, function=False, out=False)
@@ -23,10 +23,9 @@ def softmax_axis(name, dim, ndim):
     """The dimension meant: a missing one warns, and is 1 for matrices and batches of images."""
     if dim is None:
         if ndim:
-            warnings.warn(
+            warn(
                 f"Implicit dimension choice for {name} has been deprecated. Change the call to "
                 "include dim=X as an argument.",
-                stacklevel=7,
             )
         return 0 if ndim in (0, 1, 3) else 1
     return dim
