@@ -89,6 +89,52 @@ def test_calls_with_out_write_the_same_when_they_are_learnt(name):
         assert out._version == version + 2 * n
 
 
+@pytest.mark.parametrize("name", INTO)
+def test_kernels_write_into_large_targets(name):
+    torch.manual_seed(0)
+    a, b, out = torch.randn(96, 96), torch.randn(96, 96), torch.full((96, 96), 7.0)
+    expected = INTO[name](a, b, None)
+    place = out.data_ptr()
+    assert times(lambda: INTO[name](a, b, out)) is out
+    assert torch.equal(out, expected)
+    assert out.data_ptr() == place
+
+
+def test_large_targets_that_kernels_must_not_write_to():
+    a, b = torch.randn(64, 96), torch.randn(64, 96)
+    times(lambda: torch.add(a, b, out=torch.empty(64, 96)))
+    direct = OPERATORS["add"].quick.write_apart
+    memory = torch.zeros(64 * 96 + 20)
+    middle, aside = (memory[n : n + a.numel()].view(64, 96) for n in (16, 3))
+    assert direct(middle, a, b) is middle
+    assert torch.equal(middle, a + b)
+    for target in (
+        aside,      # vectors do not begin there
+        torch.zeros(96, 64).t(),
+        torch.zeros(64, 96, dtype=torch.float64),
+        torch.zeros(96, 64),
+        torch.zeros(64, 97)[:, :96],
+        a, b, a[:],
+    ):
+        assert direct(target, a, b) is None
+    memory.zero_()
+    expected, kept = a + b, b.clone()
+    for target in (aside, torch.zeros(96, 64).t(), b):
+        assert torch.equal(torch.add(a, kept, out=target), expected)
+    assert memory.count_nonzero() <= a.numel()
+    assert memory[2] == memory[3 + a.numel()] == 0
+
+
+def test_a_large_target_is_left_where_the_call_raises():
+    x, out = torch.randn(50, 200), torch.full((50, 200), 7.0)
+    index = torch.zeros(50, 200, dtype=torch.int64)
+    times(lambda: torch.gather(x, 0, index, out=torch.empty(50, 200)))
+    index[49, 199] = 50
+    with pytest.raises((IndexError, RuntimeError)):
+        torch.gather(x, 0, index, out=out)
+    assert (out == 7.0).all()
+
+
 @pytest.mark.parametrize("make", [
     lambda: torch.empty(0), lambda: torch.empty(2, 0, 3), lambda: torch.tensor(2.0),
     lambda: torch.ones(1, 1, 1, 1), lambda: torch.ones(3)[::2], lambda: torch.ones(5000),

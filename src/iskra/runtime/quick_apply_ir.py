@@ -226,7 +226,7 @@ go:
   %there = icmp ne ptr %entry, null
   br i1 %there, label %do, label %pass
 do:
-  %found = call ptr @carry_out(ptr %entry, ptr %call)
+  %found = call ptr @carry_out(ptr %entry, ptr %call, ptr null)
   %done = icmp ne ptr %found, null
   br i1 %done, label %deliver, label %failed
 deliver:

@@ -33,7 +33,7 @@ from iskra.runtime.pool_ir import FORKED
 from iskra.runtime.quick_apply_ir import APPLYING
 from iskra.runtime.quick_key_ir import READING
 from iskra.runtime.quick_tape_ir import MOST_RECORDED, RECORDING
-from iskra.runtime.quick_write_ir import MOST_WRITTEN, WRITING
+from iskra.runtime.quick_write_ir import MOST_COPIED, WRITING
 
 HEADER = 7              # words of an entry before the key
 TABLE_SIZE = 256
@@ -60,7 +60,7 @@ def quick_ir(layout):
     """Return the IR. layout: offsets (bytes) of what it reads and writes in Python's objects."""
     values = {
         **layout, "FORKED": FORKED, "MOST_RECORDED": MOST_RECORDED, "KEY": KEY,
-        "MOST_WRITTEN": MOST_WRITTEN,
+        "MOST_COPIED": MOST_COPIED,
         "MOST_ARGUMENTS": MOST_ARGUMENTS, "MOST_RANK": MOST_RANK, "MOST_RESULTS": MOST_RESULTS,
         "FLOAT": FLOAT, "INT": INT, "INT_SETTING": INT_SETTING, "FLOAT_SETTING": FLOAT_SETTING,
         "OBJECT_SETTING": OBJECT_SETTING, "TUPLE_SETTING": TUPLE_SETTING,
@@ -159,11 +159,16 @@ fill:
   ret void
 }
 
-; Fresh arrays for the results; how many could be made.
-define internal i64 @make(ptr %results, i64 %count, ptr %arrays) {
+; Fresh arrays for the results; how many could be made. If %given is not null it is the first.
+define internal i64 @make(ptr %results, i64 %count, ptr %arrays, ptr %given) {
+  %nothing = icmp eq ptr %given, null
+  br i1 %nothing, label %loop, label %take
+take:
+  call void @Py_IncRef(ptr %given)
+  store ptr %given, ptr %arrays
   br label %loop
 loop:
-  %i = phi i64 [ 0, %0 ], [ %i.next, %next ]
+  %i = phi i64 [ 0, %0 ], [ 1, %take ], [ %i.next, %next ]
   %more = icmp slt i64 %i, %count
   br i1 %more, label %one, label %done
 one:
@@ -389,8 +394,9 @@ no:
   ret i1 false
 }
 
-; Do what an entry says; null with an exception, or without one where memory is out.
-define internal ptr @carry_out(ptr %entry, ptr %call) {
+; Do what an entry says; null with an exception, or without one where memory is out. %given: an array
+; for the first result, or null.
+define internal ptr @carry_out(ptr %entry, ptr %call, ptr %given) {
   %arrays = alloca [{MOST_RESULTS} x ptr], align 16
   %length.at = getelementptr i64, ptr %entry, i64 1
   %length = load i64, ptr %length.at
@@ -409,7 +415,7 @@ define internal ptr @carry_out(ptr %entry, ptr %call) {
   %doubt.count = load i64, ptr %doubt.count.at
   %doubt.words = shl i64 %doubt.count, 1
   %steps = getelementptr i64, ptr %doubts, i64 %doubt.words
-  %made = call i64 @make(ptr %results, i64 %count, ptr %arrays)
+  %made = call i64 @make(ptr %results, i64 %count, ptr %arrays, ptr %given)
   %all = icmp eq i64 %made, %count
   br i1 %all, label %compute, label %short
 short:
@@ -451,7 +457,7 @@ look:
   %there = icmp ne ptr %entry, null
   br i1 %there, label %do, label %pass
 do:
-  %answer = call ptr @carry_out(ptr %entry, ptr %call)
+  %answer = call ptr @carry_out(ptr %entry, ptr %call, ptr null)
   %done = icmp ne ptr %answer, null
   br i1 %done, label %record, label %failed
 record:

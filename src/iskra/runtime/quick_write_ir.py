@@ -6,13 +6,14 @@ is ``write(target, *args, **settings)``, or ``write(*args, **settings)`` where t
 argument is the target itself. Two words in `self` after those of `quick` tell which: how many
 arguments go before the call's own, 1 or 0, and whether a target that is apart may be an argument
 too. It gives the target, or None where nothing was done: a call that is not known or has to be
-recorded, a target that the result does not fit (another dtype or shape), that is large, not
-contiguous or was made in inference mode, or, being apart, might share memory with an argument.
+recorded, a target that the result does not fit (another dtype or shape), that is not contiguous or
+was made in inference mode, or, being apart, might share memory with an argument.
 
-The result is made first and copied then: overlaps do no harm, but have to be refused.
+Kernels write into a target that is apart from all arguments. Otherwise the result is made first and
+copied then, if it is small: overlaps do no harm, but have to be refused.
 """
 
-MOST_WRITTEN = 4096     # elements; for more, kernels that write there themselves pay
+MOST_COPIED = 4096      # elements; for more, kernels that write over an operand pay
 
 WRITING = """
 @iskra_storage_of = external global i8
@@ -216,11 +217,7 @@ inside:
   %rank = load i32, ptr %rank.at
   %some = icmp sgt i32 %rank, 0
   %good = and i1 %all, %some
-  br i1 %good, label %count, label %no
-count:
-  %elements = call i64 @elements(ptr %array)
-  %few = icmp slt i64 %elements, {MOST_WRITTEN}
-  br i1 %few, label %yes, label %no
+  br i1 %good, label %yes, label %no
 yes:
   ret ptr %array
 no:
@@ -259,6 +256,71 @@ sizes:
   %rank.long = sext i32 %rank to i64
   %same = call i1 @equal(ptr %dims, ptr %other.dims, i64 %rank.long)
   ret i1 %same
+no:
+  ret i1 false
+}
+
+; Whether an entry's steps can write their one result into a tensor's array instead of a fresh one.
+; Where they may find that the call has to raise they cannot: it would be written already.
+define internal i1 @can_hold(ptr %target, ptr %array, ptr %entry) {
+  %length.at = getelementptr i64, ptr %entry, i64 1
+  %length = load i64, ptr %length.at
+  %returned.at = getelementptr i64, ptr %entry, i64 4
+  %returned = load i64, ptr %returned.at
+  %doubts.at = getelementptr i64, ptr %entry, i64 6
+  %doubts = load i64, ptr %doubts.at
+  %others = or i64 %returned, %doubts
+  %alone = icmp eq i64 %others, 0
+  %data.at = getelementptr i8, ptr %array, i64 {DATA}
+  %data = load i64, ptr %data.at
+  %rest = and i64 %data, 63         ; kernels may count on it, see `runtime.memory`
+  %aligned = icmp eq i64 %rest, 0
+  %plain = and i1 %alone, %aligned
+  br i1 %plain, label %dtypes, label %no
+dtypes:
+  %key = getelementptr i64, ptr %entry, i64 {HEADER}
+  %result = getelementptr i64, ptr %key, i64 %length
+  %descr.at = getelementptr ptr, ptr %result, i64 1
+  %descr = load ptr, ptr %descr.at
+  %own.descr.at = getelementptr i8, ptr %array, i64 {DESCR}
+  %own.descr = load ptr, ptr %own.descr.at
+  %same.descr = icmp eq ptr %descr, %own.descr
+  %dtype.at = getelementptr ptr, ptr %result, i64 2
+  %dtype = load ptr, ptr %dtype.at
+  %own.dtype.at = getelementptr i8, ptr %target, i64 {DTYPE}
+  %own.dtype = load ptr, ptr %own.dtype.at
+  %same.dtype = icmp eq ptr %dtype, %own.dtype
+  %same = and i1 %same.descr, %same.dtype
+  br i1 %same, label %ranks, label %no
+ranks:
+  %shape = load ptr, ptr %result
+  %rank.at = getelementptr i8, ptr %array, i64 {RANK}
+  %rank.short = load i32, ptr %rank.at
+  %rank = sext i32 %rank.short to i64
+  %expected.at = getelementptr i8, ptr %shape, i64 {SIZE}
+  %expected = load i64, ptr %expected.at
+  %same.rank = icmp eq i64 %rank, %expected
+  %items = getelementptr i8, ptr %shape, i64 {ITEMS}
+  %dims.at = getelementptr i8, ptr %array, i64 {DIMS}
+  %dims = load ptr, ptr %dims.at
+  br i1 %same.rank, label %loop, label %no
+loop:
+  %i = phi i64 [ 0, %ranks ], [ %i.next, %next ]
+  %more = icmp slt i64 %i, %rank
+  br i1 %more, label %one, label %yes
+one:
+  %item.at = getelementptr ptr, ptr %items, i64 %i
+  %item = load ptr, ptr %item.at
+  %wanted = call i64 @PyLong_AsLongLong(ptr %item)
+  %dim.at = getelementptr i64, ptr %dims, i64 %i
+  %dim = load i64, ptr %dim.at
+  %same.size = icmp eq i64 %wanted, %dim
+  br i1 %same.size, label %next, label %no
+next:
+  %i.next = add i64 %i, 1
+  br label %loop
+yes:
+  ret i1 true
 no:
   ret i1 false
 }
@@ -348,13 +410,24 @@ search:
   br i1 %unknown, label %pass, label %memory
 memory:
   %given.apart = icmp ne i64 %before, 0
-  br i1 %given.apart, label %overlap, label %ask
+  br i1 %given.apart, label %overlap, label %size
 overlap:
+  %apart = call i1 @is_apart(ptr %array, ptr %own.args, i64 %count, i64 0)
+  br i1 %apart, label %hold, label %shared
+hold:
+  %holds = call i1 @can_hold(ptr %target, ptr %array, ptr %entry)
+  br i1 %holds, label %ask, label %size
+shared:
   %same.at = getelementptr i64, ptr %words, i64 4
   %same = load i64, ptr %same.at, align 1
-  %apart = call i1 @is_apart(ptr %array, ptr %own.args, i64 %count, i64 %same)
-  br i1 %apart, label %ask, label %pass
+  %aligned = call i1 @is_apart(ptr %array, ptr %own.args, i64 %count, i64 %same)
+  br i1 %aligned, label %size, label %pass
+size:
+  %elements = call i64 @elements(ptr %array)
+  %small = icmp slt i64 %elements, {MOST_COPIED}
+  br i1 %small, label %ask, label %pass
 ask:
+  %place = phi ptr [ %array, %hold ], [ null, %size ]
   %free = call i32 @has(ptr %target, ptr @iskra_is_inference, ptr @iskra_false)
   switch i32 %free, label %pass [
     i32 1, label %tape
@@ -367,7 +440,7 @@ tape:
     i32 -1, label %error
   ]
 do:
-  %result = call ptr @carry_out(ptr %entry, ptr %call)
+  %result = call ptr @carry_out(ptr %entry, ptr %call, ptr %place)
   %done = icmp ne ptr %result, null
   br i1 %done, label %compare, label %failed
 compare:
@@ -377,9 +450,14 @@ note:
   %noted = call i1 @bump(ptr %target)
   br i1 %noted, label %put, label %undo
 put:
+  %written = icmp ne ptr %place, null
+  br i1 %written, label %give, label %copy
+copy:
   %made.at = getelementptr i8, ptr %result, i64 {ARRAY}
   %made = load ptr, ptr %made.at
   call void @copy_into(ptr %made, ptr %array)
+  br label %give
+give:
   call void @Py_DecRef(ptr %result)
   call void @Py_IncRef(ptr %target)
   ret ptr %target
