@@ -354,11 +354,25 @@ def test_threads_share_parts_where_there_are_too_many(monkeypatch):
 def test_threads_begin_with_parts_of_their_own():
     code, launch = own_pool(pool_ir.pool_ir(), spin=10)
     kernel = jit.load(KERNELS, {"pool_run": code.address("pool_run")}).address("queue")
-    for _ in range(3):
+    for turn in range(4):
         out, order = np.zeros(3, np.int64), np.zeros(100, np.int64)
         launch(kernel, (ctypes.c_int64 * 3)(out.ctypes.data, 4, order.ctypes.data), 100)
-        assert set(order[:4].tolist()) == {0, 25, 50, 75}
+        assert set(order[:4].tolist()) == ({24, 49, 74, 99} if turn % 2 else {0, 25, 50, 75})
         assert sorted(order.tolist()) == list(range(100))
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_launches_go_through_their_tasks_to_and_fro(count):
+    threads.set_num_threads(count)
+    queue, backwards = make("queue", "aian"), []
+    for _ in range(4):
+        out, order = np.zeros(3, np.int64), np.zeros(90, np.int64)
+        queue(out, 1, order, 90)
+        parts = [[t for t in order.tolist() if t // (90 // count) == n] for n in range(count)]
+        assert all(part in (sorted(part), sorted(part)[::-1]) for part in parts)
+        backwards.append(parts[0] == sorted(parts[0])[::-1])
+        make("mark")(np.zeros(1, np.int64), 1)      # a single task turns nothing
+    assert backwards in ([False, True] * 2, [True, False] * 2)
 
 
 def own_pool(text, spin):

@@ -20,8 +20,9 @@ from iskra.runtime import memory
 from iskra.runtime.hardware import past_caches
 
 # Work of one task (elements times what each costs; an addition costs about 4), where there is
-# little to share out and where there is enough: a task costs its start, and the prefetchers'.
-TASK, LARGE_TASK = 1 << 17, 1 << 20
+# little to share out and where there is enough: a task costs its start, and the prefetchers'. What
+# one touches should fit a core's own cache, for the next launch begins where this one ends.
+TASK, LARGE_TASK = 1 << 17, 1 << 18
 ENOUGH = 32  # tasks
 MOST_TASKS = 256
 CHUNK = 1 << 15  # elements of a chunk of a long reduction

@@ -12,7 +12,9 @@ closed: the launcher never waits for a thread to be scheduled.
 The tasks are cut into as many *ranges* as there are threads. Each thread begins with its own, the
 same one in every launch, and goes on to those of others when that is done. So neighbouring tasks,
 which mostly read and write neighbouring memory, stay together, and what a thread wrote in one
-launch it finds in its own caches in the next.
+launch it finds in its own caches in the next. And launches take turns to go through a range from
+its first task to its last and back: what the one before has touched last, and the caches still
+hold, is read first, while going round and round would always find it just overwritten.
 
 Functions, besides `worker`:
 
@@ -42,7 +44,8 @@ SLEEPERS = 384      # i32: how many workers are parked
 THREADS = 512       # i32: how many threads may work, the launching one included
 SPIN = 516          # i32: how many turns a worker waits before it parks
 MUTEX, CONDITION = 640, 704
-RANGES = 768        # two i64 each: the next task, and where the range ends
+WAY = 576           # i64: whether the next launch goes through its ranges backwards
+RANGES = 768        # four i64 each: how many tasks were taken, of how many; the first, the way
 RANGE, MOST_RANGES = 128, 64
 SIZE = RANGES + RANGE * MOST_RANGES
 
@@ -170,37 +173,60 @@ try:
   %range = getelementptr i8, ptr %ranges, i64 %offset
   %stop.at = getelementptr i64, ptr %range, i64 1
   %stop = load i64, ptr %stop.at
-  %task = atomicrmw add ptr %range, i64 1 monotonic
-  %some = icmp slt i64 %task, %stop
+  %taken = atomicrmw add ptr %range, i64 1 monotonic
+  %some = icmp slt i64 %taken, %stop
   br i1 %some, label %found, label %next
 next:
   %turn.next = add i64 %turn, 1
   store i64 %turn.next, ptr %turn.var
   br label %look
 found:
+  %first.at = getelementptr i64, ptr %range, i64 2
+  %first = load i64, ptr %first.at
+  %way.at = getelementptr i64, ptr %range, i64 3
+  %way = load i64, ptr %way.at
+  %step = mul i64 %taken, %way
+  %task = add i64 %first, %step
   ret i64 %task
 none:
   ret i64 -1
 }
 
-; Cuts tasks into ranges.
-define internal void @fill(ptr %ranges, i64 %count, i64 %tasks) {
+; Cuts tasks into ranges, to be gone through forwards (1) or backwards (-1).
+define internal void @fill(ptr %ranges, i64 %count, i64 %tasks, i64 %way) {
+  %forwards = icmp sgt i64 %way, 0
   br label %one
 one:
   %number = phi i64 [ 0, %0 ], [ %number.next, %one ]
-  %first = phi i64 [ 0, %0 ], [ %stop, %one ]
+  %begin = phi i64 [ 0, %0 ], [ %end, %one ]
   %offset = mul i64 %number, {RANGE}
   %range = getelementptr i8, ptr %ranges, i64 %offset
-  %stop.at = getelementptr i64, ptr %range, i64 1
   %number.next = add i64 %number, 1
   %share = mul i64 %number.next, %tasks
-  %stop = sdiv i64 %share, %count
-  store atomic i64 %first, ptr %range monotonic, align 8
-  store i64 %stop, ptr %stop.at
+  %end = sdiv i64 %share, %count
+  %many = sub i64 %end, %begin
+  %last = sub i64 %end, 1
+  %first = select i1 %forwards, i64 %begin, i64 %last
+  %many.at = getelementptr i64, ptr %range, i64 1
+  %first.at = getelementptr i64, ptr %range, i64 2
+  %way.at = getelementptr i64, ptr %range, i64 3
+  store atomic i64 0, ptr %range monotonic, align 8
+  store i64 %many, ptr %many.at
+  store i64 %first, ptr %first.at
+  store i64 %way, ptr %way.at
   %more = icmp slt i64 %number.next, %count
   br i1 %more, label %one, label %done
 done:
   ret void
+}
+
+; Which way to go through the ranges this time: 1 or -1.
+define internal i64 @turn() {
+  %way.at = getelementptr i8, ptr @pool, i64 {WAY}
+  %backwards = atomicrmw xor ptr %way.at, i64 1 monotonic
+  %twice = shl i64 %backwards, 1
+  %way = sub i64 1, %twice
+  ret i64 %way
 }
 
 ; Sees to it that no more tasks are found.
@@ -328,11 +354,10 @@ define i32 @pool_run_polled(ptr %kernel, ptr %slots, i64 %tasks, ptr %poll, ptr 
   %shared = getelementptr i8, ptr @pool, i64 {RANGES}
   %count.at = getelementptr i8, ptr @pool, i64 {COUNT}
   %threads.at = getelementptr i8, ptr @pool, i64 {THREADS}
-  %own = alloca [2 x i64]           ; the one range, where the launcher is alone
+  %own = alloca [4 x i64]           ; the one range, where the launcher is alone
   %place = alloca i64
   %last.var = alloca i64            ; when signals were looked at; 0: never
   %turns = alloca i32
-  call void @fill(ptr %own, i64 1, i64 %tasks)
   store i64 0, ptr %place
   store i64 0, ptr %last.var
   store i32 0, ptr %turns
@@ -340,22 +365,30 @@ define i32 @pool_run_polled(ptr %kernel, ptr %slots, i64 %tasks, ptr %poll, ptr 
   %threads = load atomic i32, ptr %threads.at monotonic, align 4
   %several = icmp sgt i32 %threads, 1
   %many = icmp sgt i64 %tasks, 1
-  %want = and i1 %several, %many
-  br i1 %want, label %claim, label %loop
+  br i1 %many, label %spread, label %alone
+
+spread:
+  %turned = call i64 @turn()
+  br i1 %several, label %claim, label %alone
 
 claim:
   %claim.pair = cmpxchg ptr %lock, i32 0, i32 1 acquire monotonic
   %claimed = extractvalue { i32, i1 } %claim.pair, 1
-  br i1 %claimed, label %open, label %loop
+  br i1 %claimed, label %open, label %alone
+
+alone:
+  %way = phi i64 [ 1, %0 ], [ %turned, %spread ], [ %turned, %claim ]
+  call void @fill(ptr %own, i64 1, i64 %tasks, i64 %way)
+  br label %loop
 
 open:
-  call void @publish(ptr %kernel, ptr %slots, i64 %tasks, i32 %threads)
+  call void @publish(ptr %kernel, ptr %slots, i64 %tasks, i32 %threads, i64 %turned)
   %many.ranges = load i64, ptr %count.at
   br label %loop
 
 loop:
-  %ranges = phi ptr [ %own, %0 ], [ %own, %claim ], [ %shared, %open ]
-  %count = phi i64 [ 1, %0 ], [ 1, %claim ], [ %many.ranges, %open ]
+  %ranges = phi ptr [ %own, %alone ], [ %shared, %open ]
+  %count = phi i64 [ 1, %alone ], [ %many.ranges, %open ]
   br label %take
 
 take:
@@ -406,8 +439,8 @@ stop:
 
 out:
   %result = phi i32 [ 0, %take ], [ %answer, %stop ]
-  %alone = icmp eq ptr %ranges, %own
-  br i1 %alone, label %done, label %close
+  %by.itself = icmp eq ptr %ranges, %own
+  br i1 %by.itself, label %done, label %close
 
 close:
   atomicrmw and ptr @pool, i64 -65537 acq_rel
@@ -435,7 +468,7 @@ done:
 }
 
 ; Opens a new epoch with these tasks, and wakes workers where too few are awake.
-define internal void @publish(ptr %kernel, ptr %slots, i64 %tasks, i32 %threads) {
+define internal void @publish(ptr %kernel, ptr %slots, i64 %tasks, i32 %threads, i64 %way) {
   %allowed.at = getelementptr i8, ptr @pool, i64 {ALLOWED}
   %kernel.at = getelementptr i8, ptr @pool, i64 {KERNEL}
   %slots.at = getelementptr i8, ptr @pool, i64 {SLOTS}
@@ -463,7 +496,7 @@ fill:
   %few = icmp slt i64 %hands.wide, {MOST_RANGES}
   %count = select i1 %few, i64 %hands.wide, i64 {MOST_RANGES}
   store i64 %count, ptr %count.at
-  call void @fill(ptr %ranges, i64 %count, i64 %tasks)
+  call void @fill(ptr %ranges, i64 %count, i64 %tasks, i64 %way)
   store atomic i32 %allowed, ptr %allowed.at monotonic, align 4
   %word = load atomic i64, ptr @pool monotonic, align 8
   %epoch = lshr i64 %word, 32
