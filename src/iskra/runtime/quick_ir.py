@@ -394,8 +394,8 @@ no:
   ret i1 false
 }
 
-; Do what an entry says; null with an exception, or without one where memory is out. %given: an array
-; for the first result, or null.
+; Do what an entry says; null with an exception, or without one where memory is out. %given: an
+; array for the first result, or null.
 define internal ptr @carry_out(ptr %entry, ptr %call, ptr %given) {
   %arrays = alloca [{MOST_RESULTS} x ptr], align 16
   %length.at = getelementptr i64, ptr %entry, i64 1
