@@ -66,6 +66,27 @@ def test_files_of_other_users_are_not_trusted(store):
     assert len(files(store)) == 1
 
 
+def test_what_is_no_file_is_left_alone(store):
+    store.put(KEY, b"payload")
+    (file,) = files(store)
+    file.unlink()
+    os.mkfifo(file)     # to open it would wait for a writer
+    assert store.get(KEY) is None
+    file.unlink()
+    file.symlink_to("/dev/zero")    # has no end
+    assert store.get(KEY) is None
+    assert file.is_symlink()
+    store.put(KEY, b"payload")
+    assert store.get(KEY) == b"payload"
+
+
+def test_vast_files_are_removed_unread(store):
+    store.put(KEY, b"payload")
+    os.truncate(files(store)[0], 1 << 42)
+    assert store.get(KEY) is None
+    assert files(store) == []
+
+
 @pytest.mark.parametrize("folder", ["file/below", "file", "/proc/iskra", "dangling/x", "a" * 300])
 def test_folders_that_cannot_be_made(tmp_path, folder):
     (tmp_path / "file").write_text("")

@@ -11,6 +11,7 @@ import contextlib
 import functools
 import hashlib
 import os
+import stat
 import tempfile
 import time
 from pathlib import Path
@@ -59,12 +60,13 @@ class ObjectCache:
             return None
         path = self._path(key)
         try:
-            with open(path, "rb") as file:
+            # Not to wait for a writer, should it be a pipe.
+            with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
                 status = os.fstat(file.fileno())
                 # Its content will be executed, so it must come from this user or the system.
-                if status.st_uid not in (os.geteuid(), 0):
+                if status.st_uid not in (os.geteuid(), 0) or not stat.S_ISREG(status.st_mode):
                     return None
-                data = file.read()
+                data = file.read() if status.st_size <= self.limit else b""
         except OSError:
             return None
         payload = data[_HEADER:]
