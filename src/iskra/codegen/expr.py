@@ -529,6 +529,7 @@ _FUNCTIONS = {
     np.argmin: _argument("argmin"), np.expand_dims: _expand_dims, np.squeeze: _squeeze,
     np.copy: lambda x, order="K", **_: _copied(x, order), np.zeros_like: _filled(0),
     np.ones_like: _filled(1),
+    np.full_like: lambda x, value, dtype=None, **_: _filled(value)(x, dtype),
     np.shape: lambda x: x.shape, np.ndim: lambda x: x.ndim, np.size: lambda x: x.size,
     np.reshape: lambda x, shape, **_: x.reshape(shape), np.clip: _clip,
     np.transpose: lambda x, axes=None: x.transpose(*(axes or ())),

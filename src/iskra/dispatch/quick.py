@@ -11,15 +11,15 @@ import os
 import numpy as np
 
 from iskra import graph, runtime
-from iskra.autograd.node import gradient_edge, next_sequence
+from iskra.autograd.node import AccumulateGrad, gradient_edge, next_sequence
 from iskra.core.dtypes import FLOATING, of_numpy
-from iskra.core.local import active
+from iskra.core.local import active, local
 from iskra.dispatch.demands import may_alias
 from iskra.dispatch.execute import kernel_arguments, least_size
-from iskra.dispatch.operator import bind
+from iskra.dispatch.operator import NONE, bind
 from iskra.dispatch.quick_bodies import agrees, watched
 from iskra.dispatch.saving import SavedOutput
-from iskra.dispatch.tape import OperatorNode, record
+from iskra.dispatch.tape import PLAIN, OperatorNode, record
 from iskra.tensor import Parameter, Tensor, storage_of
 from iskra.tensor.storage import Storage
 
@@ -29,6 +29,7 @@ _MOST_SEEN = 256
 _REFUSED = 2
 _NONE = {}
 _plain = np.empty(())  # has the shape of what is no tensor
+SMALL = 4096        # elements; copying fewer takes less time than a closer look at a write
 _FAILURES = 32      # calls that could not be learnt before an operator gives up
 
 
@@ -85,13 +86,14 @@ class QuickCalls:
 
     def _open(self):
         op, quick = self.op, runtime.quick
-        able = quick.prepare(Tensor, Parameter, SavedOutput, Storage, OperatorNode, gradient_edge,
-                             next_sequence.__self__, storage_of, graph.observers)
+        able = quick.prepare(Tensor, Parameter, SavedOutput, Storage, OperatorNode,
+                             AccumulateGrad, gradient_edge, next_sequence.__self__, storage_of,
+                             graph.observers)
         if not able or any(t >= quick.MOST_RECORDED for t in op.targets):
             self.learning = False
             return False
-        # Numbers that programs hold for one value of are settings.
-        numbers = () if op.fixes_numbers else op.operands
+        # Numbers that programs hold for one value of, or bodies look at, are settings.
+        numbers = () if op.fixes_numbers or _looks_at_numbers(op) else op.operands
         self.table = quick.Table(frozenset(numbers), op.targets, may_alias(op))
         self.call = self.table.call
         self.write, self.write_apart = self.table.write, self.table.write_apart
@@ -108,15 +110,36 @@ class QuickCalls:
         record(op, bound, result)
         first = result[0] if op.hidden else result
         node = first._edge and first._edge[0] if first.__class__ is Tensor else None
-        if active.watching:
-            return result
-        if node is not None and node.plan in op.tape_plans.values():
-            saved = _saved(op, node, args, bound)
-            if saved is not None:
-                edges = [t if e is not None else -1
-                         for t, e in zip(op.targets, node.input_edges, strict=True)]
-                self.table.learn_recording(args, settings, node, edges, saved)
+        if node is not None:
+            self._learn_recording(node, args, settings, bound)
         return result
+
+    def note_write(self, args, settings):
+        """Take note of a write in place that was made otherwise, and perhaps recorded.
+
+        The first argument is the target.
+        """
+        op, target = self.op, args[0]
+        if target.__class__ not in PLAIN or op.hidden or op.operands[0]:
+            return
+        if target._array.size >= SMALL or active.intercepting or target._base is not None:
+            return
+        if self.table is None or not self.table.knows(args, settings):
+            self.miss(args, settings)
+        elif local.grad_enabled and target._requires_grad and target._edge is not None:
+            node = target._edge[0]
+            if isinstance(node, OperatorNode) and node.operator is op:
+                self._learn_recording(node, args, settings, bind(op, args, settings), True)
+
+    def _learn_recording(self, node, args, settings, bound, written=False):
+        op = self.op
+        if active.watching or node.plan not in op.tape_plans.values():
+            return
+        saved = _saved(op, node, args, bound, written)
+        if saved is not None:
+            edges = [t if e is not None else -1
+                     for t, e in zip(op.targets, node.input_edges, strict=True)]
+            self.table.learn_recording(args, settings, node, edges, saved, written)
 
     def _learn(self, args, settings):
         """Learn a call; False where that cannot be done."""
@@ -132,7 +155,8 @@ class QuickCalls:
             return False
         if found is None:
             return op.repeats and not settings and self._learn_body(args, bound)
-        given = sum(a.__class__ in (int, float) for i, a in enumerate(args) if i in op.operands)
+        given = 0 if _looks_at_numbers(op) else sum(
+            a.__class__ in (int, float) for i, a in enumerate(args) if i in op.operands)
         scalars = sum(isinstance(a, np.generic) for a in arguments)
         if scalars != given or scalars and op.fixes_numbers and self.table.numbers:
             return False
@@ -160,8 +184,11 @@ class QuickCalls:
         return False
 
 
-def _saved(op, node, args, bound):
-    """What a node saves, as `Table.learn_recording` wants it; None where it may change."""
+def _saved(op, node, args, bound, written):
+    """What a node saves, as `Table.learn_recording` wants it; None where it may change.
+
+    written: whether the first argument is overwritten, so that formulas get a copy of it.
+    """
     plan, position, saved = node.plan, op.signature.position, []
     for name, value in zip(plan.names, node.saved, strict=True):
         place = position.get(name)
@@ -175,9 +202,18 @@ def _saved(op, node, args, bound):
             saved.append(("constant", value))
         elif place >= len(args):
             saved.append(("constant", bound[place]))
+        elif written and place == 0:
+            if 0 not in op.targets:
+                return None
+            saved.append(("original", 0))
         else:
             saved.append(("tensor" if isinstance(args[place], Tensor) else "argument", place))
     return saved
+
+
+def _looks_at_numbers(op):
+    """Whether the body is given Python's numbers as they are."""
+    return op.scalars and op.promote is NONE
 
 
 def is_kernels_own(op, args, large):

@@ -76,10 +76,14 @@ def unary(op):
     quick = op.quick
     # What may be said without changing anything.
     ordinary = {"inplace": False} if "inplace" in op.body.__code__.co_varnames else None
+    overwriting = {"inplace": True}
 
     def function(input, *rest, **settings):
         if settings and "out" in settings:
             return _into(op, (input, *rest), settings)
+        if settings == overwriting and ordinary is not None and input.__class__ in PLAIN:
+            if op.inplace_variant is not None and not active.intercepting:
+                return op.inplace_variant(input, *rest)
         result = quick.call(input, *rest, **settings)
         if result is not None:
             if result.__class__ is list:

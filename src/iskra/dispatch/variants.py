@@ -97,7 +97,10 @@ def make_inplace(op):
             handled, result = intercept(inplace.operator, args, kwargs)
             if handled:
                 return result
-        return write_result(op, name, bind(op, args, kwargs))
+        result = write_result(op, name, bind(op, args, kwargs))
+        if quick.learning and computes and args:
+            quick.note_write(args, kwargs)
+        return result
 
     inplace.__name__ = inplace.__qualname__ = name
     inplace.__doc__ = f"Write the result of `{op.name}` into the first operand; return it."

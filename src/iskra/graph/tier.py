@@ -93,7 +93,7 @@ def _read(arguments, parts, arrays, scalars):
             parts.append(value.dtype)
         else:
             parts.append(cls)
-            parts.append(value)
+            parts.append(_told(value))
 
 
 def run_plain(op, *operands):
@@ -212,7 +212,12 @@ def _pattern(value, symbol):
         return value.dtype, _symbolic(value.shape, symbol)
     if value.__class__ is list:
         return tuple(_pattern(v, symbol) for v in value)
-    return value.dtype if isinstance(value, np.generic) else (value.__class__, value)
+    return value.dtype if isinstance(value, np.generic) else (value.__class__, _told(value))
+
+
+def _told(value):
+    """A setting as part of a key: 0.0 is another than -0.0, and NaN is NaN."""
+    return value.hex() if value.__class__ is float else value
 
 
 def _symbolic(shape, symbol):

@@ -173,7 +173,7 @@ def copy(input, src, non_blocking=False):
 
 
 @operator(
-    inplace=True, out=False, casts=True, scalars=True, operands="input value",
+    inplace=True, out=False, casts=True, scalars=True, moves=True, operands="input value",
     grad={"input": _overwritten, "value": lambda g: g.sum()},
 )
 def fill(input, value):

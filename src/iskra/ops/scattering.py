@@ -392,7 +392,8 @@ def check_mask(name, mask):
 
 
 @operator(
-    operands="input mask value", scalars=True, inplace=True, node=_node_of_fill("MaskedFill"),
+    operands="input mask value", scalars=True, inplace=True, moves=True,
+    node=_node_of_fill("MaskedFill"),
     grad={
         "input": lambda g, mask: g.masked_fill(mask, 0),
         "value": lambda g, mask: where(mask, g, g.new_zeros(())).sum(),

@@ -41,7 +41,7 @@ from iskra.runtime.quick_ir import (
     hash_of,
     quick_ir,
 )
-from iskra.runtime.quick_tape_ir import MOST_RECORDED, SAVED_KINDS
+from iskra.runtime.quick_tape_ir import MOST_RECORDED, SAVED_KINDS, WRITTEN
 
 __all__ = ["MOST_RECORDED", "Table", "prepare", "spoiling"]
 
@@ -125,18 +125,23 @@ class Table:
                 # No key is like this; at a place without an entry searches would end.
                 self._entries[place] = ctypes.addressof(self._keep([1] + [0] * (HEADER - 1)))
 
-    def learn_recording(self, args, settings, node, edges, saved):
+    def knows(self, args, settings):
+        """Whether a call with these arguments has been learnt."""
+        return self._key(args, settings) in self._known
+
+    def learn_recording(self, args, settings, node, edges, saved, written=False):
         """Note how a known call is recorded if the same arguments want a gradient.
 
         node: one that was made for it; edges: the positions of the arguments to which its edges
-        lead, -1 for none; saved: pairs of a kind (of `quick_tape_ir.SAVED_KINDS`) and a value.
+        lead, -1 for none; saved: pairs of a kind (of `quick_tape_ir.SAVED_KINDS`) and a value;
+        written: whether the first argument was overwritten with the result.
         """
         entry = self._known.get(self._key(args, settings))
-        mask = sum(1 << position for position in edges if position >= 0)
+        mask = sum(1 << position for position in edges if position >= 0) + written * WRITTEN
         if entry is None or (id(entry), mask) in self._recorded:
             return
         self._recorded.add((id(entry), mask))
-        checked = sum(kind in ("tensor", "result") for kind, _ in saved)
+        checked = sum(kind in ("tensor", "result", "original") for kind, _ in saved)
         recording = [entry[_RECORDINGS], mask, id(type(node)), id(node.plan), len(edges),
                      len(saved), checked, *edges]
         for kind, value in saved:
@@ -242,6 +247,7 @@ class World(NamedTuple):
     saved: type             # and so have results as they are saved, beside `_storage` and `number`
     storage: type
     node: type
+    accumulate: type        # the class of leaves' nodes
     gradient_edge: object   # a function of a tensor
     sequence: object        # the iterator of nodes' numbers
     storage_of: object      # a function of a tensor
@@ -338,6 +344,7 @@ def _code():
         "joins_graph": sys.intern("requires_grad"), "is_inference": sys.intern("_is_inference"),
         "requires_grad": sys.intern("_requires_grad"), "edge": sys.intern("_edge"),
         "storage_name": sys.intern("_storage"), "grad_enabled": sys.intern("grad_enabled"),
+        "base": sys.intern("_base"),
     }
     symbols = {f"iskra_{name}": id(thing) for name, thing in objects.items()}
     symbols |= {

@@ -31,8 +31,9 @@ that has yet to be recorded.
 
 from iskra.runtime.pool_ir import FORKED
 from iskra.runtime.quick_apply_ir import APPLYING
+from iskra.runtime.quick_history_ir import HISTORY
 from iskra.runtime.quick_key_ir import READING
-from iskra.runtime.quick_tape_ir import MOST_RECORDED, RECORDING
+from iskra.runtime.quick_tape_ir import MOST_RECORDED, RECORDING, WRITTEN
 from iskra.runtime.quick_write_ir import MOST_COPIED, WRITING
 
 HEADER = 7              # words of an entry before the key
@@ -60,7 +61,7 @@ def quick_ir(layout):
     """Return the IR. layout: offsets (bytes) of what it reads and writes in Python's objects."""
     values = {
         **layout, "FORKED": FORKED, "MOST_RECORDED": MOST_RECORDED, "KEY": KEY,
-        "MOST_COPIED": MOST_COPIED,
+        "MOST_COPIED": MOST_COPIED, "WRITTEN": WRITTEN,
         "MOST_ARGUMENTS": MOST_ARGUMENTS, "MOST_RANK": MOST_RANK, "MOST_RESULTS": MOST_RESULTS,
         "FLOAT": FLOAT, "INT": INT, "INT_SETTING": INT_SETTING, "FLOAT_SETTING": FLOAT_SETTING,
         "OBJECT_SETTING": OBJECT_SETTING, "TUPLE_SETTING": TUPLE_SETTING,
@@ -68,7 +69,7 @@ def quick_ir(layout):
         "MULTIPLIER": MULTIPLIER - 2**64, "PROBES": PROBES, "LAST": TABLE_SIZE - 1,
         "SHIFT": 64 - (TABLE_SIZE.bit_length() - 1),
     }
-    text = _HEAD + READING + RECORDING + _CARRYING_OUT + APPLYING + WRITING
+    text = _HEAD + READING + RECORDING + _CARRYING_OUT + APPLYING + WRITING + HISTORY
     for name, value in values.items():
         text = text.replace("{" + name + "}", str(value))
     return text

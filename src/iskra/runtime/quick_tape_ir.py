@@ -9,10 +9,15 @@ An entry's recordings form a list, one for each choice of arguments that want a 
     for each saved value   its kind (`SAVED_KINDS`) and the position, or the object
 
 Where the answer is a tuple, the node hangs on its first item; others may be hidden results.
+
+Writes in place have recordings of their own, `WRITTEN` among the bits: see `quick_history_ir`.
 """
 
-SAVED_KINDS = {"argument": 0, "tensor": 1, "constant": 2, "result": 3, "hidden": 4}
+SAVED_KINDS = {
+    "argument": 0, "tensor": 1, "constant": 2, "result": 3, "hidden": 4, "original": 5,
+}
 MOST_RECORDED = 8       # arguments
+WRITTEN = 1 << 32       # beside the arguments' bits
 
 RECORDING = """
 @iskra_true = external global i8
@@ -314,8 +319,9 @@ lost:
 
 ; Fill the tuples of saved values and of checks; false with an exception.
 define internal i1 @save(ptr %codes, i64 %count, ptr %args, ptr %answer, ptr %result, ptr %values,
-                         ptr %checks) {
+                         ptr %checks, ptr %results, ptr %edges, ptr %target) {
   %next.check.var = alloca i64
+  %made = icmp eq ptr %target, null
   store i64 0, ptr %next.check.var
   %value.items = getelementptr i8, ptr %values, i64 {ITEMS}
   %check.items = getelementptr i8, ptr %checks, i64 {ITEMS}
@@ -335,6 +341,7 @@ one:
     i64 2, label %constant
     i64 3, label %result.value
     i64 4, label %hidden
+    i64 5, label %before
   ]
 argument:
   %arg.at = getelementptr ptr, ptr %args, i64 %given
@@ -351,19 +358,37 @@ hidden:
   %kept = load ptr, ptr %hidden.at
   call void @Py_IncRef(ptr %kept)
   br label %put
+before:
+  %own.edge = load ptr, ptr %edges
+  %original = call ptr @original(ptr %target, ptr %own.edge, ptr %results)
+  %uncopied = icmp eq ptr %original, null
+  br i1 %uncopied, label %lost, label %put
 result.value:
+  br i1 %made, label %made.value, label %written.value
+made.value:
   %saved = call ptr @saved_result(ptr %result)
   %unsaved = icmp eq ptr %saved, null
   br i1 %unsaved, label %lost, label %put
+written.value:
+  %held = call ptr @saved_target(ptr %target)
+  %unheld = icmp eq ptr %held, null
+  br i1 %unheld, label %lost, label %put
 put:
   %value = phi ptr [ %arg, %argument ], [ %object, %constant ], [ %kept, %hidden ],
-      [ %saved, %result.value ]
+      [ %original, %before ], [ %saved, %made.value ], [ %held, %written.value ]
   %value.at = getelementptr ptr, ptr %value.items, i64 %i
   store ptr %value, ptr %value.at
   switch i64 %kind, label %next [
     i64 1, label %versioned
-    i64 3, label %fresh
+    i64 3, label %of.result
+    i64 5, label %fresh
   ]
+of.result:
+  br i1 %made, label %fresh, label %after.write
+after.write:
+  %later = call ptr @next_version(ptr %target)
+  %unsettled = icmp eq ptr %later, null
+  br i1 %unsettled, label %lost, label %pair
 versioned:
   %version = call ptr @version_of(ptr %value)
   %unknown = icmp eq ptr %version, null
@@ -372,7 +397,7 @@ fresh:
   call void @Py_IncRef(ptr @iskra_zero)
   br label %pair
 pair:
-  %found = phi ptr [ %version, %versioned ], [ @iskra_zero, %fresh ]
+  %found = phi ptr [ %version, %versioned ], [ @iskra_zero, %fresh ], [ %later, %after.write ]
   %check = call ptr @check(i64 %i, ptr %found)
   %unpaired = icmp eq ptr %check, null
   br i1 %unpaired, label %lost, label %note
@@ -425,9 +450,13 @@ single:
   ret ptr %answer
 }
 
-; Hang a new node on the result; 0, or -1 with an exception.
-define internal i32 @hang(ptr %recording, ptr %args, ptr %answer, ptr %results, ptr %edges) {
-  %result = call ptr @first_of(ptr %answer)
+; Hang a new node on the result, or (if it is not null) on the target that is to be overwritten with
+; it; 0, or -1 with an exception.
+define internal i32 @hang(ptr %recording, ptr %args, ptr %answer, ptr %results, ptr %edges,
+                          ptr %target) {
+  %first.result = call ptr @first_of(ptr %answer)
+  %is.made = icmp eq ptr %target, null
+  %result = select i1 %is.made, ptr %first.result, ptr %target
   %class.at = getelementptr ptr, ptr %recording, i64 2
   %class = load ptr, ptr %class.at
   %plan.at = getelementptr ptr, ptr %recording, i64 3
@@ -474,7 +503,7 @@ describe:
   %dtype = load ptr, ptr %dtype.at
   call void @set(ptr %node, i64 {OUTPUT_DTYPE}, ptr %dtype)
   %kept = call i1 @save(ptr %codes, i64 %saved.count, ptr %args, ptr %answer, ptr %result,
-      ptr %saved, ptr %checks)
+      ptr %saved, ptr %checks, ptr %results, ptr %edges, ptr %target)
   br i1 %kept, label %connect, label %undo
 connect:
   %edge = call ptr @PyTuple_New(i64 2)
@@ -519,7 +548,8 @@ do:
   %length = load i64, ptr %length.at
   %key = getelementptr i64, ptr %entry, i64 {HEADER}
   %results = getelementptr i64, ptr %key, i64 %length
-  %outcome = call i32 @hang(ptr %recording, ptr %args, ptr %answer, ptr %results, ptr %edges)
+  %outcome = call i32 @hang(ptr %recording, ptr %args, ptr %answer, ptr %results, ptr %edges,
+      ptr null)
   call void @drop_edges(ptr %edges, i64 %mask)
   ret i32 %outcome
 leave:

@@ -5,9 +5,10 @@
 is ``write(target, *args, **settings)``, or ``write(*args, **settings)`` where the call's first
 argument is the target itself. Two words in `self` after those of `quick` tell which: how many
 arguments go before the call's own, 1 or 0, and whether a target that is apart may be an argument
-too. It gives the target, or None where nothing was done: a call that is not known or has to be
-recorded, a target that the result does not fit (another dtype or shape), that is not contiguous or
-was made in inference mode, or, being apart, might share memory with an argument.
+too. It gives the target, or None where nothing was done: a call that is not known, a target that
+the result does not fit (another dtype or shape), that is not contiguous or was made in inference
+mode, or, being apart, might share memory with an argument; or a call that has to be recorded,
+unless it is known how (`quick_history_ir`).
 
 Kernels write into a target that is apart from all arguments. Otherwise the result is made first and
 copied then, if it is small: overlaps do no harm, but have to be refused.
@@ -325,8 +326,8 @@ no:
   ret i1 false
 }
 
-; Copy an array that was made here, of at least one dimension, into another of its dtype and shape.
-define internal void @copy_into(ptr %array, ptr %other) {
+; How many bytes the elements have of an array of at least one dimension that was made here.
+define internal i64 @bytes_of(ptr %array) {
   %rank.at = getelementptr i8, ptr %array, i64 {RANK}
   %rank = load i32, ptr %rank.at
   %last = sub i32 %rank, 1
@@ -336,6 +337,10 @@ define internal void @copy_into(ptr %array, ptr %other) {
   %item = load i64, ptr %item.at
   %elements = call i64 @elements(ptr %array)
   %bytes = mul i64 %elements, %item
+  ret i64 %bytes
+}
+
+define internal void @copy_bytes(ptr %array, ptr %other, i64 %bytes) {
   %from.at = getelementptr i8, ptr %array, i64 {DATA}
   %from = load ptr, ptr %from.at
   %to.at = getelementptr i8, ptr %other, i64 {DATA}
@@ -386,6 +391,8 @@ error:
 
 define ptr @write(ptr %self, ptr %args, i64 %positional, ptr %names) {
   %call = alloca %call, align 16
+  %edges = alloca [{MOST_RECORDED} x ptr]
+  %mask.var = alloca i64
   %undisturbed = call i1 @undisturbed()
   %named = call i64 @name_count(ptr %names)
   %all = add i64 %positional, %named
@@ -435,10 +442,43 @@ ask:
   ]
 tape:
   %taped = call i32 @is_taped(ptr %args, i64 %all)
-  switch i32 %taped, label %pass [
+  switch i32 %taped, label %recorded [
     i32 0, label %do
     i32 -1, label %error
   ]
+recorded:
+  br i1 %given.apart, label %pass, label %history
+history:
+  %targets.at = getelementptr i64, ptr %words, i64 2
+  %targets = load i64, ptr %targets.at, align 1
+  %recording = call ptr @recording_of_write(ptr %entry, ptr %args, i64 %all, i64 %targets,
+      ptr %edges, ptr %mask.var)
+  %unrecorded = icmp eq ptr %recording, null
+  br i1 %unrecorded, label %failed, label %make
+make:
+  %mask = load i64, ptr %mask.var
+  %value = call ptr @carry_out(ptr %entry, ptr %call, ptr null)
+  %computed = icmp ne ptr %value, null
+  br i1 %computed, label %look.closer, label %let.go
+look.closer:
+  %fitting = call i1 @fits(ptr %value, ptr %target)
+  br i1 %fitting, label %hang, label %unfit
+hang:
+  %length.at = getelementptr i64, ptr %entry, i64 1
+  %length = load i64, ptr %length.at
+  %key = getelementptr i64, ptr %entry, i64 {HEADER}
+  %results = getelementptr i64, ptr %key, i64 %length
+  %hung = call i32 @hang(ptr %recording, ptr %args, ptr %value, ptr %results, ptr %edges,
+      ptr %target)
+  call void @drop_edges(ptr %edges, i64 %mask)
+  %good = icmp eq i32 %hung, 0
+  br i1 %good, label %note, label %undo
+unfit:
+  call void @drop_edges(ptr %edges, i64 %mask)
+  br label %leave
+let.go:
+  call void @drop_edges(ptr %edges, i64 %mask)
+  br label %failed
 do:
   %result = call ptr @carry_out(ptr %entry, ptr %call, ptr %place)
   %done = icmp ne ptr %result, null
@@ -447,25 +487,29 @@ compare:
   %fits = call i1 @fits(ptr %result, ptr %target)
   br i1 %fits, label %note, label %leave
 note:
+  %whole = phi ptr [ %result, %compare ], [ %value, %hang ]
   %noted = call i1 @bump(ptr %target)
   br i1 %noted, label %put, label %undo
 put:
   %written = icmp ne ptr %place, null
   br i1 %written, label %give, label %copy
 copy:
-  %made.at = getelementptr i8, ptr %result, i64 {ARRAY}
+  %made.at = getelementptr i8, ptr %whole, i64 {ARRAY}
   %made = load ptr, ptr %made.at
-  call void @copy_into(ptr %made, ptr %array)
+  %bytes = call i64 @bytes_of(ptr %made)
+  call void @copy_bytes(ptr %made, ptr %array, i64 %bytes)
   br label %give
 give:
-  call void @Py_DecRef(ptr %result)
+  call void @Py_DecRef(ptr %whole)
   call void @Py_IncRef(ptr %target)
   ret ptr %target
 leave:
-  call void @Py_DecRef(ptr %result)
+  %misfit = phi ptr [ %result, %compare ], [ %value, %unfit ]
+  call void @Py_DecRef(ptr %misfit)
   br label %pass
 undo:
-  call void @Py_DecRef(ptr %result)
+  %unused = phi ptr [ %whole, %note ], [ %value, %hang ]
+  call void @Py_DecRef(ptr %unused)
   br label %error
 failed:
   %raised = call ptr @PyErr_Occurred()
