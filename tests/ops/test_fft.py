@@ -151,3 +151,18 @@ def test_padding_of_a_centred_spectrogram(mode):
     frames = np.lib.stride_tricks.sliding_window_view(padded, 4)[::2]
     found = iskra.stft(iskra.tensor(x), 4, 2, pad_mode=mode, return_complex=True)
     np.testing.assert_allclose(found.numpy(), np.fft.rfft(frames).T, atol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(7, 100), (5, 3, 37), (33, 17), (129,), (0, 4)])
+@pytest.mark.parametrize("dtype", [iskra.float32, iskra.float64])
+def test_same_bits_on_any_number_of_threads(shape, dtype):
+    x = iskra.tensor(random(*shape)).to(dtype)
+    before, found = iskra.get_num_threads(), set()
+    try:
+        for count in (1, 2, 3, 7):
+            iskra.set_num_threads(count)
+            spectra = iskra.fft.fft(x), iskra.fft.rfft(x), iskra.fft.irfft(iskra.fft.rfft(x))
+            found.add(tuple(s.numpy().tobytes() for s in spectra))
+    finally:
+        iskra.set_num_threads(before)
+    assert len(found) == 1

@@ -17,6 +17,7 @@ from iskra.dispatch.creation import creation
 from iskra.ops.axes import conj, real
 from iskra.ops.rearranging import roll
 from iskra.ops.slicing import put_place, slice_view
+from iskra.runtime.threads import get_num_threads
 from iskra.tensor import wrap
 
 _FFT = dict(namespace="fft", out=True)
@@ -34,6 +35,13 @@ def _samples_of_many(make):
 # -- the three transforms, scaled by a factor -----------------------------------------------------
 
 
+def _transform(name, *args, **settings):
+    """A transform of ``scipy.fft``'s, which is imported when it is first called, on all threads."""
+    import scipy.fft
+
+    return getattr(scipy.fft, name)(*args, **settings, workers=get_num_threads())
+
+
 def _scaled(array, scale):
     return array if scale == 1 else np.multiply(array, array.real.dtype.type(scale))
 
@@ -47,8 +55,21 @@ def transform(input, dims, scale, forward):
     if not dims:
         return input.astype(np.result_type(input, np.complex64))
     if forward:
-        return _scaled(np.fft.fftn(input, axes=dims), scale)
-    return _scaled(np.fft.ifftn(input, axes=dims, norm="forward"), scale)
+        found = _transform("fftn", input, axes=dims)
+    else:
+        found = _transform("ifftn", input, axes=dims, norm="forward")
+    if not np.iscomplexobj(input):
+        _positive_zeros(found, dims[-1])
+    return _scaled(found, scale)
+
+
+def _positive_zeros(found, dim):
+    """SciPy mirrors half of a real signal's frequencies, also those that mirror themselves: their
+    imaginary part becomes -0.
+    """
+    size = found.shape[dim]
+    for middle in {0, size // 2} if size % 2 == 0 else {0}:
+        found.imag[(*(slice(None),) * dim, middle)] += 0.0
 
 
 def _half_gradient(g, input_shape, dims, scale):
@@ -63,7 +84,7 @@ def _half_gradient(g, input_shape, dims, scale):
 @operator(node="FftR2CBackward0", grad=_half_gradient, **_INNER)
 def transform_half(input, dims, scale):
     """The forward transform of real values, without the frequencies that mirror others."""
-    return _scaled(np.fft.rfftn(input, axes=dims), scale)
+    return _scaled(_transform("rfftn", input, axes=dims), scale)
 
 
 def _real_gradient(g, dims, scale, size):
@@ -83,7 +104,7 @@ def _real_gradient(g, dims, scale, size):
 def transform_real(input, dims, scale, size):
     """The inverse transform of half of the frequencies to real values, `size` in the last dim."""
     sizes = [input.shape[d] for d in dims[:-1]] + [size]
-    return _scaled(np.fft.irfftn(input, sizes, dims, norm="forward"), scale)
+    return _scaled(_transform("irfftn", input, sizes, dims, norm="forward"), scale)
 
 
 # -- arguments ------------------------------------------------------------------------------------
@@ -222,8 +243,8 @@ def fft_fft(input, n=None, dim=-1, norm=None):
     Source: https://docs.pytorch.org/docs/stable/generated/torch.fft.fft.html
 
     >>> import iskra as torch
-    >>> torch.fft.fft(torch.tensor([1.0, 0.0, 0.0]))
-    tensor([1.+0.j, 1.+0.j, 1.+0.j])
+    >>> torch.fft.fft(torch.tensor([1.0, 2.0, 3.0, 4.0]))
+    tensor([10.+0.j, -2.+2.j, -2.+0.j, -2.-2.j])
     """
     dim, size = _one_dim(input, n, dim)
     return _complex_many("fft", input, (size,), (dim,), norm, True)
