@@ -215,7 +215,7 @@ class Formula:
     The names of the function's parameters select what it is given: ``g`` is the gradient of the
     output (a tuple for several outputs), ``result`` the output, ``needs`` a tuple of bools (which
     of `targets` want a gradient), the name of a hidden result is that, outside the graph; the name
-    of a parameter of the operator is its argument,
+    of one of several results is that, the name of a parameter of the operator is its argument,
     and ``<name>_shape``, ``<name>_dtype``, ``<name>_stride``, ``<name>_offset`` describe a tensor
     argument without keeping it alive. Nothing else is saved for backward.
     """

@@ -4,7 +4,7 @@ from operator import attrgetter
 
 from iskra.core.local import active
 from iskra.dispatch.operator import calling, picker
-from iskra.dispatch.saving import save_input, save_outputs
+from iskra.dispatch.saving import save_input, save_item, save_outputs
 from iskra.tensor import Parameter, Tensor
 
 _SIMPLE = frozenset({int, float, bool, type(None), str})
@@ -14,17 +14,18 @@ class Plan:
     """How to record a call of `op` in which the parameters in `wanted` want a gradient.
 
     `names` are those of the values to save: arguments, picked by `pick`; `facts` about arguments;
-    each formula's `needs`; `hidden` results, by their numbers; last the result, if it
-    `saves_result`. `steps` are the formulas as `_step` reads them, whose arguments are picked from
-    ``(g, *what was saved)``. `places` tells where each parameter's edges lie; `plain` that
-    each has just one. `direct` is the one formula's operator, if there is one formula and it calls
-    one; `slots` say where its arguments are, `order` the places of its results; `run(node, g)` does
-    it all in machine code, once that knows the operator's calls.
+    each formula's `needs`; `hidden` results, by their numbers; results by their names, in `items`
+    with their numbers; last the result, if it `saves_result`. `steps` are the formulas as `_step`
+    reads them, whose arguments are picked from ``(g, *what was saved)``. `places` tells where each
+    parameter's edges lie; `plain` that each has just one. `direct` is the one formula's operator,
+    if there is one formula and it calls one; `slots` say where its arguments are, `order` the
+    places of its results; `run(node, g)` does it all in machine code, once that knows the
+    operator's calls.
     """
 
     __slots__ = (
-        "op", "names", "pick", "facts", "needs", "hidden", "saves_result", "keeps", "steps",
-        "node_class", "direct", "slots", "order", "run",
+        "op", "names", "pick", "facts", "needs", "hidden", "items", "saves_result", "keeps",
+        "steps", "node_class", "direct", "slots", "order", "run",
     )
 
     def __init__(self, op, wanted, places, plain):
@@ -35,16 +36,19 @@ class Plan:
         arguments = [n for n in names if n in position]
         hidden = [n for n in names if n in op.hidden]
         results = [n for n in names if n == "result"]
-        facts = [n for n in names if n not in position and n not in (*hidden, *results)]
+        found = op.result or ()
+        self.items = {n: found.index(n) for n in names if n in found and n not in position}
+        facts = [n for n in names
+                 if n not in position and n not in (*hidden, *self.items, *results)]
         self.needs = [tuple([t in wanted for t in f.targets])
                       for f in formulas if "needs" in f.names]
         needs = [_needs(number) for number in range(len(self.needs))]
         self.hidden = [1 + op.hidden.index(n) for n in hidden]
         self.saves_result = bool(results)
-        self.names = [*arguments, *facts, *needs, *hidden, *results]
+        self.names = [*arguments, *facts, *needs, *hidden, *self.items, *results]
         self.pick = picker([position[n] for n in arguments])
         self.facts = [_fact(op, n) for n in facts]
-        self.keeps = self.saves_result or bool(hidden) or any(
+        self.keeps = self.saves_result or bool(hidden or self.items) or any(
             position[n] in op.operands for n in arguments)
         self.steps = self._steps(formulas, places, plain)
         first, direct = formulas[0].function, None
@@ -85,6 +89,10 @@ class Plan:
             saved.append(describe(bound[index]))
         saved += self.needs
         saved += [outputs[number] for number in self.hidden]  # nobody writes to these
+        for number in self.items.values():
+            value, version = save_item(outputs[number], number)
+            checks.append((len(saved), version))
+            saved.append(value)
         if self.saves_result:
             value, version = save_outputs(outputs)
             if version is not None:

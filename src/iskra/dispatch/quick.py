@@ -16,6 +16,7 @@ from iskra.core.dtypes import FLOATING, of_numpy
 from iskra.core.local import active, local
 from iskra.dispatch.demands import may_alias
 from iskra.dispatch.execute import kernel_arguments, least_size
+from iskra.dispatch.named import return_type
 from iskra.dispatch.operator import NONE, bind
 from iskra.dispatch.quick_bodies import agrees, watched
 from iskra.dispatch.saving import SavedOutput
@@ -94,7 +95,8 @@ class QuickCalls:
             return False
         # Numbers that programs hold for one value of, or bodies look at, are settings.
         numbers = () if op.fixes_numbers or _looks_at_numbers(op) else op.operands
-        self.table = quick.Table(frozenset(numbers), op.targets, may_alias(op))
+        self.table = quick.Table(frozenset(numbers), op.targets, may_alias(op),
+                                 tuple if op.result is None else return_type(op))
         self.call = self.table.call
         self.write, self.write_apart = self.table.write, self.table.write_apart
         return True
@@ -108,10 +110,10 @@ class QuickCalls:
         op = self.op
         bound = bind(op, args, settings)
         record(op, bound, result)
-        first = result[0] if op.hidden else result
-        node = first._edge and first._edge[0] if first.__class__ is Tensor else None
-        if node is not None:
-            self._learn_recording(node, args, settings, bound)
+        tensors = result if isinstance(result, tuple) else (result,)
+        hung = [i for i, tensor in enumerate(tensors) if tensor is not None and tensor._edge]
+        if hung:
+            self._learn_recording(tensors[hung[0]]._edge[0], args, settings, bound, hung)
         return result
 
     def note_write(self, args, settings):
@@ -129,9 +131,9 @@ class QuickCalls:
         elif local.grad_enabled and target._requires_grad and target._edge is not None:
             node = target._edge[0]
             if isinstance(node, OperatorNode) and node.operator is op:
-                self._learn_recording(node, args, settings, bind(op, args, settings), True)
+                self._learn_recording(node, args, settings, bind(op, args, settings), [0], True)
 
-    def _learn_recording(self, node, args, settings, bound, written=False):
+    def _learn_recording(self, node, args, settings, bound, hung, written=False):
         op = self.op
         if active.watching or node.plan not in op.tape_plans.values():
             return
@@ -139,7 +141,7 @@ class QuickCalls:
         if saved is not None:
             edges = [t if e is not None else -1
                      for t, e in zip(op.targets, node.input_edges, strict=True)]
-            self.table.learn_recording(args, settings, node, edges, saved, written)
+            self.table.learn_recording(args, settings, node, edges, saved, hung, written)
 
     def _learn(self, args, settings):
         """Learn a call; False where that cannot be done."""
@@ -161,8 +163,6 @@ class QuickCalls:
         if scalars != given or scalars and op.fixes_numbers and self.table.numbers:
             return False
         program, launch, form = found
-        if op.result is not None:
-            return False
         if not (is_kernels_own(op, args, least_size(op, bound)) or _is_as_exact(program, args)):
             return False
         answer = _answer(launch, form)
@@ -195,7 +195,13 @@ def _saved(op, node, args, bound, written):
         if name in op.hidden:
             saved.append(("hidden", 1 + op.hidden.index(name)))
         elif name == "result":
+            if op.outputs != 1 and not op.hidden:
+                return None
             saved.append(("result", 0))
+        elif name in plan.items:
+            if value._dtype.category >= FLOATING:   # saved without its node
+                return None
+            saved.append(("item", plan.items[name]))
         elif place is None:
             if name.endswith("_offset"):  # nothing in the key tells it
                 return None

@@ -113,7 +113,7 @@ def agrees(op, table, args, bound):
     with runtime.quick.spoiling():
         quick = table.call(*trial[:len(args)])
     found = quietly(op.compute, [t._array if isinstance(t, Tensor) else t for t in trial])
-    if quick.__class__ is not tuple:
+    if not isinstance(quick, tuple):
         quick, found = (quick,), (found,)
     return all(isinstance(q, Tensor) and q._array.dtype == f.dtype
                and q._array.tobytes() == f.tobytes() for q, f in zip(quick, found, strict=True))

@@ -1,5 +1,6 @@
 """Values kept for backward: tensors with the versions they had, results without their node."""
 
+from iskra.core.dtypes import FLOATING
 from iskra.core.local import active, local
 from iskra.tensor import Tensor, storage_of
 
@@ -92,6 +93,13 @@ def save_outputs(outputs):
     return SavedSequence([
         (None, None) if o is None else _save_output(o, i) for i, o in enumerate(outputs)
     ]), RESTORED
+
+
+def save_item(tensor, number):
+    """What to keep of one of several results, and its version: those outside the graph whole."""
+    if tensor._edge is None and tensor._dtype.category < FLOATING:
+        return save_input(tensor)
+    return _save_output(tensor, number)
 
 
 def _save_output(tensor, number):

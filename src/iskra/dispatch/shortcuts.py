@@ -298,9 +298,12 @@ def wrapped(op, result):
     """Tensors around the body's results; None where they need a closer look."""
     if op.outputs == 1 or result.__class__ is not tuple:
         return _wrapped_array(result)
-    tensors = [None if r is None else _wrapped_array(r) for r in result]
-    if any(t is None and r is not None for t, r in zip(tensors, result, strict=True)):
-        return None
+    tensors = []
+    for array in result:
+        tensor = None if array is None else _wrapped_array(array)
+        if tensor is None and array is not None:
+            return None
+        tensors.append(tensor)
     return tuple(tensors) if op.result is None else return_type(op)(tensors)
 
 

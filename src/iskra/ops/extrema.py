@@ -7,6 +7,7 @@ import numpy as np
 
 from iskra.dispatch import composite, operator, reduction
 from iskra.ops.arithmetic import maximum, minimum
+from iskra.ops.moving import write_along
 from iskra.ops.reduction import extremum_gradient
 from iskra.tensor import Tensor
 
@@ -47,14 +48,33 @@ def _along(name, argument, input, dim, keepdim):
     return _taken(input, indices, dim, keepdim), indices.astype(np.int64, copy=False)
 
 
-def index_gradient(g, input_shape, result, dim, keepdim):
-    """Put the gradient of selected values back to where `result`'s indices took them from."""
-    g, indices = g[0], result[1]
-    if not input_shape:
-        return g
+def _selected(g, indices, dim, keepdim):
+    if keepdim:
+        return g.gather(dim, indices)
+    return g.gather(dim, indices.unsqueeze(dim)).squeeze(dim)
+
+
+@operator(
+    method=False, function=False, out=False, operands="grad indices", node="ScatterBackward0",
+    grad={"grad": _selected}, samples=lambda make: [
+        ((make((3, 2)), make((3, 2)).argsort(1), (3, 4), 1, True), {}),
+        ((make((3,)), make((3, 4)).argmax(-1), (3, 4), -1, False), {}),
+    ],
+)
+def selected_backward(grad, indices, shape, dim, keepdim):
+    """Zeros with the gradients of elements, each selected once, at their places along `dim`."""
+    dim %= len(shape)
     if not keepdim:
-        g, indices = g.unsqueeze(dim), indices.unsqueeze(dim)
-    return g.new_zeros(input_shape).scatter(dim, indices, g)
+        grad, indices = np.expand_dims(grad, dim), np.expand_dims(indices, dim)
+    result = np.zeros(shape, grad.dtype)
+    if not write_along("set", result, indices, grad, dim):
+        np.put_along_axis(result, indices, grad, dim)
+    return result
+
+
+def index_gradient(g, input_shape, indices, dim, keepdim):
+    """Put the gradient of selected values back to where `indices` took them from."""
+    return selected_backward(g[0], indices, input_shape, dim, keepdim) if input_shape else g[0]
 
 
 _ALONG_SAMPLES = lambda make: [
@@ -84,7 +104,7 @@ def _whole_gradient(g, input, result):
     return extremum_gradient(g, input, result, None, False)
 
 
-@operator(
+@reduction(
     method=False, function=False, node="MaxBackward1", grad=_whole_gradient, computes=True,
     accepts="bool int float", samples=lambda make: [((make((3, 4)),), {}), ((make(()),), {})],
 )
@@ -94,7 +114,7 @@ def max_of_all(input):
     return np.maximum.reduce(input, axis=None)
 
 
-@operator(
+@reduction(
     method=False, function=False, node="MinBackward1", grad=_whole_gradient, computes=True,
     accepts="bool int float", samples=lambda make: [((make((3, 4)),), {}), ((make(()),), {})],
 )

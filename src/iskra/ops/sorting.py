@@ -22,20 +22,35 @@ def sortable(array):
     return array.astype(np.float32) if array.dtype.kind == "V" else array
 
 
+_ALL, _BACKWARD = slice(None), slice(None, None, -1)
+
+
+def _flipped(array, dim):
+    """``np.flip(array, dim)``, which looks longer at its arguments."""
+    return array[(*(_ALL,) * dim, _BACKWARD)]
+
+
+def _taken(array, indices, dim):
+    """``np.take_along_axis``, sooner for rows."""
+    if array.ndim == 1:
+        return array[indices]
+    if array.ndim == 2 and dim == 1 and len(indices) == len(array):
+        return array[np.arange(len(array))[:, None], indices]
+    return np.take_along_axis(array, indices, dim)
+
+
 def _order(input, dim, descending):
     """The indices that sort `input` along `dim`, equal elements in their order."""
     input = sortable(input)
     if not descending:
         return np.argsort(input, axis=dim, kind="stable")
-    turned = np.flip(np.argsort(np.flip(input, dim), axis=dim, kind="stable"), dim)
+    turned = _flipped(np.argsort(_flipped(input, dim), axis=dim, kind="stable"), dim)
     return input.shape[dim] - 1 - turned
 
 
-def _taking_gradient(g, input_shape, result, dim):
+def _taking_gradient(g, input_shape, indices, dim):
     """Sorted and selected elements give their gradients back to where they were."""
-    if not input_shape:
-        return g[0]
-    return g[0].new_zeros(input_shape).scatter(dim, result[1], g[0])
+    return index_gradient(g, input_shape, indices, dim, True)
 
 
 def _no_complex(name, input):
@@ -54,7 +69,7 @@ def sort_along(input, dim, descending):
     if not input.ndim:
         return np.copy(input), np.zeros((), np.int64)
     order = _order(input, dim, descending)
-    return np.take_along_axis(input, order, dim), order.astype(np.int64, copy=False)
+    return _taken(input, order, dim), order.astype(np.int64, copy=False)
 
 
 @composite(out="aligned")
@@ -117,19 +132,19 @@ def topk(input, k, dim=-1, largest=True, sorted=True):
         shape = () if k else (0,)
         return np.copy(input).reshape(-1)[:1 if k else 0].reshape(shape), np.zeros(shape, np.int64)
     chosen = _largest(input, k, dim, largest)
-    return np.take_along_axis(input, chosen, dim), chosen.astype(np.int64, copy=False)
+    return _taken(input, chosen, dim), chosen.astype(np.int64, copy=False)
 
 
 def _largest(input, k, dim, largest):
     """Where the `k` largest or smallest elements along `dim` are, in order."""
     size = input.shape[dim]
     if size < 256 or k * 8 > size:
-        return np.take(_order(input, dim, largest), np.arange(k), axis=dim)
+        return _order(input, dim, largest)[(*(_ALL,) * dim, slice(k))]
     parted = np.argpartition(sortable(input), size - k if largest else k - 1, axis=dim)
     some = np.arange(size - k, size) if largest else np.arange(k)
     chosen = np.sort(np.take(parted, some, axis=dim), axis=dim)
-    order = _order(np.take_along_axis(input, chosen, dim), dim, largest)
-    return np.take_along_axis(chosen, order, dim)
+    order = _order(_taken(input, chosen, dim), dim, largest)
+    return _taken(chosen, order, dim)
 
 
 @operator(
@@ -155,8 +170,8 @@ def kthvalue(input, k, dim=-1, keepdim=False):
         )
     if not input.ndim:
         return np.copy(input), np.zeros((), np.int64)
-    chosen = np.take(np.argpartition(sortable(input), k - 1, axis=dim), [k - 1], axis=dim)
-    values, chosen = np.take_along_axis(input, chosen, dim), chosen.astype(np.int64, copy=False)
+    chosen = np.argpartition(sortable(input), k - 1, axis=dim)[(*(_ALL,) * dim, slice(k - 1, k))]
+    values, chosen = _taken(input, chosen, dim), chosen.astype(np.int64, copy=False)
     return (values, chosen) if keepdim else (values.squeeze(dim), chosen.squeeze(dim))
 
 
@@ -164,8 +179,8 @@ def _at_rank(input, rank, dim, keepdim):
     """The elements of the given ranks along `dim`, and where they are."""
     order = _order(input, dim, False)
     shape = [1 if d == dim else n for d, n in enumerate(input.shape)]
-    chosen = np.take_along_axis(order, np.broadcast_to(rank, shape), dim)
-    values = np.take_along_axis(input, chosen, dim)
+    chosen = _taken(order, np.broadcast_to(rank, shape), dim)
+    values = _taken(input, chosen, dim)
     chosen = chosen.astype(np.int64, copy=False)
     return (values, chosen) if keepdim else (values.squeeze(dim), chosen.squeeze(dim))
 

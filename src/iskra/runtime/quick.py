@@ -61,12 +61,13 @@ class Table:
 
     numbers: the positions of arguments that are operands, where a float or int stands for a value
     and not for itself; targets: the positions of those whose gradient may be asked for, all below
-    `MOST_RECORDED`; aliases: whether the target of `write_apart` may be an argument too. `full`
-    tells that nothing more will be learnt.
+    `MOST_RECORDED`; aliases: whether the target of `write_apart` may be an argument too; answers:
+    the class of tuples that are returned. `full` tells that nothing more will be learnt.
     """
 
-    def __init__(self, numbers, targets, aliases=False):
+    def __init__(self, numbers, targets, aliases=False, answers=tuple):
         _tables.append(self)
+        self._answers = answers
         self.numbers = numbers
         self.full = False
         self._resets = 0
@@ -98,7 +99,7 @@ class Table:
         if place is None:
             return False
         entry = [hash_of(words), len(words), len(results), len(steps), len(returned or ()), 0,
-                 len(doubts)]
+                 len(doubts), 0 if self._answers is tuple else id(self._answers)]
         entry += words
         for shape, array_dtype, dtype in results:
             entry += id(shape), id(array_dtype), id(dtype)
@@ -129,24 +130,27 @@ class Table:
         """Whether a call with these arguments has been learnt."""
         return self._key(args, settings) in self._known
 
-    def learn_recording(self, args, settings, node, edges, saved, written=False):
+    def learn_recording(self, args, settings, node, edges, saved, hung, written=False):
         """Note how a known call is recorded if the same arguments want a gradient.
 
         node: one that was made for it; edges: the positions of the arguments to which its edges
         lead, -1 for none; saved: pairs of a kind (of `quick_tape_ir.SAVED_KINDS`) and a value;
-        written: whether the first argument was overwritten with the result.
+        hung: the numbers of the results that the node is the history of; written: whether the
+        first argument was overwritten with the result.
         """
         entry = self._known.get(self._key(args, settings))
         mask = sum(1 << position for position in edges if position >= 0) + written * WRITTEN
         if entry is None or (id(entry), mask) in self._recorded:
             return
         self._recorded.add((id(entry), mask))
-        checked = sum(kind in ("tensor", "result", "original") for kind, _ in saved)
+        checked = sum(kind in ("tensor", "result", "original", "item") for kind, _ in saved)
         recording = [entry[_RECORDINGS], mask, id(type(node)), id(node.plan), len(edges),
-                     len(saved), checked, *edges]
+                     len(saved), checked, id(node.output_shape), id(node.output_dtype),
+                     sum(1 << number for number in hung), *edges]
         for kind, value in saved:
             recording += SAVED_KINDS[kind], id(value) if kind == "constant" else value
-        kept = self._keep(recording, type(node), node.plan, saved)
+        kept = self._keep(
+            recording, type(node), node.plan, saved, node.output_shape, node.output_dtype)
         entry[_RECORDINGS] = ctypes.addressof(kept)
 
     def applier(self, edges, picks, places):

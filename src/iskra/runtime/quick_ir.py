@@ -8,7 +8,8 @@ address of the operator's table (256 addresses of entries, or 0), and two words 
 position, one of arguments for which a number may stand as an operand, one of those whose gradient
 may be asked for. An entry is an array of 64-bit words, written by `quick.Table`:
 
-    hash, length of the key, results, steps, returned, the first recording or 0, doubts
+    hash, length of the key, results, steps, returned, the first recording or 0, doubts, and the
+    class of the tuple that is returned or 0
     the key
     for each result        its shape (a tuple), its NumPy dtype, its dtype
     for each returned      the number of the result, or -1 for None; none at all: the first result
@@ -36,7 +37,7 @@ from iskra.runtime.quick_key_ir import READING
 from iskra.runtime.quick_tape_ir import MOST_RECORDED, RECORDING, WRITTEN
 from iskra.runtime.quick_write_ir import MOST_COPIED, WRITING
 
-HEADER = 7              # words of an entry before the key
+HEADER = 8              # words of an entry before the key
 TABLE_SIZE = 256
 PROBES = 4              # how many places after the first an entry may stand
 MOST_ARGUMENTS, MOST_RANK, MOST_RESULTS = 12, 6, 16
@@ -317,9 +318,18 @@ made:
   ret ptr %tensor
 }
 
-; A tuple of tensors and Nones.
-define internal ptr @wrap_all(ptr %results, ptr %numbers, i64 %count, ptr %arrays) {
-  %tuple = call ptr @PyTuple_New(i64 %count)
+; A tuple of tensors and Nones; if %class is not null it is of that subclass.
+define internal ptr @wrap_all(ptr %results, ptr %numbers, i64 %count, ptr %arrays, ptr %class) {
+  %nameless = icmp eq ptr %class, null
+  br i1 %nameless, label %plain, label %named
+plain:
+  %tuple.plain = call ptr @PyTuple_New(i64 %count)
+  br label %look
+named:
+  %tuple.named = call ptr @PyType_GenericAlloc(ptr %class, i64 %count)
+  br label %look
+look:
+  %tuple = phi ptr [ %tuple.plain, %plain ], [ %tuple.named, %named ]
   %missing = icmp eq ptr %tuple, null
   br i1 %missing, label %lost, label %begin
 begin:
@@ -436,7 +446,9 @@ single:
   %tensor = call ptr @wrap_result(ptr %results, i64 0, ptr %arrays)
   br label %end
 tuple:
-  %tensors = call ptr @wrap_all(ptr %results, ptr %numbers, i64 %returned, ptr %arrays)
+  %class.at = getelementptr ptr, ptr %entry, i64 7
+  %class = load ptr, ptr %class.at
+  %tensors = call ptr @wrap_all(ptr %results, ptr %numbers, i64 %returned, ptr %arrays, ptr %class)
   br label %end
 end:
   %answer = phi ptr [ null, %short ], [ null, %compute ], [ null, %settle ], [ %tensor, %single ],

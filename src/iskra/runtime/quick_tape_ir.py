@@ -4,17 +4,19 @@
 An entry's recordings form a list, one for each choice of arguments that want a gradient:
 
     next recording, the arguments (a bit for each position), node class, plan,
-    edges, saved values, checked values
+    edges, saved values, checked values, the node's output_shape and output_dtype, and the
+    results (a bit for each) on which the node hangs
     for each edge          the argument's position, or -1 for none
     for each saved value   its kind (`SAVED_KINDS`) and the position, or the object
 
-Where the answer is a tuple, the node hangs on its first item; others may be hidden results.
+Where the answer is a tuple, the node hangs on some of its items; others have no gradient.
 
 Writes in place have recordings of their own, `WRITTEN` among the bits: see `quick_history_ir`.
 """
 
 SAVED_KINDS = {
     "argument": 0, "tensor": 1, "constant": 2, "result": 3, "hidden": 4, "original": 5,
+    "item": 6,
 }
 MOST_RECORDED = 8       # arguments
 WRITTEN = 1 << 32       # beside the arguments' bits
@@ -342,6 +344,7 @@ one:
     i64 3, label %result.value
     i64 4, label %hidden
     i64 5, label %before
+    i64 6, label %hidden
   ]
 argument:
   %arg.at = getelementptr ptr, ptr %args, i64 %given
@@ -382,6 +385,7 @@ put:
     i64 1, label %versioned
     i64 3, label %of.result
     i64 5, label %fresh
+    i64 6, label %fresh
   ]
 of.result:
   br i1 %made, label %fresh, label %after.write
@@ -436,27 +440,66 @@ define internal void @set(ptr %object, i64 %offset, ptr %value) alwaysinline {
   ret void
 }
 
-; The tensor that an answer is, or the first of the tuple.
-define internal ptr @first_of(ptr %answer) {
+; Where an answer's tensors are: in the tuple, or at the place that is given.
+define internal ptr @tensors_of(ptr %answer, ptr %place) {
+  store ptr %answer, ptr %place
   %type.at = getelementptr i8, ptr %answer, i64 {TYPE}
   %type = load ptr, ptr %type.at
-  %several = icmp eq ptr %type, @iskra_tuple
-  br i1 %several, label %tuple, label %single
-tuple:
+  %alone = icmp eq ptr %type, @iskra_tensor
   %items = getelementptr i8, ptr %answer, i64 {ITEMS}
-  %first = load ptr, ptr %items
-  ret ptr %first
-single:
-  ret ptr %answer
+  %found = select i1 %alone, ptr %place, ptr %items
+  ret ptr %found
 }
 
-; Hang a new node on the result, or (if it is not null) on the target that is to be overwritten with
-; it; 0, or -1 with an exception.
+; Make a node the history of those results that have a bit in %hung; false with an exception.
+define internal i1 @connect(ptr %node, ptr %tensors, i64 %hung) {
+  br label %loop
+loop:
+  %i = phi i64 [ 0, %0 ], [ %i.next, %next ]
+  %left = lshr i64 %hung, %i
+  %more = icmp ne i64 %left, 0
+  br i1 %more, label %one, label %done
+one:
+  %own = and i64 %left, 1
+  %wanted = icmp ne i64 %own, 0
+  br i1 %wanted, label %make, label %next
+make:
+  %edge = call ptr @PyTuple_New(i64 2)
+  %failed = icmp eq ptr %edge, null
+  br i1 %failed, label %lost, label %fill
+fill:
+  %items = getelementptr i8, ptr %edge, i64 {ITEMS}
+  call void @Py_IncRef(ptr %node)
+  store ptr %node, ptr %items
+  %number = call ptr @PyLong_FromLong(i64 %i)
+  %number.at = getelementptr ptr, ptr %items, i64 1
+  store ptr %number, ptr %number.at
+  %tensor.at = getelementptr ptr, ptr %tensors, i64 %i
+  %tensor = load ptr, ptr %tensor.at
+  %first = call i32 @PyObject_SetAttr(ptr %tensor, ptr @iskra_requires_grad, ptr @iskra_true)
+  %second = call i32 @PyObject_SetAttr(ptr %tensor, ptr @iskra_edge, ptr %edge)
+  call void @Py_DecRef(ptr %edge)
+  %both = or i32 %first, %second
+  %good = icmp eq i32 %both, 0
+  br i1 %good, label %next, label %lost
+next:
+  %i.next = add i64 %i, 1
+  br label %loop
+lost:
+  ret i1 false
+done:
+  ret i1 true
+}
+
+; Hang a new node on the results, or (if it is not null) on the target that is to be overwritten
+; with one; 0, or -1 with an exception.
 define internal i32 @hang(ptr %recording, ptr %args, ptr %answer, ptr %results, ptr %edges,
                           ptr %target) {
-  %first.result = call ptr @first_of(ptr %answer)
+  %tensor.var = alloca ptr
   %is.made = icmp eq ptr %target, null
-  %result = select i1 %is.made, ptr %first.result, ptr %target
+  %holder = select i1 %is.made, ptr %answer, ptr %target
+  %tensors = call ptr @tensors_of(ptr %holder, ptr %tensor.var)
+  %result = load ptr, ptr %tensors
   %class.at = getelementptr ptr, ptr %recording, i64 2
   %class = load ptr, ptr %class.at
   %plan.at = getelementptr ptr, ptr %recording, i64 3
@@ -467,7 +510,13 @@ define internal i32 @hang(ptr %recording, ptr %args, ptr %answer, ptr %results, 
   %saved.count = load i64, ptr %saved.count.at
   %check.count.at = getelementptr i64, ptr %recording, i64 6
   %check.count = load i64, ptr %check.count.at
-  %positions = getelementptr i64, ptr %recording, i64 7
+  %shape.at = getelementptr ptr, ptr %recording, i64 7
+  %shape = load ptr, ptr %shape.at
+  %dtype.at = getelementptr ptr, ptr %recording, i64 8
+  %dtype = load ptr, ptr %dtype.at
+  %hung.at = getelementptr i64, ptr %recording, i64 9
+  %hung = load i64, ptr %hung.at
+  %positions = getelementptr i64, ptr %recording, i64 10
   %codes = getelementptr i64, ptr %positions, i64 %edge.count
   %node = call ptr @PyType_GenericAlloc(ptr %class, i64 0)
   %no.node = icmp eq ptr %node, null
@@ -497,29 +546,17 @@ fill:
 describe:
   call void @set(ptr %node, i64 {PLAN}, ptr %plan)
   call void @set(ptr %node, i64 {EXTRAS}, ptr @iskra_none)
-  %shape = load ptr, ptr %results
   call void @set(ptr %node, i64 {OUTPUT_SHAPE}, ptr %shape)
-  %dtype.at = getelementptr ptr, ptr %results, i64 2
-  %dtype = load ptr, ptr %dtype.at
   call void @set(ptr %node, i64 {OUTPUT_DTYPE}, ptr %dtype)
   %kept = call i1 @save(ptr %codes, i64 %saved.count, ptr %args, ptr %answer, ptr %result,
       ptr %saved, ptr %checks, ptr %results, ptr %edges, ptr %target)
   br i1 %kept, label %connect, label %undo
 connect:
-  %edge = call ptr @PyTuple_New(i64 2)
-  %no.edge = icmp eq ptr %edge, null
-  br i1 %no.edge, label %undo, label %edge.fill
-edge.fill:
-  %edge.items = getelementptr i8, ptr %edge, i64 {ITEMS}
-  store ptr %node, ptr %edge.items
-  %edge.number = getelementptr ptr, ptr %edge.items, i64 1
-  call void @Py_IncRef(ptr @iskra_zero)
-  store ptr @iskra_zero, ptr %edge.number
-  %first = call i32 @PyObject_SetAttr(ptr %result, ptr @iskra_requires_grad, ptr @iskra_true)
-  %second = call i32 @PyObject_SetAttr(ptr %result, ptr @iskra_edge, ptr %edge)
-  call void @Py_DecRef(ptr %edge)
-  %both = or i32 %first, %second
-  ret i32 %both
+  %connected = call i1 @connect(ptr %node, ptr %tensors, i64 %hung)
+  br i1 %connected, label %good, label %undo
+good:
+  call void @Py_DecRef(ptr %node)
+  ret i32 0
 undo:
   call void @Py_DecRef(ptr %node)
   br label %lost
