@@ -12,7 +12,8 @@ import numpy as np
 
 from iskra.core import dtypes as d
 from iskra.core.generator import default_generator
-from iskra.dispatch import composite, operator
+from iskra.dispatch import SAME, composite, operator, pointwise
+from iskra.ops.activation import leaky_relu_backward
 from iskra.ops.sampling import FLOATS, REALS, has_data, supported
 from iskra.runtime import random as streams
 from iskra.tensor import Tensor, wrap
@@ -266,6 +267,17 @@ def rrelu_with_noise(input, noise):
     return np.multiply(input, noise)
 
 
+@pointwise(
+    SAME, method=False, function=False, inplace=False, out=False, operands="input",
+    node="RreluWithNoiseBackward0",
+    grad=lambda g, input, slope: leaky_relu_backward(g, input, slope),
+    samples=lambda make: [((make((3, 4)), 0.2), {})],
+)
+def rrelu_with_mean(input, slope):
+    """The product with `slope` where `input` is not positive."""
+    return np.where(np.less_equal(input, 0), np.multiply(input, slope), input)
+
+
 @composite(namespace=f"torch {F}", method=False)
 def rrelu(input, lower=1.0 / 8, upper=1.0 / 3, training=False, inplace=False):
     """Multiply what is not positive by a random slope from ``[lower, upper)``.
@@ -288,6 +300,8 @@ def rrelu(input, lower=1.0 / 8, upper=1.0 / 3, training=False, inplace=False):
     supported(input._dtype, FLOATS, "rrelu_with_noise_out_cpu")
     if not has_data(input._array):
         return input
+    if not training and not inplace:
+        return rrelu_with_mean(input, (lower + upper) / 2)
     noise = _slopes(input, lower, upper, training)
     if inplace:
         return input.rrelu_with_noise_(noise)

@@ -559,7 +559,9 @@ def spherical_bessel_j0(input):
     >>> torch.special.spherical_bessel_j0(torch.tensor([1.0]))
     tensor([0.8415])
     """
-    return scipy_function("spherical_jn")(0, input).astype(input.dtype)
+    quotient = np.divide(np.sin(input), input)
+    quotient = np.where(np.equal(input, 0), input.dtype.type(1), quotient)
+    return np.where(np.isinf(input), input.dtype.type(0), quotient)
 
 
 @pointwise(FLOAT, accepts="bool int float", namespace="special", inplace=False, domain=(0.2, 3))

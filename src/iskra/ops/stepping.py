@@ -5,8 +5,9 @@ Source of every operator here: https://docs.pytorch.org/docs/stable/torch.html#p
 
 import numpy as np
 
-from iskra.core.dtypes import finfo, of_numpy
+from iskra.core.dtypes import BOOL, INTEGER, finfo, of_numpy
 from iskra.dispatch import SAME, composite, operator, pointwise
+from iskra.dispatch.execute import number
 from iskra.ops.comparison import where
 from iskra.tensor import Tensor
 from iskra.tensor.facts import result_type
@@ -35,7 +36,7 @@ def heaviside(input, values):
 
 @operator(
     method=False, function=False, inplace=True, out=False, operands="input other",
-    accepts="float", node="NextafterBackward0",
+    accepts="float", node="NextafterBackward0", moves=True,
     grad={"input": lambda g: g, "other": lambda g: g * 0},
     samples=lambda make: [((make((3, 4)), make((4,))), {}), ((make(()), make(())), {})],
 )
@@ -66,6 +67,7 @@ def nextafter(input, other):
 
 @operator(
     out="aligned", inplace=True, grad=lambda g, input: where(input.isfinite(), g, g.new_zeros(())),
+    moves=True,
     samples=lambda make: [((make((3, 4)),), {}), ((make(()), 1.0, 2.0, -2.0), {})],
 )
 def nan_to_num(input, nan=0.0, posinf=None, neginf=None):
@@ -77,14 +79,19 @@ def nan_to_num(input, nan=0.0, posinf=None, neginf=None):
     >>> torch.nan_to_num(torch.tensor([float("nan"), 1.0]), nan=7.0)
     tensor([7., 1.])
     """
-    kind = input.dtype.kind
-    if kind in "iub":
+    dtype = of_numpy(input.dtype)
+    if dtype.category in (BOOL, INTEGER):
         return np.copy(input)
-    if kind in "fc":
+    if dtype.is_complex:
         return np.nan_to_num(input, nan=nan or 0.0, posinf=posinf, neginf=neginf)
-    limits = finfo(of_numpy(input.dtype))  # of a dtype that NumPy does not know
-    result = np.where(np.isnan(input), input.dtype.type(nan or 0.0), input)
-    above = limits.max if posinf is None else posinf
-    below = limits.min if neginf is None else neginf
-    result = np.where(np.equal(result, np.inf), input.dtype.type(above), result)
-    return np.where(np.equal(result, -np.inf), input.dtype.type(below), result)
+    limits = finfo(dtype)  # those of the elements' own dtype, although narrow ones are widened
+    wide = input.astype(np.float32) if dtype.is_narrow else input
+    nothing, above, below = (
+        number(value, wide.dtype)
+        for value in (nan or 0.0, limits.max if posinf is None else posinf,
+                      limits.min if neginf is None else neginf)
+    )
+    found = np.where(np.equal(wide, np.inf), above, wide)
+    found = np.where(np.equal(wide, -np.inf), below, found)
+    found = np.where(np.isnan(wide), nothing, found)
+    return found.astype(input.dtype)
