@@ -34,7 +34,9 @@ __all__ = [
 
 def __getattr__(name):
     """Tools that few programs use are loaded when they are."""
-    if name in ("checkpoint", "functional"):
+    if name == "Variable":
+        return importlib.import_module("iskra.autograd.variable").Variable
+    if name in ("checkpoint", "functional", "variable"):
         return importlib.import_module(f"iskra.autograd.{name}")
     if name in ("gradcheck", "gradgradcheck", "GradcheckError"):
         return getattr(importlib.import_module("iskra.autograd.numerical"), name)
