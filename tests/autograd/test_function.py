@@ -217,3 +217,29 @@ def test_functional_derivatives():
     assert nested[0][1].tolist() == [[1, 0], [0, 2]] and nested[1][1].tolist() == [[0, 0], [0, 0]]
     with pytest.raises(RuntimeError, match="strict"):
         functional.jacobian(lambda a, b: a, (x, v), strict=True)
+
+
+def test_old_variables_are_tensors_on_the_same_memory():
+    x = torch.ones(2, requires_grad=True) * 2
+    y = torch.autograd.Variable(x)
+    assert type(y) is torch.Tensor and y.is_leaf and not y.requires_grad
+    assert y.data_ptr() == x.data_ptr() and isinstance(y, torch.autograd.variable.Variable)
+    assert not isinstance(2, torch.autograd.Variable)
+    assert torch.autograd.Variable().shape == (0,)
+    with pytest.warns(UserWarning, match="volatile was removed"):
+        torch.autograd.Variable(x, volatile=True)
+    with pytest.raises(TypeError, match="has to be a tensor, but got list"):
+        torch.autograd.Variable([1.0])
+
+
+def test_names_of_custom_nodes():
+    y = Cube.apply(leaf(1.0))
+    assert repr(y.grad_fn).startswith("<iskra.autograd.function.CubeBackward object at 0x")
+    z = checkpoint(torch.sin, leaf(1.0), use_reentrant=True)
+    assert z.grad_fn.name() == "CheckpointFunctionBackward"
+
+
+def test_unused_inputs_are_named_by_their_place():
+    x, unused = leaf(1.0), leaf(2.0)
+    with pytest.raises(RuntimeError, match="Tensor at index 1 appears to not have been used"):
+        torch.autograd.grad(x.sum(), [x, unused])

@@ -75,11 +75,13 @@ def grad(
     targets = [_input_edge(t) for t in inputs]
     found = execute(edges, gradients, retain, create_graph, targets)
     allow_unused = materialize_grads if allow_unused is None else allow_unused
-    if not allow_unused and any(g is None for g in found):
-        raise RuntimeError(
-            "One of the differentiated Tensors appears to not have been used in the graph. "
-            "Set allow_unused=True if this is the desired behavior."
-        )
+    if not allow_unused:
+        for number, gradient in enumerate(found):
+            if gradient is None:
+                raise RuntimeError(
+                    f"The differentiated Tensor at index {number} appears to not have been used in "
+                    "the graph. Set allow_unused=True if this is the desired behavior."
+                )
     if materialize_grads:
         found = [t.new_zeros(t.shape) if g is None else g
                  for g, t in zip(found, inputs, strict=True)]

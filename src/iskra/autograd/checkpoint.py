@@ -52,7 +52,7 @@ def checkpoint(
     if use_reentrant:
         if kwargs:
             raise ValueError("Unexpected keyword arguments: " + ",".join(kwargs))
-        return _Reentrant.apply(function, preserve_rng_state, *args)
+        return CheckpointFunction.apply(function, preserve_rng_state, *args)
     contexts = context_fn() if context_fn is not None else None
     run = _Recomputation(function, args, kwargs, preserve_rng_state, contexts)
     with contexts[0] if contexts else contextlib.nullcontext():
@@ -131,7 +131,7 @@ def _random_state(state):
         default_generator.load_state_bytes(before)
 
 
-class _Reentrant(Function):
+class CheckpointFunction(Function):
     """The older form: one node whose backward runs the function and a backward pass inside."""
 
     @staticmethod

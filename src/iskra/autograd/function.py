@@ -13,6 +13,7 @@ from iskra.autograd.node import Node, gradient_edge
 from iskra.autograd.view import rebase
 from iskra.core.dtypes import FLOATING
 from iskra.core.local import local
+from iskra.core.naming import prefix
 from iskra.tensor import PERHAPS, Tensor, storage_of, wrap
 
 
@@ -64,6 +65,10 @@ class FunctionNode(Node, FunctionCtx):
     def __init__(self):
         super().__init__(())
         self._frozen = None  # saved tensors with their versions
+
+    def __repr__(self):
+        name = f"{prefix()}.autograd.function.{type(self).__name__}"
+        return f"<{name} object at {id(self):#x}>"
 
     @property
     def saved_tensors(self):
