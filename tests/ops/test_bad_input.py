@@ -137,3 +137,10 @@ def test_masked_functions_run_along_the_first_dimension_of_none():
 def test_what_has_no_gradient_formula_of_its_own_still_names_its_operand():
     with pytest.raises(TypeError, match="linear.*must be Tensor"):
         F.linear([1.0], iskra.ones(1, 1))
+
+
+def test_losses_over_classes_speak_of_the_function_called():
+    with pytest.raises(ValueError, match=r"^Expected input batch_size \(3\) to match target"):
+        F.cross_entropy(iskra.ones(3, 4), iskra.tensor([0, 1]))
+    with pytest.raises(ValueError, match=r"^Expected input batch_size \(3\) to match target"):
+        F.nll_loss(iskra.ones(3, 4), iskra.tensor([0, 1]))

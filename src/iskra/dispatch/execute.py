@@ -340,7 +340,8 @@ def explain(op, bound, error):
     if len(shapes) > 1 and (op.kind == "pointwise" or "be broadcast" in str(error)):
         broadcast(*shapes)  # raises the usual message if that is what is wrong
     seen = ", ".join(format_shape(s) for s in shapes)
-    message = f"{op.name}: {error} (operand shapes: {seen})"
+    name = f"{op.name}: " if op.function else ""  # users don't know an inner operator
+    message = f"{name}{error} (operand shapes: {seen})"
     return type(error)(message) if type(error) is ValueError else RuntimeError(message)
 
 
