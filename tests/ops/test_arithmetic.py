@@ -94,6 +94,8 @@ def test_values_and_dtypes(compute, dtypes, values):
      NotImplementedError, '"next_number" not implemented for \'Long\''),
     (lambda: torch.sub(torch.tensor([True]), torch.tensor([1])),
      RuntimeError, "Subtraction, the `-` operator, with a bool"),
+    (lambda: torch.tensor([True]) - torch.tensor(True),
+     RuntimeError, "with two bool tensors is not supported. Use the `\\^` or `logical_xor"),
     (lambda: torch.sub(torch.tensor([1]), True),
      RuntimeError, "Subtraction, the `-` operator, with a bool"),
     (lambda: torch.rsub(torch.tensor([1]), torch.tensor([True])),

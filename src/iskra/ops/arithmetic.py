@@ -23,8 +23,14 @@ def conj_of(x):
 
 def _minus_rule(input, other):
     """The common dtype; PyTorch refuses minus on bools, since there is no sensible answer."""
-    if any(x._dtype.category == BOOL if isinstance(x, Tensor) else isinstance(x, bool)
-           for x in (input, other)):
+    bools = [x._dtype.category == BOOL if isinstance(x, Tensor) else isinstance(x, bool)
+             for x in (input, other)]
+    if all(bools) and isinstance(input, Tensor) and isinstance(other, Tensor):
+        raise RuntimeError(
+            "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or "
+            "`logical_xor()` operator instead."
+        )
+    if any(bools):
         raise RuntimeError(
             "Subtraction, the `-` operator, with a bool tensor is not supported. If you are "
             "trying to invert a mask, use the `~` or `logical_not()` operator instead."
