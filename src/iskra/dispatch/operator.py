@@ -122,6 +122,7 @@ class Operator:
         self.node_classes = {}
         self.record_pair = None  # records calls of two operands; see iskra.dispatch.tape
         self.tape_plans = {}  # which targets want a gradient -> how to record the call
+        self.list_plans = {}  # the same for calls with lists: that, and where their edges lie
         self.public = None  # the function users call
         self.quick = None  # what machine code knows of its calls; see iskra.dispatch.quick
         self.short = None  # the same without settings, where Python's operators use it

@@ -17,6 +17,7 @@ _new = object.__new__
 ndarray = np.ndarray
 PLAIN = frozenset((Tensor, Parameter))  # the classes that no ``__torch_function__`` can bend
 FREED = object()
+_MOST_PLANS = 256   # for lists of different lengths
 
 
 class OperatorNode(Node):
@@ -258,7 +259,13 @@ def edges_of(op, bound):
         return edges, None
     if plain:
         return edges, op.tape_plans.get(bits) or _plan(op, bits)
-    return edges, _make_plan(op, wanted, places, False)
+    key = bits, *places.values()
+    plan = op.list_plans.get(key)
+    if plan is None:
+        if len(op.list_plans) > _MOST_PLANS:
+            op.list_plans.clear()
+        plan = op.list_plans[key] = _make_plan(op, wanted, places, False)
+    return edges, plan
 
 
 def make_node(op, plan, bound, edges, outputs):
