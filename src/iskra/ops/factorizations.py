@@ -3,6 +3,8 @@
 Source of every operator here: https://docs.pytorch.org/docs/stable/linalg.html
 """
 
+import math
+
 import numpy as np
 
 from iskra.core.size import format_shape
@@ -66,13 +68,14 @@ def _refuse_zero_pivot(name, info):
 
 def permutation(pivots, rows, dtype):
     """The permutation matrices that row exchanges amount to: ``A = P @ L @ U``."""
-    order = np.broadcast_to(np.arange(rows), (*pivots.shape[:-1], rows)).copy()
-    for place in range(pivots.shape[-1]):
-        other = pivots[..., place, None].astype(np.int64) - 1
-        here = order[..., place, None].copy()
-        order[..., place, None] = np.take_along_axis(order, other, -1)
-        np.put_along_axis(order, other, here, -1)
-    return np.swapaxes(np.eye(rows, dtype=dtype)[order], -1, -2)
+    *batch, size = pivots.shape
+    P = np.zeros((math.prod(batch), rows, rows), dtype)
+    for matrix, exchanges in zip(P, pivots.reshape(len(P), size).tolist(), strict=True):
+        order = list(range(rows))
+        for place, other in enumerate(exchanges):
+            order[place], order[other - 1] = order[other - 1], order[place]
+        matrix[order, range(rows)] = 1
+    return P.reshape(*batch, rows, rows)
 
 
 def _unpacked(packed):

@@ -171,7 +171,7 @@ def _lstsq_gradients(g, A, B, needs):
 
 
 def _solve_one(a, b, rcond):
-    """Solution, residuals, rank and singular values for one matrix, by singular values."""
+    """Solution, rank and singular values for one matrix, by singular values."""
     u, s, vh = np.linalg.svd(a, full_matrices=False)
     keep = s > rcond * (s.max() if s.size else 0)
     inverted = np.where(keep, 1 / np.where(keep, s, 1), 0).astype(s.dtype)
@@ -181,12 +181,24 @@ def _solve_one(a, b, rcond):
 
 def _by_qr(a, b):
     """The solution for a matrix of full rank, as LAPACK's gels gives it."""
-    gels = lapack("gels", a)
-    rows, columns = a.shape
-    padded = np.zeros((max(rows, columns), b.shape[1]), a.dtype)
-    padded[:rows] = b
-    found, info = gels(a, padded)[1:3]
-    return found[:columns], info
+    found, info = lapack("gels", a)(a, _padded(a, b))[1:3]
+    return found[:a.shape[1]], info
+
+
+def _by_pivoted_qr(a, b, rcond):
+    """Solution and rank as LAPACK's gelsy gives them, by a factorisation that reveals the rank."""
+    (rows, columns), right = a.shape, _padded(a, b)
+    work, _ = lapack("gelsy_lwork", a)(rows, columns, b.shape[1], rcond)
+    order = np.zeros(columns, np.int32)  # any column may come first
+    _, found, _, rank, _ = lapack("gelsy", a)(a, right, order, rcond, int(work.real))
+    return found[:columns], np.asarray(rank, np.int64)
+
+
+def _padded(a, b):
+    """Right-hand sides in as many rows as the solutions may take."""
+    padded = np.zeros((max(a.shape), b.shape[1]), a.dtype)
+    padded[:len(b)] = b
+    return padded
 
 
 def _check_lstsq(A, B, driver):
@@ -228,6 +240,11 @@ def least_squares(A, B, rcond, driver):
     if driver == "gels":
         solution = each_matrix(_by_qr, matrices, right)[0]
         rank, values = np.empty(0, np.int64), np.empty(0, A.real.dtype)
+    elif driver == "gelsy":
+        solution, rank = each_matrix(
+            lambda a, b: _by_pivoted_qr(a, b, rcond), matrices, right
+        )
+        values = np.empty(0, A.real.dtype)
     else:
         solution, rank, values = each_matrix(
             lambda a, b: _solve_one(a, b, rcond), matrices, right
@@ -252,14 +269,10 @@ def linalg_lstsq(A, B, rcond=None, *, driver=None):
     """
     driver = "gelsy" if driver is None else driver
     solution, rank, values = least_squares(A, B, rcond, driver)
-    nothing = A.new_empty(0, dtype=values.dtype)
     residuals = _residuals(A, B, solution, rank, driver)
     if residuals is None:  # empty, and of the graph all the same
         residuals = real(solution.reshape(-1)[:0])
-    results = (
-        solution, residuals, rank,
-        nothing if driver == "gelsy" else values.detach(),
-    )
+    results = solution, residuals, rank, values.detach()
     fields = ("solution", "residuals", "rank", "singular_values")
     return named_results("linalg_lstsq", fields)(results)
 
@@ -268,7 +281,7 @@ def _nothing_to_solve(A, right, batch, vector, driver):
     rows, columns = A.shape[-2:]
     solution = np.zeros_like(A, shape=(*batch, columns, right.shape[-1]), subok=False)
     rank = np.empty(0, np.int64) if driver == "gels" else np.zeros(batch, np.int64)
-    kept = () if driver == "gels" else (*batch, min(rows, columns))
+    kept = 0 if driver in ("gels", "gelsy") else (*batch, min(rows, columns))
     return solution[..., 0] if vector else solution, rank, np.zeros(kept, A.real.dtype)
 
 
