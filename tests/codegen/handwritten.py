@@ -9,6 +9,7 @@ from iskra.codegen import interpret
 from iskra.codegen.kernels import (
     bags,
     bands,
+    copies,
     gathers,
     joins,
     recurrent,
@@ -16,10 +17,13 @@ from iskra.codegen.kernels import (
     scans,
     scatters,
     sharing,
+    sorts,
     windows,
 )
 
-MODULES = (bags, bands, gathers, joins, recurrent, sampling, scans, scatters, windows)
+MODULES = (
+    bags, bands, copies, gathers, joins, recurrent, sampling, scans, scatters, sorts, windows,
+)
 
 
 def serve_small(monkeypatch, task=64):

@@ -9,6 +9,7 @@ from iskra.core import contiguous_format, dtypes, memory_format
 from iskra.core.device import device as device_type
 from iskra.core.size import format_shape, is_expandable
 from iskra.dispatch import composite, operator
+from iskra.ops.moving import arranged
 from iskra.tensor import Tensor
 from iskra.tensor.bridge import convert as cast
 from iskra.tensor.factory import convert_number, no_gpu
@@ -23,13 +24,13 @@ def laid_out(array, memory_format):
     if name == "preserve_format":
         return np.copy(array, order="K")
     if name == "contiguous_format":
-        return np.copy(array, order="C")
+        return arranged(array)
     axes = _AXES[name]
     if array.ndim != len(axes):
         raise RuntimeError(
             f"required rank {len(axes)} tensor to use {name} format, got rank {array.ndim}"
         )
-    return np.copy(array.transpose(axes), order="C").transpose(np.argsort(axes))
+    return arranged(array.transpose(axes)).transpose(np.argsort(axes))
 
 
 @operator(out=False, moves=True, grad=lambda g: g)

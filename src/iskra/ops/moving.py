@@ -3,11 +3,64 @@
 Which of them serves follows from shapes, dtypes and layouts alone.
 """
 
+import functools
+
 import numpy as np
 
 from iskra import graph, runtime
 from iskra.codegen import kernels
 from iskra.ops.large import is_large
+
+_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+def is_served(moved, *others):
+    """Whether kernels should move elements of `moved`, given these index or other arrays too.
+
+    Of float32 and float64 that is so from one element on: such calls can become quick calls
+    (`iskra.dispatch.quick_bodies`). Few elements of other dtypes NumPy moves sooner.
+    """
+    if moved.__class__ is not np.ndarray or not all(a.__class__ is np.ndarray for a in others):
+        return False
+    return moved.size >= (1 if moved.dtype in _FLOATS else graph.LARGE)
+
+
+def put(target, source):
+    """``target[...] = source`` for arrays of one shape and dtype that share no element."""
+    if not is_served(source, target) or not kernels.copies.put(target, source):
+        target[...] = source
+
+
+def arranged(source):
+    """A C-ordered copy of an array of whatever strides."""
+    if source.__class__ is not np.ndarray:
+        return np.copy(source, order="C")
+    made = runtime.memory.empty(source.shape, source.dtype)
+    put(made, source)
+    return made
+
+
+def filled(target, value):
+    """Write a number of Python's to each place of an array."""
+    put(target, np.broadcast_to(_kept_number(value, target.dtype, repr(value)), target.shape))
+
+
+@functools.lru_cache(256)
+def _kept_number(value, dtype, told):
+    """The number as an array; `told` tells 0.0 from -0.0, and NaN is NaN."""
+    return np.full((), value, dtype)
+
+
+def triangle(array, start, upper):
+    """The matrices with zeros in row r up to the column ``start + r``, or from it on if not
+    `upper`.
+    """
+    if is_served(array):
+        found = kernels.copies.triangle(array, start, upper)
+        if found is not None:
+            return found
+    kept = np.tri(*array.shape[-2:], start - 1, bool)
+    return np.where(kept ^ upper, array, array.dtype.type(0))
 
 
 def taken(array, index, axis, from_end=False):
@@ -18,15 +71,16 @@ def taken(array, index, axis, from_end=False):
 
 def taken_by_kernels(array, index, axis, from_end=False):
     """The same; None where kernels do not serve, or an index lies outside."""
-    if array.__class__ is index.__class__ is np.ndarray and array.ndim and (
-            index.size * array.size >= graph.LARGE * array.shape[axis] > 0):
+    if array.ndim and array.size and index.size and (
+            is_served(array, index) or index.__class__ is array.__class__ is np.ndarray
+            and index.size * array.size >= graph.LARGE * array.shape[axis]):
         return kernels.gathers.take(array, index, axis, from_end)
     return None
 
 
 def taken_along(array, index, axis):
     """``np.take_along_axis`` for indices from 0 on; None where kernels do not serve."""
-    if index.ndim != array.ndim or not is_large(index) or array.__class__ is not np.ndarray:
+    if index.ndim != array.ndim or not is_served(array, index):
         return None
     return kernels.gathers.take_along(array, index, axis)
 
@@ -41,23 +95,37 @@ def reduced_bags(mode, table, indices, bounds, weights):
 def joined(arrays, axis):
     """``np.concatenate(arrays, axis)``."""
     if is_large(*arrays) and -arrays[0].ndim <= axis < arrays[0].ndim:
-        found = kernels.joins.join(arrays, axis % arrays[0].ndim)
+        axis %= arrays[0].ndim
+        found = kernels.joins.join(arrays, axis)
+        if found is None:
+            found = _laid_side_by_side(arrays, axis)
         if found is not None:
             return found
     return np.concatenate(arrays, axis)
 
 
+def _laid_side_by_side(arrays, axis):
+    """The arrays copied one after the other; None where they do not fit together."""
+    shape, dtype = arrays[0].shape, arrays[0].dtype
+    rest = shape[:axis], shape[axis + 1:]
+    if any((a.shape[:axis], a.shape[axis + 1:]) != rest or a.dtype != dtype for a in arrays):
+        return None
+    total = sum(a.shape[axis] for a in arrays)
+    made = runtime.memory.empty((*rest[0], total, *rest[1]), dtype)
+    start, before = 0, (slice(None),) * axis
+    for array in arrays:
+        put(made[(*before, slice(start, start + array.shape[axis]))], array)
+        start += array.shape[axis]
+    return made
+
+
 def copied(array):
     """A contiguous copy to write into; a large one's memory is recycled."""
-    if not is_large(array):
-        return np.array(array, order="C")
-    if array.flags.c_contiguous:
+    if is_large(array) and array.flags.c_contiguous:
         found = kernels.joins.join([array.reshape(-1)], 0)
         if found is not None:
             return found.reshape(array.shape)
-    made = runtime.memory.empty(array.shape, array.dtype)
-    made[...] = array
-    return made
+    return arranged(array)
 
 
 def write_rows(how, target, index, values, axis, from_end=False):
@@ -65,7 +133,7 @@ def write_rows(how, target, index, values, axis, from_end=False):
 
     See `iskra.codegen.kernels.scatters.scatter_rows`.
     """
-    return is_large(target, values) and values.size >= graph.LARGE and (
+    return is_served(values, target, index) and (
         kernels.scatters.scatter_rows(
             how, target, index.reshape(-1), values, axis, from_end))
 
@@ -86,5 +154,5 @@ def summed_rows(values, index, size, dropped=-1):
 
 def write_along(how, target, index, values, axis):
     """The same at an index for each of `values`; see `kernels.scatters.scatter_along`."""
-    return is_large(target, values) and values.size >= graph.LARGE and (
+    return is_served(values, target, index) and (
         kernels.scatters.scatter_along(how, target, index, values, axis))

@@ -3,13 +3,13 @@
 Source of every operator here: https://docs.pytorch.org/docs/stable/torch.html
 """
 
-import functools
-import math
+import itertools
 
 import numpy as np
 
 from iskra.core.size import format_shape, wrap_dim, wrap_dims
 from iskra.dispatch import composite, operator
+from iskra.ops.moving import arranged, filled, put, triangle
 from iskra.ops.slicing import as_int, diagonal_of
 from iskra.ops.slicing import diagonal as diagonal_view
 from iskra.tensor import Tensor
@@ -55,7 +55,18 @@ def repeat(input, repeats):
         )
     if any(r < 0 for r in repeats):
         raise RuntimeError(f"repeat: repeats must not be negative, got {tuple(repeats)}")
-    return np.tile(input, tuple(repeats)) if len(repeats) else input.copy()
+    return _repeated(input.reshape((1,) * (len(repeats) - input.ndim) + input.shape), repeats)
+
+
+def _repeated(input, times):
+    """The array side by side with itself along each axis."""
+    result = np.empty_like(
+        input, shape=tuple([n * r for n, r in zip(input.shape, times, strict=True)]), order="C",
+        subok=False)
+    seen = result.reshape([size for pair in zip(times, input.shape) for size in pair])
+    apart = input[tuple([part for _ in times for part in (None, _ALL)])]
+    put(seen, np.broadcast_to(apart, seen.shape))
+    return result
 
 
 @composite(variadic="dims", samples=lambda make: [((make((2, 3)), (2,)), {})])
@@ -119,7 +130,7 @@ def repeat_places(repeats, count=None):
 
 
 @operator(
-    function=False, method=False, out=False, node="RepeatInterleaveBackward0",
+    function=False, method=False, out=False, node="RepeatInterleaveBackward0", repeats=True,
     grad={"input": _interleave_gradient},
 )
 def repeat_each(input, repeats, dim=None):
@@ -133,7 +144,21 @@ def repeat_each(input, repeats, dim=None):
         repeats = repeats.reshape(-1)
     elif as_int(repeats, "repeat_interleave", "repeats") < 0:
         raise RuntimeError("Repeats must be non-negative")
+    else:
+        return _each_repeated(input, repeats, dim)
     return np.repeat(input, repeats, dim)
+
+
+def _each_repeated(input, times, dim):
+    """``np.repeat`` by one number."""
+    if dim is None:
+        input, dim = input.reshape(-1), 0
+    shape = input.shape
+    result = np.empty_like(
+        input, shape=(*shape[:dim], shape[dim] * times, *shape[dim + 1:]), order="C", subok=False)
+    seen = result.reshape(*shape[:dim + 1], times, *shape[dim + 1:])
+    put(seen, np.broadcast_to(np.expand_dims(input, dim + 1), seen.shape))
+    return result
 
 
 @composite(samples=lambda make: [((make((2, 3)), 2), {}), ((make((2, 3)), 2, 1), {})])
@@ -167,7 +192,7 @@ def _opposite(shifts):
 
 
 @operator(
-    grad=lambda g, shifts, dims: g.roll(_opposite(shifts), dims),
+    repeats=True, grad=lambda g, shifts, dims: g.roll(_opposite(shifts), dims),
     samples=lambda make: [((make((2, 3)), 1), {}), ((make((2, 3)), (1, -2), (0, 1)), {})],
 )
 def roll(input, shifts, dims=()):
@@ -188,18 +213,39 @@ def roll(input, shifts, dims=()):
     if not shifts:
         raise RuntimeError("`shifts` required")
     if not dims and len(shifts) == 1:
-        return np.roll(input, shifts[0])
+        return _rolled(input.reshape(-1), shifts, (0,)).reshape(input.shape)
     if len(shifts) != len(dims):
         raise RuntimeError(
             f"shifts and dimensions must align. shifts: {len(shifts)}, dims:{len(dims)}"
         )
     if not input.ndim:
         raise IndexError("Dimension specified as 0 but tensor has no dimensions")
-    return np.roll(input, shifts, tuple(wrap_dim(d, input.ndim) for d in dims))
+    return _rolled(input, shifts, [wrap_dim(d, input.ndim) for d in dims])
+
+
+def _rolled(input, shifts, dims):
+    """``np.roll``: along each dimension the end goes to the front."""
+    result = np.empty_like(input, order="C", subok=False)
+    total = [0] * input.ndim
+    for dim, shift in zip(dims, shifts, strict=True):
+        total[dim] += shift
+    moves = [_rolls(n, s) for n, s in zip(input.shape, total, strict=True)]
+    for move in itertools.product(*moves):
+        put(result[tuple([to for to, _ in move])], input[tuple([of for _, of in move])])
+    return result
+
+
+def _rolls(size, shift):
+    """Which parts of a dimension go where: pairs of slices."""
+    shift = shift % size if size else 0
+    if not shift:
+        return [(_ALL, _ALL)]
+    return [(slice(shift, None), slice(None, size - shift)),
+            (slice(None, shift), slice(size - shift, None))]
 
 
 @operator(
-    variadic="dims", grad=lambda g, dims: g.flip(dims),
+    variadic="dims", repeats=True, grad=lambda g, dims: g.flip(dims),
     samples=lambda make: [((make((2, 3)), (0, -1)), {}), ((make((3,)), (0,)), {})],
 )
 def flip(input, dims):
@@ -213,7 +259,7 @@ def flip(input, dims):
     """
     dims = wrap_dims(dims if isinstance(dims, (tuple, list)) else (dims,), input.ndim)
     # A copy: our arrays never have negative strides.
-    return np.flip(input, tuple(d for d in dims if d < input.ndim)).copy()
+    return arranged(np.flip(input, tuple(d for d in dims if d < input.ndim)))
 
 
 @composite()
@@ -243,7 +289,7 @@ def flipud(input):
 
 
 @operator(
-    grad=lambda g, k, dims: g.rot90(-k, dims),
+    repeats=True, grad=lambda g, k, dims: g.rot90(-k, dims),
     samples=lambda make: [((make((2, 3)),), {}), ((make((2, 3, 4)), -1, (1, 2)), {})],
 )
 def rot90(input, k=1, dims=(0, 1)):
@@ -267,19 +313,7 @@ def rot90(input, k=1, dims=(0, 1)):
             f"expected rotation dims to be different, but got dim0 = {dims[0]} and "
             f"dim1 = {dims[1]}"
         )
-    return np.rot90(input, k, (first, second)).copy()
-
-
-def _triangle(shape, diagonal):
-    """True on and below `diagonal`."""
-    return _kept_triangle(shape, diagonal) if math.prod(shape) < 1 << 16 else (
-        np.tri(*shape, diagonal, bool)
-    )
-
-
-@functools.lru_cache(maxsize=32)
-def _kept_triangle(shape, diagonal):
-    return np.tri(*shape, diagonal, bool)
+    return arranged(np.rot90(input, k, (first, second)))
 
 
 def _check_matrix(name, input):
@@ -288,7 +322,7 @@ def _check_matrix(name, input):
 
 
 @operator(
-    inplace=True, grad=lambda g, diagonal: g.tril(diagonal),
+    inplace=True, repeats=True, grad=lambda g, diagonal: g.tril(diagonal),
     samples=lambda make: [((make((3, 4)),), {}), ((make((2, 3, 3)), -1), {})],
 )
 def tril(input, diagonal=0):
@@ -303,11 +337,11 @@ def tril(input, diagonal=0):
     """
     _check_matrix("tril", input)
     diagonal = as_int(diagonal, "tril", "diagonal")
-    return np.where(_triangle(input.shape[-2:], diagonal), input, input.dtype.type(0))
+    return triangle(input, diagonal + 1, False)
 
 
 @operator(
-    inplace=True, grad=lambda g, diagonal: g.triu(diagonal),
+    inplace=True, repeats=True, grad=lambda g, diagonal: g.triu(diagonal),
     samples=lambda make: [((make((3, 4)),), {}), ((make((2, 3, 3)), 1), {})],
 )
 def triu(input, diagonal=0):
@@ -322,11 +356,11 @@ def triu(input, diagonal=0):
     """
     _check_matrix("triu", input)
     diagonal = as_int(diagonal, "triu", "diagonal")
-    return np.where(_triangle(input.shape[-2:], diagonal - 1), input.dtype.type(0), input)
+    return triangle(input, diagonal, True)
 
 
 @operator(
-    grad=lambda g, offset, dim1, dim2: diagonal_view(g, offset, dim1, dim2),
+    repeats=True, grad=lambda g, offset, dim1, dim2: diagonal_view(g, offset, dim1, dim2),
     samples=lambda make: [((make((2, 3)),), {}), ((make((2, 3)), 1, 0, 2), {})],
 )
 def diag_embed(input, offset=0, dim1=-2, dim2=-1):
@@ -347,8 +381,9 @@ def diag_embed(input, offset=0, dim1=-2, dim2=-1):
     shape = list(input.shape[:-1])
     for dim in sorted((first, second)):
         shape.insert(dim, size)
-    result = np.zeros_like(input, shape=tuple(shape), subok=False)
-    diagonal_of(result, offset, first, second)[...] = input
+    result = np.empty_like(input, shape=tuple(shape), order="C", subok=False)
+    filled(result, 0)
+    put(diagonal_of(result, offset, first, second), input)
     return result
 
 

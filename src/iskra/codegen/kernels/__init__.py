@@ -7,8 +7,8 @@ named, as in ``kernels.scans.scan(...)``: until then nobody needs them.
 import importlib
 
 _KERNELS = (
-    "attention", "bags", "bands", "convolutions", "gathers", "joins", "products",
-    "recurrent", "sampling", "scans", "scatters", "windows",
+    "attention", "bags", "bands", "convolutions", "copies", "gathers", "joins", "products",
+    "recurrent", "sampling", "scans", "scatters", "sorts", "windows",
 )
 
 
