@@ -18,6 +18,7 @@ from iskra.codegen.kernels import (
     scatters,
     sharing,
     sorts,
+    sorts,
     windows,
 )
 

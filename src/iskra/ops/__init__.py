@@ -12,7 +12,7 @@ _FAMILIES = (
     "activation", "softmax",
     "axes", "slicing", "joining", "rearranging", "view_writes", "grids",
     "indexing", "subscript", "callables",
-    "scan", "sorting", "special", "polynomials",
+    "scan", "sorting", "searching", "special", "polynomials",
     "normalization", "group_norms", "rms", "embedding", "conv", "pool", "adaptive_pool", "fold",
     "loss", "likelihood", "class_indices", "classification", "distance", "ctc",
     "seeding", "sampling", "random", "dropout", "gamma",

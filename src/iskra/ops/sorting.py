@@ -1,4 +1,4 @@
-"""Order: sorting, the largest k, medians, quantiles, searching in sorted sequences, uniqueness.
+"""Order: sorting, the largest k, medians, modes, quantiles.
 
 NaN counts as larger than every number.
 Source: https://docs.pytorch.org/docs/stable/torch.html#comparison-ops
@@ -6,12 +6,13 @@ Source: https://docs.pytorch.org/docs/stable/torch.html#comparison-ops
 
 import numpy as np
 
-from iskra.core.dtypes import float32, float64, int32, int64
-from iskra.core.size import format_shape, wrap_dim
+from iskra.codegen import kernels
+from iskra.core.dtypes import float32, float64
+from iskra.core.size import wrap_dim
 from iskra.dispatch import composite, operator
 from iskra.ops.extrema import index_gradient
 from iskra.ops.reduction import extremum_gradient
-from iskra.tensor import Tensor, wrap
+from iskra.tensor import Tensor
 from iskra.tensor.bridge import convert
 
 INTERNAL = dict(method=False, function=False, out=False)
@@ -39,6 +40,22 @@ def _taken(array, indices, dim):
     return np.take_along_axis(array, indices, dim)
 
 
+def in_order(input, dim, descending=False, kept=None):
+    """The elements in order along `dim`, or the first `kept` of them, and their places."""
+    if _is_served(input):
+        found = kernels.sorts.sort(input, dim, descending, kept)
+        if found is not None:
+            return found
+    order = _order(input, dim, descending).astype(np.int64, copy=False)
+    order = order if kept is None else order[(*(_ALL,) * dim, slice(kept))]
+    return _taken(input, order, dim), order
+
+
+def _is_served(input):
+    """Whether kernels may look at an array."""
+    return input.__class__ is np.ndarray and input.size > 0
+
+
 def _order(input, dim, descending):
     """The indices that sort `input` along `dim`, equal elements in their order."""
     input = sortable(input)
@@ -60,7 +77,7 @@ def _no_complex(name, input):
 
 @operator(
     outputs=2, result=("values", "indices"), method=False, function=False, node="SortBackward0",
-    grad=_taking_gradient,
+    repeats=True, grad=_taking_gradient,
     samples=lambda make: [((make((3, 4)), 1, False), {}), ((make((2, 3, 4)), 0, True), {})],
 )
 def sort_along(input, dim, descending):
@@ -68,8 +85,7 @@ def sort_along(input, dim, descending):
     _no_complex("sort", input)
     if not input.ndim:
         return np.copy(input), np.zeros((), np.int64)
-    order = _order(input, dim, descending)
-    return _taken(input, order, dim), order.astype(np.int64, copy=False)
+    return in_order(input, dim, descending)
 
 
 @composite(out="aligned")
@@ -110,7 +126,7 @@ def msort(input):
 
 
 @operator(
-    out="apart", outputs=2, result=("values", "indices"), grad=_taking_gradient,
+    out="apart", outputs=2, result=("values", "indices"), grad=_taking_gradient, repeats=True,
     samples=lambda make: [((make((3, 4)), 2), {}), ((make((5, 3)), 3, 0, False), {})],
 )
 def topk(input, k, dim=-1, largest=True, sorted=True):
@@ -131,20 +147,7 @@ def topk(input, k, dim=-1, largest=True, sorted=True):
     if not input.ndim:
         shape = () if k else (0,)
         return np.copy(input).reshape(-1)[:1 if k else 0].reshape(shape), np.zeros(shape, np.int64)
-    chosen = _largest(input, k, dim, largest)
-    return _taken(input, chosen, dim), chosen.astype(np.int64, copy=False)
-
-
-def _largest(input, k, dim, largest):
-    """Where the `k` largest or smallest elements along `dim` are, in order."""
-    size = input.shape[dim]
-    if size < 256 or k * 8 > size:
-        return _order(input, dim, largest)[(*(_ALL,) * dim, slice(k))]
-    parted = np.argpartition(sortable(input), size - k if largest else k - 1, axis=dim)
-    some = np.arange(size - k, size) if largest else np.arange(k)
-    chosen = np.sort(np.take(parted, some, axis=dim), axis=dim)
-    order = _order(_taken(input, chosen, dim), dim, largest)
-    return _taken(chosen, order, dim)
+    return in_order(input, dim, bool(largest), k)
 
 
 @operator(
@@ -175,14 +178,12 @@ def kthvalue(input, k, dim=-1, keepdim=False):
     return (values, chosen) if keepdim else (values.squeeze(dim), chosen.squeeze(dim))
 
 
-def _at_rank(input, rank, dim, keepdim):
+def _at_rank(input, rank, dim):
     """The elements of the given ranks along `dim`, and where they are."""
     order = _order(input, dim, False)
     shape = [1 if d == dim else n for d, n in enumerate(input.shape)]
     chosen = _taken(order, np.broadcast_to(rank, shape), dim)
-    values = _taken(input, chosen, dim)
-    chosen = chosen.astype(np.int64, copy=False)
-    return (values, chosen) if keepdim else (values.squeeze(dim), chosen.squeeze(dim))
+    return _taken(input, chosen, dim), chosen.astype(np.int64, copy=False)
 
 
 def _median_rank(input, dim, skip_nan):
@@ -202,10 +203,15 @@ def _median_along(name, input, dim, keepdim, skip_nan):
         return np.copy(input), np.zeros((), np.int64)
     if not input.shape[dim]:
         raise IndexError(f"{name}(): Expected reduction dim {dim} to have non-zero size.")
-    return _at_rank(input, _median_rank(input, dim, skip_nan), dim, keepdim)
+    found = kernels.sorts.median(input, dim, skip_nan) if _is_served(input) else None
+    if found is None:
+        found = _at_rank(input, _median_rank(input, dim, skip_nan), dim)
+    return found if keepdim else tuple(a.squeeze(dim) for a in found)
 
 
-_MEDIAN = dict(outputs=2, result=("values", "indices"), **INTERNAL, accepts="int float")
+_MEDIAN = dict(
+    **INTERNAL, outputs=2, result=("values", "indices"), accepts="int float", repeats=True,
+)
 _ALONG = lambda make: [((make((3, 5)), 1, False), {}), ((make((4, 3)), 0, True), {})]
 
 
@@ -276,7 +282,7 @@ def nanmedian(input, dim=None, keepdim=False):
 
 
 @operator(
-    out="apart", outputs=2, result=("values", "indices"), grad=index_gradient,
+    out="apart", outputs=2, result=("values", "indices"), grad=index_gradient, repeats=True,
     samples=lambda make: [((make((3, 5)),), {}), ((make((4, 3)), 0, True), {})],
 )
 def mode(input, dim=-1, keepdim=False):
@@ -291,6 +297,13 @@ def mode(input, dim=-1, keepdim=False):
     dim = wrap_dim(dim, input.ndim)
     if not input.shape[dim]:
         raise IndexError(f"mode(): Expected reduction dim {dim} to have non-zero size.")
+    found = kernels.sorts.mode(input, dim) if _is_served(input) else None
+    if found is None:
+        found = _mode_along(input, dim)
+    return found if keepdim else tuple(a.squeeze(dim) for a in found)
+
+
+def _mode_along(input, dim):
     order = np.argsort(input, axis=dim, kind="stable")
     ranked = np.moveaxis(np.take_along_axis(input, order, dim), dim, -1)
     places = np.broadcast_to(np.arange(ranked.shape[-1]), ranked.shape)
@@ -300,8 +313,7 @@ def mode(input, dim=-1, keepdim=False):
     # The first longest run ends where the smallest of the most frequent elements stands last.
     best = np.expand_dims(np.argmax(runs, axis=-1), dim)
     indices = np.take_along_axis(order, best, dim).astype(np.int64, copy=False)
-    values = np.take_along_axis(input, indices, dim)
-    return (values, indices) if keepdim else (values.squeeze(dim), indices.squeeze(dim))
+    return np.take_along_axis(input, indices, dim), indices
 
 
 def _quantile(name, input, q, dim, keepdim, interpolation, skip_nan):
@@ -385,175 +397,3 @@ def nanquantile(input, q, dim=None, keepdim=False, *, interpolation="linear"):
     tensor(1.)
     """
     return _quantile("nanquantile", input, q, dim, keepdim, interpolation, True)
-
-
-def _search(sequence, values, side):
-    """Where to put `values` into sorted rows so that they stay sorted."""
-    sequence, values = sortable(sequence), sortable(values)
-    if sequence.ndim == 1:
-        return np.searchsorted(sequence, values, side)
-    result = np.empty(values.shape, np.int64)
-    for place in np.ndindex(*sequence.shape[:-1]):
-        result[place] = np.searchsorted(sequence[place], values[place], side)
-    return result
-
-
-def _value_among(sequence, value):
-    """The number as a tensor of the sequence's dtype, unless it would lose its fraction."""
-    if isinstance(value, (list, tuple, str)) or value is None:
-        raise TypeError(
-            f"searchsorted(): argument 'input' must be Tensor or Number, not {type(value).__name__}"
-        )
-    kind = sequence.dtype if sequence.is_floating_point() or isinstance(value, int) else None
-    return sequence.new_tensor(value, dtype=kind or float64)
-
-
-@composite(out="exact", method=False)
-def searchsorted(
-    sorted_sequence, input, *, out_int32=False, right=False, side=None, sorter=None
-):
-    """Return where to put elements of `input` into sorted sequences so that these stay sorted.
-
-    Raises RuntimeError where the leading dimensions differ.
-    Source: https://docs.pytorch.org/docs/stable/generated/torch.searchsorted.html
-
-    >>> import iskra as torch
-    >>> torch.searchsorted(torch.tensor([1, 3, 5]), torch.tensor([3, 4]))
-    tensor([1, 2])
-    """
-    if not isinstance(input, Tensor):
-        input = _value_among(sorted_sequence, input)
-    if side not in (None, "left", "right"):
-        raise RuntimeError(
-            f"searchsorted(): side can only be 'left' or 'right' but got {side}"
-        )
-    if right and side == "left":
-        raise RuntimeError(
-            "searchsorted(): side and right can't be set to opposites, got side of left while "
-            "right was True"
-        )
-    if sorted_sequence.dim() == 0:
-        raise RuntimeError("searchsorted(): boundaries tensor should have positive dimension")
-    if sorted_sequence.dim() != 1 and (
-        sorted_sequence.dim() != input.dim()
-        or sorted_sequence.shape[:-1] != input.shape[:-1]
-    ):
-        raise RuntimeError(
-            "searchsorted(): boundaries tensor should be 1 dimension or the first N-1 dimensions "
-            "of boundaries tensor and input value tensor must match, but we got boundaries tensor "
-            f"{format_shape(sorted_sequence.shape)} and input value tensor "
-            f"{format_shape(input.shape)}"
-        )
-    if sorter is not None:
-        if sorter.shape != sorted_sequence.shape:
-            raise RuntimeError(
-                "searchsorted(): boundary and sorter must have the same size, but got boundary "
-                f"tensor {format_shape(sorted_sequence.shape)} and sorter tensor "
-                f"{format_shape(sorter.shape)}"
-            )
-        sorted_sequence = sorted_sequence.gather(-1, sorter)
-    where_to = "right" if right or side == "right" else "left"
-    found = _search(sorted_sequence._array, input._array, where_to)
-    kind = int32 if out_int32 else int64
-    return wrap(np.asarray(found, kind.numpy))
-
-
-@composite(out="exact", method=False)
-def bucketize(input, boundaries, *, out_int32=False, right=False):
-    """Return the index of the bucket, between sorted `boundaries`, of each element.
-
-    >>> import iskra as torch
-    >>> torch.bucketize(torch.tensor([3, 6]), torch.tensor([1, 3, 5]))
-    tensor([1, 3])
-    """
-    if boundaries.dim() != 1:
-        raise RuntimeError(
-            f"boundaries tensor must be 1 dimension, but got dim({boundaries.dim()})"
-        )
-    if not isinstance(input, Tensor):
-        input = _value_among(boundaries, input)
-    return searchsorted(boundaries, input, out_int32=out_int32, right=right)
-
-
-@composite(out="exact", method=False)
-def isin(elements, test_elements, *, assume_unique=False, invert=False):
-    """Return whether each of `elements` is among `test_elements`.
-
-    >>> import iskra as torch
-    >>> torch.isin(torch.tensor([1, 2, 3]), torch.tensor([2]))
-    tensor([False,  True, False])
-    """
-    both = (elements, test_elements)
-    if not any(isinstance(t, Tensor) for t in both) or any(
-        isinstance(t, (list, tuple, str)) or t is None for t in both
-    ):
-        raise TypeError(
-            "isin(): elements and test_elements must be a Tensor and a Tensor or Number, got "
-            + " and ".join(type(t).__name__ for t in both)
-        )
-    arrays = [t._array if isinstance(t, Tensor) else np.asarray(t) for t in both]
-    return wrap(np.asarray(np.isin(*arrays, invert=invert)))
-
-
-def _unique_parts(values, first, inverse, counts, return_inverse, return_counts, shape):
-    parts = [wrap(np.ascontiguousarray(values))]
-    if return_inverse:
-        parts.append(wrap(np.asarray(inverse, np.int64).reshape(shape)))
-    if return_counts:
-        parts.append(wrap(np.asarray(counts, np.int64)))
-    return parts[0] if len(parts) == 1 else tuple(parts)
-
-
-def _check_sizes(name, input, dim):
-    """Slices without elements cannot be told apart."""
-    if dim is None:
-        return
-    dim = wrap_dim(dim, input.dim())
-    if any(not n for d, n in enumerate(input._array.shape) if d != dim):
-        raise RuntimeError(
-            f"{name}: There are 0 sized dimensions, and they aren't selected, so unique cannot be "
-            f"applied to shape {format_shape(input.shape)} along dimension {dim}"
-        )
-
-
-@composite()
-def unique(input, sorted=True, return_inverse=False, return_counts=False, dim=None):
-    """Return the distinct elements (or slices along `dim`) in order; also inverses and counts.
-
-    Source: https://docs.pytorch.org/docs/stable/generated/torch.unique.html
-
-    >>> import iskra as torch
-    >>> torch.unique(torch.tensor([3, 1, 3]), return_counts=True)
-    (tensor([1, 3]), tensor([1, 2]))
-    """
-    _check_sizes("unique", input, dim)
-    found = np.unique(
-        input._array, return_index=True, return_inverse=True, return_counts=True, axis=dim,
-        equal_nan=False,
-    )
-    shape = input.shape if dim is None else (-1,)
-    return _unique_parts(*found, return_inverse, return_counts, shape)
-
-
-@composite()
-def unique_consecutive(input, return_inverse=False, return_counts=False, dim=None):
-    """Return the elements (or slices along `dim`) without those equal to the one before.
-
-    >>> import iskra as torch
-    >>> torch.unique_consecutive(torch.tensor([1, 1, 2, 1]))
-    tensor([1, 2, 1])
-    """
-    _check_sizes("unique_consecutive", input, dim)
-    array = input._array.reshape(-1) if dim is None else np.moveaxis(input._array, dim, 0)
-    if len(array):
-        rows = array.reshape(len(array), -1)
-        new = np.concatenate(([True], (rows[1:] != rows[:-1]).any(1)))
-    else:
-        new = np.zeros(0, bool)
-    starts = np.flatnonzero(new)
-    values = array[starts] if dim is None else np.moveaxis(array[starts], 0, dim)
-    counts = np.diff(np.append(starts, len(array)))
-    shape = input.shape if dim is None else (-1,)
-    return _unique_parts(
-        values, starts, np.cumsum(new) - 1, counts, return_inverse, return_counts, shape
-    )

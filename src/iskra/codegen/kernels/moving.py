@@ -5,16 +5,16 @@ import numpy as np
 from iskra.codegen.ir import Type, select
 
 VECTOR = 64  # bytes of a vector
-_WORDS = {1: "u8", 2: "u16", 4: "u32", 8: "u64"}
+WORDS = {1: "u8", 2: "u16", 4: "u32", 8: "u64"}
 _INDICES = {"int32": "i32", "int64": "i64"}
 
 
 def word_of(dtype):
     """``(kind, how many)``: the words of which an element consists, for moving it; None: others."""
     size = dtype.alignment
-    if size not in _WORDS or dtype.hasobject or not dtype.isnative:
+    if size not in WORDS or dtype.hasobject or not dtype.isnative:
         return None
-    return _WORDS[size], dtype.itemsize // size
+    return WORDS[size], dtype.itemsize // size
 
 
 def index_kind(index):

@@ -1,0 +1,88 @@
+"""Sorting the rows of NumPy arrays, and what follows from their order, in machine code.
+
+>>> import numpy as np
+>>> values, places = sort(np.array([3, 1, 2]), 0)
+>>> values, places
+(array([1, 2, 3]), array([1, 2, 0]))
+"""
+
+import math
+
+import numpy as np
+
+from iskra.codegen.kernels import sort_kernel
+from iskra.codegen.kernels.sharing import compiled, is_served, tasks_for
+from iskra.codegen.kernels.sort_kernel import LANES, Spec
+from iskra.codegen.primitives import KINDS, kind_of
+from iskra.runtime.memory import empty
+
+SHORT = 128  # elements up to which rows are ordered by counting
+_INT64 = np.dtype(np.int64)
+_WORD = np.dtype(np.float64)  # of memory that a quick call may make
+
+
+def sort(array, axis, descending=False, kept=None):
+    """Return the elements in order along `axis`, and their places (int64); None: not served.
+
+    Equal ones keep their order; NaN counts as larger than every number. array: any real dtype, any
+    strides, at least one dimension. kept: how many of the first along the axis, if not all.
+    """
+    if not is_sorted(array):
+        return None
+    length = array.shape[axis]
+    kept = length if kept is None else kept
+    if 0 < kept * 8 <= length:
+        capacity = math.ceil((4 * kept + LANES) / LANES) * LANES
+        return _run(sort_kernel.selected, descending, array, axis, kept, capacity)
+    return _run(sort_kernel.ordered, descending, array, axis, kept)
+
+
+def mode(array, axis):
+    """The most frequent elements along `axis` (of several the smallest) and their last places.
+
+    The axis is left with size 1. As `sort`.
+    """
+    return _run(sort_kernel.modes, False, array, axis, 1) if is_sorted(array) else None
+
+
+def median(array, axis, skip_nan):
+    """The lower medians along `axis` and their places; with `skip_nan` of the numbers alone."""
+    if not is_sorted(array):
+        return None
+    return _run(sort_kernel.medians, False, array, axis, 1, None, skip_nan)
+
+
+def is_sorted(array):
+    """Whether kernels sort such an array."""
+    return array.dtype.name in KINDS and array.dtype.isnative and is_served(array.size)
+
+
+def _run(build, descending, array, axis, kept, room=None, *settings):
+    """Call a kernel on rows that lie along `axis`, with room for so many records of each."""
+    moved = np.ascontiguousarray(np.moveaxis(array, axis, -1))
+    shape = (*moved.shape[:-1], kept)
+    values, places = empty(shape, array.dtype), empty(shape, _INT64)
+    length = moved.shape[-1]
+    room = room or length
+    base = _least(moved) if room > SHORT else None
+    spec = Spec(kind_of(array.dtype), descending, base is not None)
+    rows = moved.size // length
+    tasks = tasks_for(rows, moved.size)
+    capacity = math.ceil(room / LANES) * LANES
+    words = capacity * (3 if spec.is_wide else 2)
+    kernel = compiled(build, (spec, room <= SHORT, *settings), "aaaatn")
+    kernel(moved, values, places, empty((tasks * words,), _WORD),
+           (length, kept, capacity, words, base or 0, rows, tasks), tasks)
+    if axis == array.ndim - 1:
+        return values, places
+    return tuple(np.ascontiguousarray(np.moveaxis(a, -1, axis)) for a in (values, places))
+
+
+def _least(array):
+    """The least element, if integers of 8 bytes are so near that 4 tell them apart; else None."""
+    if array.dtype.itemsize < 8 or array.dtype.kind not in "iu":
+        return None
+    least = int(array.min())
+    if int(array.max()) - least >= 1 << 32:
+        return None
+    return least - (1 << 64) if least >= 1 << 63 else least
