@@ -18,7 +18,6 @@ from iskra.codegen.kernels import (
     scatters,
     sharing,
     sorts,
-    sorts,
     windows,
 )
 
