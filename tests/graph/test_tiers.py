@@ -281,3 +281,58 @@ def test_a_body_that_warns_is_run_each_time(loss, size):
             with pytest.warns(UserWarning, match=rf"target size \(iskra.Size\(\[{size}\]\)\)") as w:
                 assert np.isclose(call(column, row).item(), expected.item(), rtol=1e-5)
             assert w[0].filename == __file__
+
+
+@pytest.fixture
+def fresh(monkeypatch):
+    """A function that forgets what the kernel tier knows of an operator, till the test's end."""
+    def forget(name):
+        op = OPERATORS[name]
+        for table in ("launches", "programs", "direct"):
+            monkeypatch.setattr(op, table, {})
+        monkeypatch.setattr(op, "fixes_numbers", False)
+        return op
+
+    return forget
+
+
+def test_a_call_that_is_not_traced_fixes_no_numbers_of_others(fresh):
+    op, x = fresh("mul"), iskra.rand(5000)
+    with iskra.no_grad():
+        x * 2j
+        x.long() * 2j
+        for n in range(20):
+            assert graph.run(op, (x._array, np.float32(n + 0.5))) is not graph.UNSERVED
+    assert sum(not isinstance(p, Exception) for p in op.programs.values()) == 1
+
+
+def test_what_is_traced_does_not_hang_on_the_number_that_came_first(fresh):
+    for first in (0, 3):
+        op, x = fresh("floor_divide"), np.arange(5000)
+        for number in (first, 7):
+            graph.run(op, (x, np.int64(number)))
+        assert graph.run(op, (x, np.int64(7))) is not graph.UNSERVED
+        found = graph.run(op, (x.astype(np.float64), np.float64(2.5)))
+        np.testing.assert_array_equal(found, x // 2.5)
+
+
+@pytest.mark.parametrize("order", [(0.0, -0.0), (-0.0, 0.0)])
+@pytest.mark.parametrize("name, call, negative", [
+    ("add", lambda x, z: iskra.add(-x * 0, x, alpha=z), "-0.0"),
+    ("leaky_relu", lambda x, z: functional.leaky_relu(-x, z), "0.0"),
+    ("threshold", lambda x, z: functional.threshold(x, 1e9, z), "-0.0"),
+    ("masked_fill", lambda x, z: x.masked_fill(x > 0, z), "-0.0"),
+    ("floor_divide", lambda x, z: x.long() // z, "-0.0"),
+])
+def test_zeros_of_both_signs_are_two_numbers(fresh, name, call, negative, order):
+    fresh(name)
+    x = iskra.arange(1, 5001).float()
+    for z in order * 2:
+        assert (np.signbit(call(x, z).numpy()) == (str(z) == negative)).all()
+
+
+def test_a_number_that_programs_hold_for_may_be_nan(fresh):
+    op, x = fresh("pow"), iskra.rand(5000)
+    for _ in range(3):
+        x ** float("nan")
+    assert len([p for p in op.programs.values() if isinstance(p, tuple)]) == 1

@@ -22,6 +22,7 @@ ndarray = np.ndarray
 
 _MOST_LAUNCHES = 4096  # remembered per operator; they are forgotten all at once
 MOST_WORK = 4096  # of a traced body: in products, multiplications; `tools/thresholds.py` measures
+_BY_NUMBER = object()  # stands for entries that hold for one value of each number
 _SHAPES = ("normalized_shape", "shape")  # settings that are sizes of operands
 
 
@@ -65,14 +66,18 @@ def _entry(op, arguments, computes_in=None, stores_as=None, into=None):
     _read(arguments, parts, arrays, scalars)
     if into is not None:
         parts += into.shape, into.strides, into.dtype
-    if op.fixes_numbers:
-        parts += scalars
     key = tuple(parts)
     entry = op.launches.get(key)
+    if entry is _BY_NUMBER:
+        entry = op.launches.get(key + tuple(map(_told, scalars)))
     if entry is None:
         if len(op.launches) > _MOST_LAUNCHES:
             op.launches.clear()
-        entry = op.launches[key] = _prepare(op, arguments, arrays, computes_in, stores_as, into)
+        entry, by_number = _prepare(op, arguments, arrays, scalars, computes_in, stores_as, into)
+        if by_number:
+            op.launches[key] = _BY_NUMBER
+            key += tuple(map(_told, scalars))
+        op.launches[key] = entry
     return entry, arrays, scalars
 
 
@@ -150,12 +155,14 @@ def _clash(array, into):
     return len(addresses) > 1 or array.shape != into.shape or array.strides != into.strides
 
 
-def _prepare(op, arguments, arrays, computes_in, stores_as, into):
+def _prepare(op, arguments, arrays, scalars, computes_in, stores_as, into):
     """What `run` remembers of a combination: ``(program, launch, form of the result)``, or
-    ``(None, the reason why kernels do not serve it, None)``.
+    ``(None, the reason why kernels do not serve it, None)``; and whether it holds for these numbers
+    only.
     """
+    by_number = False
     try:
-        _check_arrays(arrays)
+        _check(arrays, scalars)
         if op.work is not None and op.work(*arrays) > MOST_WORK:
             raise NotTraceable("more work than a traced body is good for")
         sizes, symbol = {}, {}
@@ -164,16 +171,22 @@ def _prepare(op, arguments, arrays, computes_in, stores_as, into):
                 if n > 1 and n not in symbol:
                     sizes[len(symbol)] = n
                     symbol[n] = len(symbol)
-        program, form = _program(op, arguments, symbol, computes_in, stores_as)
-        return program, program.launch(arrays, sizes, into), form
+        found, by_number = _program(op, arguments, symbol, computes_in, stores_as)
+        if isinstance(found, NotTraceable):
+            # Anew: one that is kept would keep the arguments too, in its traceback.
+            raise NotTraceable(f"not traced: {found}")
+        program, form = found
+        return (program, program.launch(arrays, sizes, into), form), by_number
     except (NotTraceable, NotImplementedError) as error:
-        return None, str(error), None
+        return (None, str(error), None), by_number
 
 
-def _check_arrays(arrays):
+def _check(arrays, scalars):
     """Raise NotTraceable for operands that no kernel reads."""
     if not available():
         raise NotTraceable("this Python's objects cannot be read by machine code")
+    if any(s.__class__ is complex for s in scalars):
+        raise NotTraceable("a complex number")
     for array in arrays:
         if array.dtype.name not in KINDS:
             raise NotTraceable(f"an operand of dtype {array.dtype.name}")
@@ -185,25 +198,27 @@ def _check_arrays(arrays):
 
 
 def _program(op, arguments, symbol, computes_in, stores_as):
-    """The traced program for arguments of this kind, and the form of its result."""
+    """``(the traced program and the form of its result, or the NotTraceable that says why there is
+    none; whether that holds for these numbers only)``, for arguments of this kind.
+
+    It does where the body looks at a number's value.
+    """
     key = tuple(_pattern(a, symbol) for a in arguments), computes_in, stores_as
-    if op.fixes_numbers:
-        key += tuple(a.item() for a in arguments if isinstance(a, np.generic))
     found = op.programs.get(key)
     if found is None:
-        try:
-            found = _trace(op, arguments, symbol, computes_in, stores_as)
-        except (NotTraceable, RuntimeError, TypeError, ValueError) as error:
-            # Also what a body raises: for no array, or for shapes that the reference tier names.
-            if not op.fixes_numbers and any(isinstance(a, np.generic) for a in arguments):
-                op.fixes_numbers = True  # perhaps the body looks at a number's value
-                return _program(op, arguments, symbol, computes_in, stores_as)
-            found = NotTraceable(str(error))
+        found = _traced(op, arguments, _Inputs(op, symbol, computes_in), stores_as)
+        if isinstance(found, NotTraceable) and any(isinstance(a, np.generic) for a in arguments):
+            found = _BY_NUMBER
         op.programs[key] = found
-    if isinstance(found, NotTraceable):
-        # Anew: one that is kept would keep the arguments too, in its traceback.
-        raise NotTraceable(f"not traced: {found}")
-    return found
+    if found is not _BY_NUMBER:
+        return found, False
+    key += tuple(_told(a.item()) for a in arguments if isinstance(a, np.generic))
+    found = op.programs.get(key)
+    if found is None:
+        inputs = _Inputs(op, symbol, computes_in, fixes_numbers=True)
+        found = op.programs[key] = _traced(op, arguments, inputs, stores_as)
+        op.fixes_numbers |= not isinstance(found, NotTraceable)
+    return found, True
 
 
 def _pattern(value, symbol):
@@ -227,10 +242,10 @@ def _symbolic(shape, symbol):
 class _Inputs:
     """Expressions for a call's arguments."""
 
-    def __init__(self, op, symbol, computes_in):
+    def __init__(self, op, symbol, computes_in, fixes_numbers=False):
         self.symbol = symbol
         self.computes_in = computes_in
-        self.fixes_numbers = op.fixes_numbers  # they are part of the program
+        self.fixes_numbers = fixes_numbers  # they are part of the program
         self.narrow_only = op.promote == "none"  # other dtypes are the body's own business
         self.moves = op.moves
         self.arrays = self.scalars = 0
@@ -264,9 +279,17 @@ class _Inputs:
         return expr
 
 
-def _trace(op, arguments, symbol, computes_in, stores_as):
+def _traced(op, arguments, inputs, stores_as):
+    """``(program, form of its result)``, or a NotTraceable that says why there is none."""
+    try:
+        return _trace(op, arguments, inputs, stores_as)
+    except (NotTraceable, RuntimeError, TypeError, ValueError) as error:
+        # Also what a body raises: for no array, or for shapes that the reference tier names.
+        return NotTraceable(str(error))
+
+
+def _trace(op, arguments, inputs, stores_as):
     """Run the body on expressions."""
-    inputs = _Inputs(op, symbol, computes_in)
     values = [inputs.of(a) for a in arguments]
     for name in _SHAPES:
         place = op.signature.position.get(name)
