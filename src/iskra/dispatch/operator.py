@@ -71,6 +71,7 @@ class Operator:
         samples=None, domain=None, accepts=None, outputs=1, result=None, computes=False,
         moves=False, variadic=None, autocast=None, storage=False, casts=False, scalars=False,
         numbers=True, uniform=None, work=None, repeats=False, hidden="",
+        rearranges=False,
     ):
         self.name = body.__name__
         self.body = body
@@ -104,6 +105,8 @@ class Operator:
         self.work = work
         # The body runs kernels that follow from shapes and settings, and does nothing else.
         self.repeats = repeats or work is not None
+        # Elements of the result are the operands' or zero, as shapes and settings have it.
+        self.rearranges = rearranges
         self.has_kernels = computes or moves  # may: what can't be traced stays without
         self.autocast = autocast
         self.storage = storage  # the body is given (flat memory, NumPy dtype, offset), no array

@@ -19,6 +19,7 @@ from iskra.dispatch.execute import kernel_arguments, least_size
 from iskra.dispatch.named import return_type
 from iskra.dispatch.operator import NONE, bind
 from iskra.dispatch.quick_bodies import agrees, watched
+from iskra.dispatch.quick_moves import moves_alike, rearranged
 from iskra.dispatch.saving import SavedOutput
 from iskra.dispatch.tape import PLAIN, OperatorNode, record
 from iskra.tensor import Parameter, Tensor, storage_of
@@ -69,7 +70,8 @@ class QuickCalls:
         self.misses += 1
         if self.misses < _PATIENCE or graph.observers:
             return
-        key = (*[getattr(a, "_array", _plain).shape for a in args], *settings)
+        flat = runtime.quick.flattened(args)
+        key = (*[getattr(a, "_array", _plain).shape for a in flat], *settings)
         times = self.seen.get(key, 0)
         if times != 1:
             if not times:
@@ -135,17 +137,22 @@ class QuickCalls:
 
     def _learn_recording(self, node, args, settings, bound, hung, written=False):
         op = self.op
-        if active.watching or node.plan not in op.tape_plans.values():
+        if active.watching or node.plan not in (
+                *op.tape_plans.values(), *op.list_plans.values()):
             return
-        saved = _saved(op, node, args, bound, written)
+        places = _places_of(args)
+        saved = _saved(op, node, args, bound, places, written)
         if saved is not None:
+            targets = [p for t in op.targets for p in (places[t] if t < len(args) else (-1,))]
             edges = [t if e is not None else -1
-                     for t, e in zip(op.targets, node.input_edges, strict=True)]
+                     for t, e in zip(targets, node.input_edges, strict=True)]
             self.table.learn_recording(args, settings, node, edges, saved, hung, written)
 
     def _learn(self, args, settings):
         """Learn a call; False where that cannot be done."""
         op = self.op
+        if op.rearranges:
+            return self._learn_moves(args, settings)
         try:
             args = [a.restore(None) if a.__class__ is SavedOutput else a for a in args]
             bound = bind(op, (*args,), settings)
@@ -170,6 +177,19 @@ class QuickCalls:
             return False
         return self.table.learn(args, settings, *answer)
 
+    def _learn_moves(self, args, settings):
+        """Learn a call whose body puts elements elsewhere."""
+        try:
+            answer = rearranged(self.op, args, settings)
+        except Exception:  # what is wrong is said where the call is made
+            return False
+        if answer is None or not self.table.learn(args, settings, *answer):
+            return False
+        if moves_alike(self.op, self.table, args, settings):
+            return True
+        self.table.forget(args, settings)
+        return False
+
     def _learn_body(self, args, bound):
         """Learn a call whose body runs kernels."""
         try:
@@ -184,10 +204,21 @@ class QuickCalls:
         return False
 
 
-def _saved(op, node, args, bound, written):
+def _places_of(args):
+    """Where each argument stands, or a list's items, if tensors in lists count as arguments."""
+    places, start = [], 0
+    for value in args:
+        stop = start + len(runtime.quick.flattened((value,)))
+        places.append(range(start, stop))
+        start = stop
+    return places
+
+
+def _saved(op, node, args, bound, places, written):
     """What a node saves, as `Table.learn_recording` wants it; None where it may change.
 
-    written: whether the first argument is overwritten, so that formulas get a copy of it.
+    places: what `_places_of` says of the arguments; written: whether the first argument is
+    overwritten, so that formulas get a copy of it.
     """
     plan, position, saved = node.plan, op.signature.position, []
     for name, value in zip(plan.names, node.saved, strict=True):
@@ -212,8 +243,11 @@ def _saved(op, node, args, bound, written):
             if 0 not in op.targets:
                 return None
             saved.append(("original", 0))
+        elif runtime.quick.is_list(args[place]):    # saved as more than it is
+            return None
         else:
-            saved.append(("tensor" if isinstance(args[place], Tensor) else "argument", place))
+            kind = "tensor" if isinstance(args[place], Tensor) else "argument"
+            saved.append((kind, places[place][0]))
     return saved
 
 

@@ -322,7 +322,7 @@ def general(op):
     """The function of an operator whose body takes arrays."""
     body = op.body
     computes, kernels = op.computes, op.has_kernels
-    learns = kernels or op.repeats
+    learns = kernels or op.repeats or op.rearranges
     code = body.__code__
     named = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
     reduces = op.kind in ("reduction", "fused") and "dim" in named

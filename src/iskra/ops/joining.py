@@ -73,7 +73,7 @@ def _cat_gradient(g, tensors_shape, dim):
 
 @operator(
     out="casts apart", autocast="widest",
-    operands="tensors", method=False, aliases=("concat", "concatenate"),
+    operands="tensors", method=False, aliases=("concat", "concatenate"), rearranges=True,
     grad={"tensors": _cat_gradient},
     samples=lambda make: [
         (([make((2, 3)), make((1, 3))],), {}), (([make((2, 3)), make((2, 0))], -1), {}),
@@ -110,7 +110,7 @@ def _stack_gradient(g, tensors_shape, dim):
 
 @operator(
     out="casts", autocast="widest",
-    operands="tensors", method=False, grad={"tensors": _stack_gradient},
+    operands="tensors", method=False, rearranges=True, grad={"tensors": _stack_gradient},
     samples=lambda make: [
         (([make((2, 3)), make((2, 3))],), {}), (([make((2,)), make((2,))], -1), {}),
         (([make(()), make(())],), {}),

@@ -28,6 +28,7 @@ from iskra.runtime.quick_ir import (
     HEADER,
     INT,
     INT_SETTING,
+    LIST,
     MOST_ARGUMENTS,
     MOST_ITEMS,
     MOST_RANK,
@@ -41,9 +42,10 @@ from iskra.runtime.quick_ir import (
     hash_of,
     quick_ir,
 )
+from iskra.runtime.quick_moves_ir import SIZES
 from iskra.runtime.quick_tape_ir import MOST_RECORDED, SAVED_KINDS, WRITTEN
 
-__all__ = ["MOST_RECORDED", "Table", "prepare", "spoiling"]
+__all__ = ["MOST_RECORDED", "Table", "flattened", "is_list", "mover", "prepare", "spoiling"]
 
 _MOST_RESETS = 8        # after that many full tables the operator's calls are too varied
 _MOST_SLOTS = 96
@@ -112,7 +114,7 @@ class Table:
             for kind, value in slots:
                 entry += SLOT_KINDS[kind], value
         # Settings, their names and NumPy's dtypes are known by their addresses: they must live on.
-        fixed = [a._array.dtype if hasattr(a, "_array") else a for a in args]
+        fixed = [a._array.dtype if hasattr(a, "_array") else a for a in flattened(args)]
         names = [sys.intern(name) for name in settings]
         self._known[words] = self._keep(entry, results, fixed, settings, names, tables)
         self._entries[place] = ctypes.addressof(self._known[words])
@@ -196,11 +198,13 @@ class Table:
             return None
         words = []
         for position, value in enumerate(args):
-            array = getattr(value, "_array", None)
-            if array.__class__ is np.ndarray:
-                if array.ndim > MOST_RANK or not array.flags.aligned:
+            if hasattr(value, "_array"):
+                if not _describe(value, words):
                     return None
-                words += id(array.dtype), array.ndim, *array.shape, *array.strides
+            elif is_list(value):
+                words += LIST, len(value)
+                if not all(_describe(item, words) for item in value):
+                    return None
             elif position in self.numbers and value is not None:
                 if value.__class__ not in (int, float):
                     return None
@@ -211,6 +215,33 @@ class Table:
             return None
         words += map(id, map(sys.intern, settings))
         return tuple([w % 2**64 for w in words])
+
+
+def mover(itemsize):
+    """The address of the kernel of `quick_moves_ir` for such elements; None where there is none."""
+    return _code().address(f"move_{itemsize}") if itemsize in SIZES else None
+
+
+def flattened(args):
+    """The arguments, with the items of lists of tensors in the lists' places."""
+    found = []
+    for value in args:
+        found += value if is_list(value) else [value]
+    return found
+
+
+def is_list(value):
+    """Whether an argument is a list or tuple that begins with a tensor."""
+    return value.__class__ in (list, tuple) and value and hasattr(value[0], "_array")
+
+
+def _describe(tensor, words):
+    """Append a tensor's part of the key; False where there is none."""
+    array = getattr(tensor, "_array", None)
+    if array.__class__ is not np.ndarray or array.ndim > MOST_RANK or not array.flags.aligned:
+        return False
+    words += id(array.dtype), array.ndim, *array.shape, *array.strides
+    return True
 
 
 def _tell(value, words):

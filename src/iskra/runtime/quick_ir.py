@@ -23,7 +23,8 @@ to Python then. Recordings: see `quick_tape_ir`.
 
 The key describes the arguments: for a tensor its NumPy dtype, rank, sizes and strides; for a number
 that is an operand `FLOAT` or `INT`; for a setting its kind, and its value or the object's address;
-for a tuple of those its length and them. Last come the addresses of the keywords, whose arguments
+for a tuple of those its length and them, as for a list of tensors (which count as so many
+operands). Last come the addresses of the keywords, whose arguments
 follow the others.
 
 The answer is a tensor or a tuple, None where nothing was done, or a list with the result of a call
@@ -34,6 +35,8 @@ from iskra.runtime.pool_ir import FORKED
 from iskra.runtime.quick_apply_ir import APPLYING
 from iskra.runtime.quick_history_ir import HISTORY
 from iskra.runtime.quick_key_ir import READING
+from iskra.runtime.quick_lists_ir import LISTING
+from iskra.runtime.quick_moves_ir import MOVING
 from iskra.runtime.quick_tape_ir import MOST_RECORDED, RECORDING, WRITTEN
 from iskra.runtime.quick_write_ir import MOST_COPIED, WRITING
 
@@ -42,7 +45,7 @@ TABLE_SIZE = 256
 PROBES = 4              # how many places after the first an entry may stand
 MOST_ARGUMENTS, MOST_RANK, MOST_RESULTS = 12, 6, 16
 FLOAT, INT = 1, 2       # numbers that are operands
-INT_SETTING, FLOAT_SETTING, OBJECT_SETTING, TUPLE_SETTING = 3, 4, 5, 6
+INT_SETTING, FLOAT_SETTING, OBJECT_SETTING, TUPLE_SETTING, LIST = 3, 4, 5, 6, 7
 MOST_ITEMS = 16         # of a tuple
 MULTIPLIER = 0x9E3779B97F4A7C15
 SLOT_KINDS = {"constant": 0, "operand": 1, "result": 2, "double": 3, "integer": 4}
@@ -66,11 +69,12 @@ def quick_ir(layout):
         "MOST_ARGUMENTS": MOST_ARGUMENTS, "MOST_RANK": MOST_RANK, "MOST_RESULTS": MOST_RESULTS,
         "FLOAT": FLOAT, "INT": INT, "INT_SETTING": INT_SETTING, "FLOAT_SETTING": FLOAT_SETTING,
         "OBJECT_SETTING": OBJECT_SETTING, "TUPLE_SETTING": TUPLE_SETTING,
-        "HEADER": HEADER, "MOST_ITEMS": MOST_ITEMS, "ROOM": ROOM,
+        "LIST": LIST, "HEADER": HEADER, "MOST_ITEMS": MOST_ITEMS, "ROOM": ROOM,
         "MULTIPLIER": MULTIPLIER - 2**64, "PROBES": PROBES, "LAST": TABLE_SIZE - 1,
         "SHIFT": 64 - (TABLE_SIZE.bit_length() - 1),
     }
-    text = _HEAD + READING + RECORDING + _CARRYING_OUT + APPLYING + WRITING + HISTORY
+    text = "".join((_HEAD, READING, LISTING, RECORDING, _CARRYING_OUT, APPLYING, WRITING, HISTORY,
+                    MOVING))
     for name, value in values.items():
         text = text.replace("{" + name + "}", str(value))
     return text
@@ -106,9 +110,9 @@ declare ptr @PyType_GenericAlloc(ptr, i64)
 declare ptr @iskra_empty(ptr, ptr, i64)
 declare i32 @iskra_run_many(ptr, ptr, ptr, i64)
 
-; A key under construction, what it came from, and its length.
+; A key under construction, what it came from, its length, and whether there are lists of tensors.
 %call = type { [{KEY} x i64], [{MOST_ARGUMENTS} x ptr], [{MOST_ARGUMENTS} x i64],
-               [{MOST_ARGUMENTS} x i64], i64, i64, i64 }
+               [{MOST_ARGUMENTS} x i64], i64, i64 }
 
 """
 
@@ -477,7 +481,19 @@ record:
   %words = getelementptr i8, ptr %self, i64 {BYTES}
   %targets.at = getelementptr i64, ptr %words, i64 2
   %targets = load i64, ptr %targets.at, align 1
-  %recorded = call i32 @record(ptr %entry, ptr %args, i64 %count, i64 %targets, ptr %answer)
+  %listed.at = getelementptr %call, ptr %call, i64 0, i32 5
+  %with.lists = load i64, ptr %listed.at
+  %flat = icmp eq i64 %with.lists, 0
+  br i1 %flat, label %plain, label %lists
+plain:
+  %recorded.plain = call i32 @record(ptr %entry, ptr %args, i64 %count, i64 %targets, ptr %answer)
+  br label %settle
+lists:
+  %recorded.lists = call i32 @record_lists(ptr %entry, ptr %args, i64 %count, i64 %targets,
+      ptr %answer)
+  br label %settle
+settle:
+  %recorded = phi i32 [ %recorded.plain, %plain ], [ %recorded.lists, %lists ]
   switch i32 %recorded, label %out [
     i32 1, label %leave
     i32 -1, label %undo

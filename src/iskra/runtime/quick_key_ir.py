@@ -206,6 +206,8 @@ define internal i1 @read(ptr %call, ptr %args, i64 %count, i64 %numbers) {
   store i64 0, ptr %length.var
   store i64 0, ptr %operands.var
   store i64 0, ptr %scalars.var
+  %listed.at = getelementptr %call, ptr %call, i64 0, i32 5
+  store i64 0, ptr %listed.at
   %data = getelementptr %call, ptr %call, i64 0, i32 1
   %doubles = getelementptr %call, ptr %call, i64 0, i32 2
   %integers = getelementptr %call, ptr %call, i64 0, i32 3
@@ -230,6 +232,9 @@ tensor:
   %operand.next = add i64 %operand, 1
   store i64 %operand.next, ptr %operands.var
   %data.place = getelementptr ptr, ptr %data, i64 %operand
+  %held = icmp slt i64 %operand, {MOST_ARGUMENTS}     ; lists may hold many
+  br i1 %held, label %tensor.describe, label %odd
+tensor.describe:
   %length.tensor = call i64 @describe(ptr %arg, ptr %call, i64 %length, ptr %data.place)
   store i64 %length.tensor, ptr %length.var
   %described = icmp sge i64 %length.tensor, 0
@@ -267,6 +272,14 @@ int:
   %exact = call i1 @integer(ptr %arg, ptr %double.place, ptr %integer.place)
   br i1 %exact, label %next, label %odd
 setting:
+  %several = call i1 @is_list(ptr %arg, ptr %type)
+  br i1 %several, label %list, label %plain
+list:
+  %length.list = call i64 @describe_list(ptr %arg, ptr %call, i64 %length, ptr %operands.var)
+  store i64 %length.list, ptr %length.var
+  %listed = icmp sge i64 %length.list, 0
+  br i1 %listed, label %next, label %odd
+plain:
   %length.setting = call i64 @setting(ptr %arg, ptr %call, i64 %length)
   store i64 %length.setting, ptr %length.var
   %told = icmp sge i64 %length.setting, 0

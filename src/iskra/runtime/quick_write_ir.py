@@ -414,7 +414,12 @@ look:
 search:
   %entry = call ptr @lookup(ptr %self, ptr %call, ptr %own.args, i64 %count, ptr %names, i64 %named)
   %unknown = icmp eq ptr %entry, null
-  br i1 %unknown, label %pass, label %memory
+  br i1 %unknown, label %pass, label %lists
+lists:
+  %listed.at = getelementptr %call, ptr %call, i64 0, i32 5
+  %listed = load i64, ptr %listed.at
+  %flat = icmp eq i64 %listed, 0
+  br i1 %flat, label %memory, label %pass
 memory:
   %given.apart = icmp ne i64 %before, 0
   br i1 %given.apart, label %overlap, label %size

@@ -1,0 +1,105 @@
+"""Bodies that only rearrange: which element of the result comes from where, found out by places.
+
+Operators declare that they `rearrange`: each element of the result is one of the operands' or zero,
+as shapes, strides and settings have it. So a body that is run on the places of elements, instead of
+their values, says what all calls with such operands amount to.
+"""
+
+import numpy as np
+
+from iskra import runtime
+from iskra.core.dtypes import of_numpy
+from iskra.dispatch.operator import bind
+from iskra.runtime.quick import flattened, is_list
+from iskra.tensor import Tensor
+
+_MOST_MOVED = 4096      # elements; larger results have kernels of their own
+_MOST_RUNS = 512
+
+
+def rearranged(op, args, settings):
+    """What a call amounts to, as `Table.learn` wants it; None where that cannot be told."""
+    tensors = [a for a in flattened(args) if isinstance(a, Tensor)]
+    dtype = tensors[0]._array.dtype
+    mover = runtime.quick.mover(dtype.itemsize)
+    if mover is None or any(t._array.dtype != dtype for t in tensors):
+        return None
+    places = _Places(dtype.itemsize)
+    found = op.compute([places.of(value) for value in bind(op, args, settings)])
+    if found.__class__ is not np.ndarray or found.dtype != np.int64:
+        return None
+    if not found.flags.c_contiguous or not 0 < found.size <= _MOST_MOVED:
+        return None
+    runs = places.runs(found.reshape(-1))
+    if len(runs) > _MOST_RUNS:
+        return None
+    listing = np.array(runs, np.int64).reshape(-1, 5)
+    whole = listing[:, 4].sum() == found.size
+    slots = [("result", 0), ("constant", listing.ctypes.data), ("constant", len(runs)),
+             ("constant", 0 if whole else found.size * dtype.itemsize)]
+    slots += [("operand", number) for number in range(len(tensors))]
+    return [(found.shape, dtype, of_numpy(dtype))], None, [(mover, 1, slots)], (), (listing,)
+
+
+def moves_alike(op, table, args, settings):
+    """Whether a quick call gives what the body gives."""
+    quick = table.call(*args, **settings)
+    quick = quick[0] if quick.__class__ is list else quick
+    found = op.compute([_arrays(value) for value in bind(op, args, settings)])
+    return quick.__class__ is Tensor and quick._array.dtype == found.dtype and (
+        quick._array.shape == found.shape and quick._array.tobytes() == found.tobytes())
+
+
+def _arrays(value):
+    if isinstance(value, Tensor):
+        return value._array
+    return [tensor._array for tensor in value] if is_list(value) else value
+
+
+class _Places:
+    """Arrays of places: all elements of the operands, as they lie in memory, counted from 1."""
+
+    def __init__(self, itemsize):
+        self.itemsize = itemsize
+        self.bounds = [1]       # the first place of each operand, and the one after all
+        self.firsts = []        # the place of each one's first element
+
+    def of(self, value):
+        """A bound argument with places for tensors."""
+        if isinstance(value, Tensor):
+            return self._array(value._array)
+        if is_list(value):
+            return [self._array(tensor._array) for tensor in value]
+        return value
+
+    def _array(self, array):
+        steps = [s // self.itemsize for s in array.strides]
+        ways = [max(n - 1, 0) * s for n, s in zip(array.shape, steps, strict=True)]
+        first = -sum(way for way in ways if way < 0)
+        span = first + sum(way for way in ways if way > 0) + 1
+        start = self.bounds[-1]
+        memory = np.arange(start, start + span)
+        self.firsts.append(start + first)
+        self.bounds.append(start + span)
+        strides = [8 * step for step in steps] if array.size else None
+        return np.ndarray(array.shape, memory.dtype, memory, first * 8, strides)
+
+    def runs(self, found):
+        """What `runtime.quick_moves_ir` calls runs; places of 0 are in none."""
+        owners = np.searchsorted(self.bounds, found, "right") - 1
+        runs = []
+        begin = 0
+        while begin < found.size:
+            owner = owners[begin]
+            end = begin + 1
+            if end < found.size and owners[end] == owner:
+                step = found[end] - found[begin]
+                while end < found.size and owners[end] == owner and (
+                        found[end] - found[end - 1] == step):
+                    end += 1
+            else:
+                step = 1
+            if owner >= 0:
+                runs.append((owner, found[begin] - self.firsts[owner], step, begin, end - begin))
+            begin = end
+        return runs
