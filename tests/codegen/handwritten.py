@@ -13,6 +13,7 @@ from iskra.codegen.kernels import (
     gathers,
     joins,
     recurrent,
+    runs,
     sampling,
     scans,
     scatters,
@@ -22,7 +23,7 @@ from iskra.codegen.kernels import (
 )
 
 MODULES = (
-    bags, bands, copies, gathers, joins, recurrent, sampling, scans, scatters, sorts, windows,
+    bags, bands, copies, gathers, joins, recurrent, runs, sampling, scans, scatters, sorts, windows,
 )
 
 

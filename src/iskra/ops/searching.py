@@ -3,12 +3,15 @@
 Source of every operator here: https://docs.pytorch.org/docs/stable/torch.html#comparison-ops
 """
 
+import math
+
 import numpy as np
 
+from iskra.codegen import kernels
 from iskra.core.dtypes import float64, int32, int64
 from iskra.core.size import format_shape, wrap_dim
 from iskra.dispatch import composite
-from iskra.ops.sorting import sortable
+from iskra.ops.sorting import in_order, sortable
 from iskra.tensor import Tensor, wrap
 
 
@@ -120,13 +123,62 @@ def isin(elements, test_elements, *, assume_unique=False, invert=False):
     return wrap(np.asarray(np.isin(*arrays, invert=invert)))
 
 
-def _unique_parts(values, first, inverse, counts, return_inverse, return_counts, shape):
-    parts = [wrap(np.ascontiguousarray(values))]
+def _parts(values, starts, inverse, return_inverse, return_counts, dim, shape, length):
+    """What was asked for, as tensors; values stand along `dim`."""
+    parts = [values if dim is None else np.ascontiguousarray(np.moveaxis(values, 0, dim))]
     if return_inverse:
-        parts.append(wrap(np.asarray(inverse, np.int64).reshape(shape)))
+        parts.append(inverse.reshape(shape if dim is None else -1))
     if return_counts:
-        parts.append(wrap(np.asarray(counts, np.int64)))
-    return parts[0] if len(parts) == 1 else tuple(parts)
+        parts.append(np.diff(starts, append=length))
+    return wrap(parts[0]) if len(parts) == 1 else tuple(wrap(part) for part in parts)
+
+
+def _runs(vector, numbered, places=None):
+    """Runs of equal neighbours; see `iskra.codegen.kernels.runs.find`."""
+    if vector.__class__ is np.ndarray and vector.size:
+        found = kernels.runs.find(vector, numbered, places)
+        if found is not None:
+            return found
+    return _runs_of_rows(vector, numbered, places)
+
+
+def _runs_of_rows(rows, numbered, places=None):
+    """The same of whole rows, which may be without elements, by NumPy."""
+    new = np.ones(len(rows), bool)
+    if len(rows):
+        flat = rows.reshape(len(rows), -1)
+        new[1:] = (flat[1:] != flat[:-1]).any(1)
+    starts = np.flatnonzero(new)
+    numbers = np.cumsum(new) - 1 if numbered else None
+    if numbered and places is not None:
+        ordered, numbers = numbers, np.empty_like(numbers)
+        numbers[places] = ordered
+    return rows[starts], starts, numbers
+
+
+def _order_of_rows(rows):
+    """The places that bring the rows of a matrix into order, from their first column on."""
+    if rows.dtype.kind == "c" or not rows.size:
+        columns = rows.T[::-1]
+        return np.lexsort(columns) if len(columns) else np.arange(len(rows))
+    keys = np.ascontiguousarray(_keys(sortable(rows)))
+    keys = keys.astype(keys.dtype.newbyteorder(">"), copy=False)
+    # Strings of bytes, compared from the first on.
+    return np.argsort(keys.view(f"V{keys.shape[1] * keys.itemsize}")[:, 0], kind="stable")
+
+
+def _keys(array):
+    """Unsigned integers in the same order as the elements; NaN last."""
+    kind = array.dtype.kind
+    if kind in "bu":
+        return array.view(np.uint8) if kind == "b" else array
+    unsigned = np.dtype(f"u{array.dtype.itemsize}")
+    top = unsigned.type(1 << 8 * unsigned.itemsize - 1)
+    if kind == "i":
+        return array.view(unsigned) ^ top
+    bits = (array + array.dtype.type(0)).view(unsigned)  # one zero
+    keys = np.where(bits & top, ~bits, bits | top)
+    return np.where(np.isnan(array), ~unsigned.type(0), keys)
 
 
 def _check_sizes(name, input, dim):
@@ -152,12 +204,19 @@ def unique(input, sorted=True, return_inverse=False, return_counts=False, dim=No
     (tensor([1, 3]), tensor([1, 2]))
     """
     _check_sizes("unique", input, dim)
-    found = np.unique(
-        input._array, return_index=True, return_inverse=True, return_counts=True, axis=dim,
-        equal_nan=False,
-    )
-    shape = input.shape if dim is None else (-1,)
-    return _unique_parts(*found, return_inverse, return_counts, shape)
+    array = input._array
+    if dim is not None:
+        rows = np.ascontiguousarray(np.moveaxis(array, dim, 0))
+        places = _order_of_rows(rows.reshape(len(rows), math.prod(rows.shape[1:])))
+        found = _runs_of_rows(rows[places], return_inverse, places)
+    elif array.dtype.kind == "c":
+        places = np.argsort(array.reshape(-1), kind="stable")
+        found = _runs(array.reshape(-1)[places], return_inverse, places)
+    else:
+        ordered, places = in_order(array.reshape(-1), 0)
+        found = _runs(ordered, return_inverse, places if return_inverse else None)
+    length = array.size if dim is None else len(rows)
+    return _parts(*found, return_inverse, return_counts, dim, input.shape, length)
 
 
 @composite()
@@ -170,15 +229,5 @@ def unique_consecutive(input, return_inverse=False, return_counts=False, dim=Non
     """
     _check_sizes("unique_consecutive", input, dim)
     array = input._array.reshape(-1) if dim is None else np.moveaxis(input._array, dim, 0)
-    if len(array):
-        rows = array.reshape(len(array), -1)
-        new = np.concatenate(([True], (rows[1:] != rows[:-1]).any(1)))
-    else:
-        new = np.zeros(0, bool)
-    starts = np.flatnonzero(new)
-    values = array[starts] if dim is None else np.moveaxis(array[starts], 0, dim)
-    counts = np.diff(np.append(starts, len(array)))
-    shape = input.shape if dim is None else (-1,)
-    return _unique_parts(
-        values, starts, np.cumsum(new) - 1, counts, return_inverse, return_counts, shape
-    )
+    found = (_runs if dim is None else _runs_of_rows)(array, return_inverse)
+    return _parts(*found, return_inverse, return_counts, dim, input.shape, len(array))

@@ -8,7 +8,7 @@ import importlib
 
 _KERNELS = (
     "attention", "bags", "bands", "convolutions", "copies", "gathers", "joins", "products",
-    "recurrent", "sampling", "scans", "scatters", "sorts", "windows",
+    "recurrent", "runs", "sampling", "scans", "scatters", "sorts", "windows",
 )
 
 

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from iskra.codegen.kernels import sort_kernel
+from iskra.codegen.kernels import copies, sort_kernel
 from iskra.codegen.kernels.sharing import compiled, is_served, tasks_for
 from iskra.codegen.kernels.sort_kernel import LANES, Spec
 from iskra.codegen.primitives import KINDS, kind_of
@@ -59,7 +59,7 @@ def is_sorted(array):
 
 def _run(build, descending, array, axis, kept, room=None, *settings):
     """Call a kernel on rows that lie along `axis`, with room for so many records of each."""
-    moved = np.ascontiguousarray(np.moveaxis(array, axis, -1))
+    moved = _contiguous(np.moveaxis(array, axis, -1))
     shape = (*moved.shape[:-1], kept)
     values, places = empty(shape, array.dtype), empty(shape, _INT64)
     length = moved.shape[-1]
@@ -75,7 +75,15 @@ def _run(build, descending, array, axis, kept, room=None, *settings):
            (length, kept, capacity, words, base or 0, rows, tasks), tasks)
     if axis == array.ndim - 1:
         return values, places
-    return tuple(np.ascontiguousarray(np.moveaxis(a, -1, axis)) for a in (values, places))
+    return tuple(_contiguous(np.moveaxis(a, -1, axis)) for a in (values, places))
+
+
+def _contiguous(array):
+    """The array, or a contiguous copy."""
+    if array.flags.c_contiguous:
+        return array
+    made = empty(array.shape, array.dtype)
+    return made if copies.put(made, array) else np.ascontiguousarray(array)
 
 
 def _least(array):
