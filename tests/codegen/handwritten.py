@@ -12,6 +12,7 @@ from iskra.codegen.kernels import (
     copies,
     gathers,
     joins,
+    poisson,
     recurrent,
     runs,
     sampling,
@@ -23,7 +24,8 @@ from iskra.codegen.kernels import (
 )
 
 MODULES = (
-    bags, bands, copies, gathers, joins, recurrent, runs, sampling, scans, scatters, sorts, windows,
+    bags, bands, copies, gathers, joins, poisson, recurrent, runs, sampling, scans, scatters,
+    sorts, windows,
 )
 
 

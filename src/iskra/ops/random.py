@@ -11,6 +11,7 @@ from itertools import repeat
 
 import numpy as np
 
+from iskra.codegen import kernels
 from iskra.core import dtypes as d
 from iskra.core.size import broadcast, format_shape
 from iskra.dispatch import composite, creation, operator
@@ -37,10 +38,12 @@ from iskra.ops.sampling import (
 )
 from iskra.runtime import random as streams
 from iskra.runtime import rejection
+from iskra.runtime.normal import narrow
 from iskra.tensor import Tensor
 from iskra.tensor.factory import allocate, dtype_of
 
 _MOST_CATEGORIES = 1 << 24
+_FEW_RATES = 16  # so few are sampled one by one
 
 
 # How a new tensor comes about
@@ -492,7 +495,10 @@ def poisson(input, generator=None):
         return np.empty_like(input)
     if not (input >= 0).all():
         raise RuntimeError("invalid Poisson rate, expected rate to be non-negative")
-    return rejection.poisson(generator, input, dtype)
+    found = kernels.poisson.sample(generator, input) if input.size >= _FEW_RATES else None
+    if found is None:
+        return rejection.poisson(generator, input, dtype)
+    return narrow(found, dtype)
 
 
 def _no_gradient(g):

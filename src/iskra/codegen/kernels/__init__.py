@@ -7,8 +7,8 @@ named, as in ``kernels.scans.scan(...)``: until then nobody needs them.
 import importlib
 
 _KERNELS = (
-    "attention", "bags", "bands", "convolutions", "copies", "gathers", "joins", "products",
-    "recurrent", "runs", "sampling", "scans", "scatters", "sorts", "windows",
+    "attention", "bags", "bands", "convolutions", "copies", "gathers", "joins", "poisson",
+    "products", "recurrent", "runs", "sampling", "scans", "scatters", "sorts", "windows",
 )
 
 
