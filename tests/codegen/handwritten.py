@@ -10,6 +10,7 @@ from iskra.codegen.kernels import (
     bags,
     bands,
     copies,
+    counts,
     gathers,
     joins,
     poisson,
@@ -18,14 +19,15 @@ from iskra.codegen.kernels import (
     sampling,
     scans,
     scatters,
+    searches,
     sharing,
     sorts,
     windows,
 )
 
 MODULES = (
-    bags, bands, copies, gathers, joins, poisson, recurrent, runs, sampling, scans, scatters,
-    sorts, windows,
+    bags, bands, copies, counts, gathers, joins, poisson, recurrent, runs, sampling, scans,
+    scatters, searches, sorts, windows,
 )
 
 

@@ -36,6 +36,8 @@ from iskra.ops.sampling import (
     uniform_,
     whole,
 )
+from iskra.ops.searching import places_among
+from iskra.ops.sorting import in_order
 from iskra.runtime import random as streams
 from iskra.runtime import rejection
 from iskra.runtime.normal import narrow
@@ -426,7 +428,15 @@ def multinomial(input, num_samples, replacement=False, *, generator=None):
     if not has_data(input) or not math.prod(shape):
         return np.empty_like(input, np.int64, shape=shape)
     _check_weights(input, replacement and count > 1)
-    return streams.multinomial(generator, input, dtype, count, replacement)
+    return streams.multinomial(generator, input, dtype, count, replacement, _first, _search)
+
+
+def _first(speed, count):
+    return in_order(speed, speed.ndim - 1, True, count)[1]
+
+
+def _search(rows, values):
+    return places_among(rows, values, "left")
 
 
 _write_multinomial = multinomial.operator.out_variant

@@ -11,12 +11,17 @@ from iskra.codegen import kernels
 from iskra.core.dtypes import float64, int32, int64
 from iskra.core.size import format_shape, wrap_dim
 from iskra.dispatch import composite
+from iskra.ops.large import is_large
 from iskra.ops.sorting import in_order, sortable
 from iskra.tensor import Tensor, wrap
 
 
-def _search(sequence, values, side):
+def places_among(sequence, values, side):
     """Where to put `values` into sorted rows so that they stay sorted."""
+    if is_large(values) and sequence.__class__ is np.ndarray:
+        found = kernels.searches.search(sequence, values, side == "right")
+        if found is not None:
+            return found
     sequence, values = sortable(sequence), sortable(values)
     if sequence.ndim == 1:
         return np.searchsorted(sequence, values, side)
@@ -81,7 +86,7 @@ def searchsorted(
             )
         sorted_sequence = sorted_sequence.gather(-1, sorter)
     where_to = "right" if right or side == "right" else "left"
-    found = _search(sorted_sequence._array, input._array, where_to)
+    found = places_among(sorted_sequence._array, input._array, where_to)
     kind = int32 if out_int32 else int64
     return wrap(np.asarray(found, kind.numpy))
 

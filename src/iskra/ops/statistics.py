@@ -7,14 +7,19 @@ import math
 
 import numpy as np
 
+from iskra.codegen import kernels
 from iskra.core import dtypes
 from iskra.core.size import format_shape
 from iskra.dispatch import composite, operator, reduction
 from iskra.dispatch.named import return_type
 from iskra.ops.arithmetic import maximum
 from iskra.ops.grids import complex
+from iskra.ops.large import is_large
+from iskra.ops.searching import places_among
 from iskra.ops.slicing import as_int
 from iskra.tensor import Tensor, wrap
+
+_MOST_BINS = 1 << 31  # of more NumPy says what is wrong
 
 
 @operator(
@@ -39,7 +44,7 @@ def bincount(input, weights=None, minlength=0):
     if input.dtype.kind not in "iu":
         name = dtypes.of_numpy(input.dtype).scalar_name
         raise NotImplementedError(f'"bincount_cpu" not implemented for \'{name}\'')
-    if input.ndim != 1 and input.size or input.size and input.min() < 0:
+    if input.ndim != 1 and input.size or _has_negative(input):
         raise RuntimeError(
             "bincount only supports 1-d non-negative integral inputs, got shape "
             f"{format_shape(input.shape)}"
@@ -49,10 +54,25 @@ def bincount(input, weights=None, minlength=0):
             "weights should be 1-d and have the same length as input, got shapes "
             f"{format_shape(weights.shape)} and {format_shape(input.shape)}"
         )
-    counts = np.bincount(input.reshape(-1).astype(np.int64), weights, minlength)
+    counts = _occurrences(input.reshape(-1), weights, minlength)
     if weights is not None and weights.dtype == np.float32:
         return counts.astype(np.float32)
     return counts
+
+
+def _has_negative(integers):
+    """Whether an integer is below 0."""
+    return integers.dtype.kind == "i" and integers.size > 0 and integers.min() < 0
+
+
+def _occurrences(integers, weights=None, least=0):
+    """``np.bincount`` of a vector of integers that are not negative."""
+    if is_large(integers) and (weights is None or weights.__class__ is np.ndarray):
+        size = max(int(integers.max()) + 1, least)
+        found = kernels.counts.count(integers, size, weights) if size < _MOST_BINS else None
+        if found is not None:
+            return found
+    return np.bincount(integers.astype(np.int64, copy=False), weights, least)
 
 
 def _edges_around(values, low, high, name):
@@ -92,17 +112,19 @@ def histc(input, bins=100, min=0, max=0):
     low, high = map(kind, _edges_around(input, min, max, "histc"))
     values = input[(input >= low) & (input <= high)]
     places = ((values - low) * kind(bins) / (high - low)).astype(np.int64)
-    counts = np.bincount(np.minimum(places, bins - 1), minlength=bins)
+    counts = _occurrences(np.minimum(places, bins - 1), None, bins)
     return counts.astype(kind)
 
 
 def _counted(columns, edges, weight, dtype):
     """Sums of weights in the boxes that `edges` mark along each column of values."""
     shape = [len(e) - 1 for e in edges]
+    if len(edges) == 1 and weight is None:
+        return _counted_alone(columns[0], edges[0]).astype(dtype)
     inside = np.ones(len(columns[0]), bool)
     places = []
     for values, marks in zip(columns, edges, strict=True):
-        place = np.searchsorted(marks, values, "right") - 1
+        place = places_among(marks, values, "right") - 1
         place = np.where(values == marks[-1], len(marks) - 2, place)
         inside &= (values >= marks[0]) & (values <= marks[-1])
         places.append(place)
@@ -110,6 +132,15 @@ def _counted(columns, edges, weight, dtype):
     weights = None if weight is None else weight.reshape(-1)[inside].astype(np.float64)
     counts = np.bincount(flat, weights, math.prod(shape))
     return counts.astype(dtype).reshape(shape)
+
+
+def _counted_alone(values, marks):
+    """How many values lie between each two marks; the last interval contains its right end."""
+    below = _occurrences(places_among(marks, values, "right"), None, len(marks) + 1)
+    counts = below[1:-1]  # the others lie before the first mark, or not before the last
+    if len(counts):
+        counts[-1] += np.count_nonzero(values == marks[-1])
+    return counts
 
 
 def _density(counts, edges):

@@ -403,31 +403,40 @@ def _settled(function, estimate, arguments, finish, dtype):
 # Multinomial
 
 
-def multinomial(generator, weights, dtype, count, replacement):
+def _first(speed, count):
+    """Where the `count` largest elements along the last axis are, in order."""
+    return np.ascontiguousarray(np.argsort(-speed, axis=-1, kind="stable")[..., :count])
+
+
+def _search(rows, values):
+    """Where in sorted rows to put the elements of the same rows of `values`."""
+    return np.stack([np.searchsorted(*pair) for pair in zip(rows, values, strict=True)])
+
+
+def multinomial(generator, weights, dtype, count, replacement, first=_first, search=_search):
     """Draw `count` indices from each row of `weights`, an ndarray of one or two dimensions.
 
-    The rows need not sum to 1. Returns int64 of shape ``(..., count)``.
+    The rows need not sum to 1. Returns int64 of shape ``(..., count)``. first, search: functions
+    that do what those here do.
     """
     if not replacement or count == 1:
-        return _race(generator, weights, dtype, count)
+        return _race(generator, weights, dtype, count, first)
     rows = weights.reshape(-1, weights.shape[-1])
     rows = rows.astype(_F4) if dtype.is_narrow else rows
     with generator.lock:
         units = units53(generator, len(rows) * count).reshape(len(rows), count)
-    picked = np.empty((len(rows), count), np.int64)
-    for row, sample, out in zip(rows, units, picked, strict=True):
-        steps = np.add.accumulate(row)
-        steps /= steps[-1]
-        steps[-1] = 1
-        out[:] = np.searchsorted(steps.astype(_F8), sample)
+    steps = np.add.accumulate(rows, axis=1)
+    steps /= steps[:, -1:]
+    steps[:, -1] = 1
+    picked = search(steps.astype(_F8), units)
     return picked.reshape(*weights.shape[:-1], count)
 
 
-def _race(generator, weights, dtype, count):
+def _race(generator, weights, dtype, count, first):
     """Without replacement: exponential clocks of these rates; the first `count` that ring."""
     times = in_memory_order(weights, lambda shape: exponential(generator, shape, dtype))
     with np.errstate(all="ignore"):  # infinity and NaN are as fast as they should be
         speed = weights / times
     if count == 1:
         return speed.argmax(-1)[..., None]
-    return np.ascontiguousarray(np.argsort(-speed, axis=-1, kind="stable")[..., :count])
+    return first(speed, count)

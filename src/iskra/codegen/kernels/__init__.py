@@ -7,8 +7,9 @@ named, as in ``kernels.scans.scan(...)``: until then nobody needs them.
 import importlib
 
 _KERNELS = (
-    "attention", "bags", "bands", "convolutions", "copies", "gathers", "joins", "poisson",
-    "products", "recurrent", "runs", "sampling", "scans", "scatters", "sorts", "windows",
+    "attention", "bags", "bands", "convolutions", "copies", "counts", "gathers", "joins",
+    "poisson", "products", "recurrent", "runs", "sampling", "scans", "scatters", "searches",
+    "sorts", "windows",
 )
 
 
