@@ -16,6 +16,7 @@ from iskra.dispatch.shortcuts import (
     composed,
     general,
     mapping,
+    several_views,
     unary,
     viewing,
 )
@@ -125,7 +126,7 @@ def _template(op):
     if starred or op.storage:
         return complete
     if op.kind == "view":
-        return viewing if op.outputs == 1 else complete
+        return viewing if op.outputs == 1 else several_views
     if op.variadic is not None:
         return complete
     if "inplace" in code.co_varnames:

@@ -19,10 +19,10 @@ from iskra.dispatch.execute import kernel_arguments, least_size
 from iskra.dispatch.named import return_type
 from iskra.dispatch.operator import NONE, bind
 from iskra.dispatch.quick_bodies import agrees, watched
-from iskra.dispatch.quick_moves import moves_alike, rearranged
+from iskra.dispatch.quick_moves import moves_alike, rearranged, seen
 from iskra.dispatch.saving import SavedOutput
 from iskra.dispatch.tape import PLAIN, OperatorNode, record
-from iskra.tensor import Parameter, Tensor, storage_of
+from iskra.tensor import PERHAPS, Parameter, Tensor, storage_of
 from iskra.tensor.storage import Storage
 
 _WANTED = os.environ.get("ISKRA_QUICK") != "0"
@@ -44,18 +44,20 @@ class QuickCalls:
     """What machine code knows of an operator's calls.
 
     `call(*args)` is the result, or None, or a list with a result to be given to `record`.
+    `view(*args)` is the same for operators whose results are views.
     `write(*args)` writes it into the first argument, `write_apart(out, *args)` into `out`; it
     returns that tensor, or None.
     `learning` tells whether `miss` is worth calling.
     """
 
     __slots__ = (
-        "op", "call", "write", "write_apart", "learning", "table", "misses", "failures", "seen",
+        "op", "call", "view", "write", "write_apart", "learning", "table", "misses", "failures",
+        "seen",
     )
 
     def __init__(self, op):
         self.op = op
-        self.call = self.write = self.write_apart = unknown
+        self.call = self.view = self.write = self.write_apart = unknown
         self.learning = _WANTED
         self.table = None
         self.misses = self.failures = 0
@@ -91,15 +93,15 @@ class QuickCalls:
         op, quick = self.op, runtime.quick
         able = quick.prepare(Tensor, Parameter, SavedOutput, Storage, OperatorNode,
                              AccumulateGrad, gradient_edge, next_sequence.__self__, storage_of,
-                             graph.observers)
+                             PERHAPS, graph.observers)
         if not able or any(t >= quick.MOST_RECORDED for t in op.targets):
             self.learning = False
             return False
         # Numbers that programs hold for one value of, or bodies look at, are settings.
         numbers = () if op.fixes_numbers or _looks_at_numbers(op) else op.operands
         self.table = quick.Table(frozenset(numbers), op.targets, may_alias(op),
-                                 tuple if op.result is None else return_type(op))
-        self.call = self.table.call
+                                 tuple if op.result is None else return_type(op), _mode(op))
+        self.call, self.view = self.table.call, self.table.view
         self.write, self.write_apart = self.table.write, self.table.write_apart
         return True
 
@@ -113,9 +115,10 @@ class QuickCalls:
         bound = bind(op, args, settings)
         record(op, bound, result)
         tensors = result if isinstance(result, tuple) else (result,)
-        hung = [i for i, tensor in enumerate(tensors) if tensor is not None and tensor._edge]
+        edges = [None if t is None else t._edge or t._view_edge for t in tensors]
+        hung = [i for i, edge in enumerate(edges) if edge]
         if hung:
-            self._learn_recording(tensors[hung[0]]._edge[0], args, settings, bound, hung)
+            self._learn_recording(edges[hung[0]][0], args, settings, bound, hung)
         return result
 
     def note_write(self, args, settings):
@@ -153,6 +156,8 @@ class QuickCalls:
         op = self.op
         if op.rearranges:
             return self._learn_moves(args, settings)
+        if op.kind == "view":
+            return not settings and self._learn_views(args)
         try:
             args = [a.restore(None) if a.__class__ is SavedOutput else a for a in args]
             bound = bind(op, (*args,), settings)
@@ -190,6 +195,14 @@ class QuickCalls:
         self.table.forget(args, settings)
         return False
 
+    def _learn_views(self, args):
+        """Learn a call of a view operator."""
+        try:
+            answer = None if self.op.storage else seen(self.op, args)
+        except Exception:  # what is wrong is said where the call is made
+            return False
+        return answer is not None and self.table.learn(args, _NONE, *answer)
+
     def _learn_body(self, args, bound):
         """Learn a call whose body runs kernels."""
         try:
@@ -202,6 +215,13 @@ class QuickCalls:
             return True
         self.table.forget(args)
         return False
+
+
+def _mode(op):
+    """What `runtime.quick_views_ir` makes of a view operator's calls."""
+    if op.outputs != 1:
+        return 2
+    return 0 if op.formulas else 1
 
 
 def _places_of(args):

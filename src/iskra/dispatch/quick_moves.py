@@ -1,4 +1,4 @@
-"""Bodies that only rearrange: which element of the result comes from where, found out by places.
+"""Bodies that only rearrange, or show memory in another way.
 
 Operators declare that they `rearrange`: each element of the result is one of the operands' or zero,
 as shapes, strides and settings have it. So a body that is run on the places of elements, instead of
@@ -8,10 +8,11 @@ their values, says what all calls with such operands amount to.
 import numpy as np
 
 from iskra import runtime
-from iskra.core.dtypes import of_numpy
+from iskra.core.dtypes import FLOATING, of_numpy
 from iskra.dispatch.operator import bind
 from iskra.runtime.quick import flattened, is_list
 from iskra.tensor import Tensor
+from iskra.tensor.storage import address
 
 _MOST_MOVED = 4096      # elements; larger results have kernels of their own
 _MOST_RUNS = 512
@@ -39,6 +40,31 @@ def rearranged(op, args, settings):
              ("constant", 0 if whole else found.size * dtype.itemsize)]
     slots += [("operand", number) for number in range(len(tensors))]
     return [(found.shape, dtype, of_numpy(dtype))], None, [(mover, 1, slots)], (), (listing,)
+
+
+def seen(op, args):
+    """What a call of a view operator amounts to, as `Table.learn` wants it; None for odd results.
+
+    Its steps are described in `runtime.quick_views_ir`.
+    """
+    bound = bind(op, args, {})
+    source = bound[op.operands[0]]
+    array = source._array
+    found = op.compute([array, *bound[1:]])
+    several = op.outputs != 1
+    views = list(found) if several else [found]
+    results, steps = [], []
+    for view in views:
+        if view.__class__ is not np.ndarray or not view.size:
+            return None
+        if not np.may_share_memory(view, array):
+            return None
+        dtype = source._dtype if view.dtype is array.dtype else of_numpy(view.dtype)
+        words = [address(view) - address(array), dtype.category >= FLOATING]
+        words += [*view.shape, *view.strides]
+        results.append((view.shape, view.dtype, dtype))
+        steps.append((0, 0, [("constant", word) for word in words]))
+    return results, list(range(len(views))) if several else None, steps
 
 
 def moves_alike(op, table, args, settings):

@@ -32,7 +32,7 @@ from iskra.tensor import Parameter, Tensor
 from iskra.tensor.tensor import _new as new
 
 empty, generic = np.empty, np.generic
-_PLAIN_SETTINGS = frozenset((int, bool))
+_PLAIN_SETTINGS = frozenset((int, bool, slice, type(...)))
 _NUMBERS = frozenset((int, bool, float, complex))
 ndarray = np.ndarray
 
@@ -393,8 +393,13 @@ def viewing(op):
     make = outside if op.grad is None else as_view
     # Where sizes may also be given one by one: where they begin.
     sizes = None if op.variadic is None else body.__code__.co_varnames.index(op.variadic)
+    quick = op.quick
 
     def function(*args, **kwargs):
+        if not kwargs:
+            result = quick.view(*args)
+            if result is not None:
+                return quick.record(result[0], args) if result.__class__ is list else result
         if not kwargs and args and not active.intercepting:
             source = args[0]
             cls = source.__class__
@@ -410,10 +415,28 @@ def viewing(op):
                     return call(op, args, kwargs)
                 if array.__class__ is ndarray:
                     view = make(source, array)
+                    if quick.learning:
+                        quick.miss(args)
                     if source._requires_grad and make is as_view:
                         record(op, bind(op, bound, kwargs), view)
                     return view
         return call(op, args, kwargs)
+
+    return function
+
+
+def several_views(op):
+    """The function of a view operator with several results."""
+    quick = op.quick
+
+    def function(*args, **kwargs):
+        result = quick.view(*args, **kwargs)
+        if result is not None:
+            return quick.record(result[0], args) if result.__class__ is list else result
+        result = call(op, args, kwargs)
+        if quick.learning and args and args[0].__class__ in PLAIN and not active.intercepting:
+            quick.miss(args, kwargs)
+        return result
 
     return function
 

@@ -20,7 +20,7 @@ _ALL = slice(None)
 
 
 @operator(
-    function=False, method=False, out=False, node="SliceBackward",
+    function=False, method=False, out=False, node="SliceBackward", rearranges=True,
     grad=lambda g, place: take_place(g, place),
 )
 def put_place(input, shape, place):

@@ -12,6 +12,7 @@ from iskra.core.local import active, local
 from iskra.dispatch import composite
 from iskra.dispatch import view as view_operator
 from iskra.dispatch.execute import as_view
+from iskra.dispatch.operator import calling
 from iskra.dispatch.tape import record
 from iskra.dispatch.variants import check_writable
 from iskra.ops.index_parsing import Parsed, as_items
@@ -37,7 +38,7 @@ def _node_of_place(place):
 
 @view_operator(
     function=False, method=False, node=_node_of_place,
-    grad=lambda g, input_shape, place: put_place(g, input_shape, place),
+    grad=calling(put_place, "g input_shape place"),
 )
 def index_view(input, place):
     """The view at ints, slices, None and one ``...`` (which keeps a single element an array)."""
@@ -45,6 +46,7 @@ def index_view(input, place):
 
 
 _VIEW = index_view.operator
+_QUICK = _VIEW.quick
 
 
 def _tensors(arrays):
@@ -226,12 +228,21 @@ class _Brackets:
         if (cls is Tensor or cls is Parameter) and not active.intercepting:
             place = _place_of(index)
             if place is not None:
+                taped = self._requires_grad
+                if taped:
+                    view = _QUICK.view(self, place)
+                    if view is not None:
+                        if view.__class__ is list:
+                            return _QUICK.record(view[0], (self, place))
+                        return view
                 try:
                     array = self._array[place]
                 except IndexError:  # the whole path says what is wrong
                     return getitem(self, index)
                 view = as_view(self, array)
-                if self._requires_grad:
+                if taped:
+                    if _QUICK.learning:
+                        _QUICK.miss((self, place))
                     record(_VIEW, (self, place), view)
                 return view
             cls = index.__class__

@@ -31,7 +31,7 @@ _FLOOR = 256 << 20    # bytes of free blocks that are kept in any case
 _NO_LIMIT = (1 << 63) - 1
 
 # Places in NumPy's table of C functions and types.
-_ARRAY_TYPE, _DTYPE_TYPE, _NEW_FROM_DESCR = 2, 3, 94
+_ARRAY_TYPE, _DTYPE_TYPE, _NEW_FROM_DESCR, _SET_BASE = 2, 3, 94, 282
 _SET_HANDLER, _GET_HANDLER, _DEFAULT_HANDLER = 304, 305, 306
 
 _starting = threading.RLock()
@@ -266,6 +266,12 @@ def _python_function(name, result, *arguments):
 def _numpy_table():
     address = _in_capsule(np._core._multiarray_umath._ARRAY_API, None)
     return ctypes.cast(address, ctypes.POINTER(ctypes.c_void_p))
+
+
+def array_functions():
+    """The addresses of NumPy's ``PyArray_NewFromDescr`` and ``PyArray_SetBaseObject``."""
+    table = _numpy_table()
+    return table[_NEW_FROM_DESCR], table[_SET_BASE]
 
 
 def _default_handler():

@@ -36,6 +36,7 @@ from iskra.runtime.quick_ir import (
     OBJECT_SETTING,
     PROBES,
     ROOM,
+    SLICE,
     SLOT_KINDS,
     TABLE_SIZE,
     TUPLE_SETTING,
@@ -49,7 +50,8 @@ __all__ = ["MOST_RECORDED", "Table", "flattened", "is_list", "mover", "prepare",
 
 _MOST_RESETS = 8        # after that many full tables the operator's calls are too varied
 _MOST_SLOTS = 96
-_SETTINGS = frozenset({type(None), bool, int, float, str, dtypes.dtype})
+_SETTINGS = frozenset({type(None), bool, int, float, str, dtypes.dtype, slice,
+                       type(...)})
 _RECORDINGS = 5         # the word of an entry that holds the first recording
 _word = ctypes.c_uint64
 _spoiling = ctypes.c_int64()
@@ -64,10 +66,11 @@ class Table:
     numbers: the positions of arguments that are operands, where a float or int stands for a value
     and not for itself; targets: the positions of those whose gradient may be asked for, all below
     `MOST_RECORDED`; aliases: whether the target of `write_apart` may be an argument too; answers:
-    the class of tuples that are returned. `full` tells that nothing more will be learnt.
+    the class of tuples that are returned; mode: what `view` makes (see `quick_views_ir`). `full`
+    tells that nothing more will be learnt.
     """
 
-    def __init__(self, numbers, targets, aliases=False, answers=tuple):
+    def __init__(self, numbers, targets, aliases=False, answers=tuple, mode=0):
         _tables.append(self)
         self._answers = answers
         self.numbers = numbers
@@ -80,6 +83,8 @@ class Table:
         masks = (sum(1 << n for n in positions) for positions in (numbers, targets))
         self._descriptor = struct.pack("<QQQ", ctypes.addressof(self._entries), *masks)
         self.call = native.function_on("quick", _code().address("quick"), self._descriptor)
+        self.view = native.function_on(
+            "view", _code().address("view"), self._descriptor + struct.pack("<Q", mode))
         self.write = self._writer(0, 1)
         self.write_apart = self._writer(1, aliases)
 
@@ -251,6 +256,10 @@ def _tell(value, words):
             return False
         words += TUPLE_SETTING, len(value)
         return all(_tell(item, words) for item in value)
+    if value.__class__ is slice:
+        word = _slice_word(value)
+        words += SLICE, word or 0
+        return word is not None
     if value.__class__ is int:
         words += INT_SETTING, value
         return -2**63 <= value < 2**63
@@ -259,6 +268,16 @@ def _tell(value, words):
     else:
         words += OBJECT_SETTING, id(value)
     return value.__class__ in _SETTINGS
+
+
+def _slice_word(value):
+    """The word for a slice; None where there is none."""
+    word = 0
+    for bound in (value.start, value.stop, value.step):
+        if bound is not None and not (bound.__class__ is int and -2**20 < bound < 2**20):
+            return None
+        word = word << 21 | (0 if bound is None else bound + 2**20)
+    return word
 
 
 @contextlib.contextmanager
@@ -286,6 +305,7 @@ class World(NamedTuple):
     gradient_edge: object   # a function of a tensor
     sequence: object        # the iterator of nodes' numbers
     storage_of: object      # a function of a tensor
+    perhaps: object         # what a view's `_requires_grad` is at first
     observers: list         # while it has items, no call is quick
 
 
@@ -317,7 +337,7 @@ def _layout():
     """Where the objects keep what the machine code reads and writes, in bytes from their start."""
     (world,) = _world
     found_at = {
-        **native.layout(), "FLOAT_VALUE": 16, "LIST_ITEMS": 24,
+        **native.layout(), "FLOAT_VALUE": 16, "SLICE_START": 16, "LIST_ITEMS": 24,
         "ITEM_SIZE": 40, "RANK": 24, "DIMS": 32, "STRIDES": 40, "DESCR": 56, "FLAGS": 64,
     }
     places = {
@@ -334,6 +354,7 @@ def _layout():
         for name, slot in slots.items():
             found_at[name] = _place_of(cls, slot)
     array, items = np.empty((5, 3, 2), np.float32)[:, 1:], [object()]
+    bounds = slice(2, None, 3)
     known = (
         _read(ctypes.c_int, array, found_at["RANK"]) == 3
         and tuple((_word * 3).from_address(_read(_word, array, found_at["DIMS"]))) == array.shape
@@ -348,6 +369,7 @@ def _layout():
                 for c in (world.parameter, world.saved))
         and _word.from_address(_read(_word, items, found_at["LIST_ITEMS"])).value == id(items[0])
         and id(0) == id(int("0"))
+        and tuple((_word * 3).from_address(id(bounds) + 16)) == tuple(map(id, (2, None, 3)))
     )
     if not known:
         raise NotImplementedError("this Python or NumPy lays its objects out in an unknown way")
@@ -379,10 +401,14 @@ def _code():
         "joins_graph": sys.intern("requires_grad"), "is_inference": sys.intern("_is_inference"),
         "requires_grad": sys.intern("_requires_grad"), "edge": sys.intern("_edge"),
         "storage_name": sys.intern("_storage"), "grad_enabled": sys.intern("grad_enabled"),
-        "base": sys.intern("_base"),
+        "base": sys.intern("_base"), "view_edge": sys.intern("_view_edge"),
+        "view_kind": sys.intern("_view_kind"), "view_version": sys.intern("_view_version"),
+        "no_grad": sys.intern("no_grad"), "multiple": sys.intern("multiple"), "slice": slice,
     }
     symbols = {f"iskra_{name}": id(thing) for name, thing in objects.items()}
+    new_array, set_base = memory.array_functions()
     symbols |= {
+        "iskra_new_array": new_array, "iskra_set_base": set_base,
         "iskra_watcher": native.watcher_place(), "iskra_empty": memory.maker(),
         "iskra_run_many": native.many_runner(), "iskra_spoiling": ctypes.addressof(_spoiling),
     }

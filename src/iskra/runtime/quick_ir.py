@@ -38,6 +38,7 @@ from iskra.runtime.quick_key_ir import READING
 from iskra.runtime.quick_lists_ir import LISTING
 from iskra.runtime.quick_moves_ir import MOVING
 from iskra.runtime.quick_tape_ir import MOST_RECORDED, RECORDING, WRITTEN
+from iskra.runtime.quick_views_ir import VIEWING
 from iskra.runtime.quick_write_ir import MOST_COPIED, WRITING
 
 HEADER = 8              # words of an entry before the key
@@ -45,7 +46,7 @@ TABLE_SIZE = 256
 PROBES = 4              # how many places after the first an entry may stand
 MOST_ARGUMENTS, MOST_RANK, MOST_RESULTS = 12, 6, 16
 FLOAT, INT = 1, 2       # numbers that are operands
-INT_SETTING, FLOAT_SETTING, OBJECT_SETTING, TUPLE_SETTING, LIST = 3, 4, 5, 6, 7
+INT_SETTING, FLOAT_SETTING, OBJECT_SETTING, TUPLE_SETTING, LIST, SLICE = 3, 4, 5, 6, 7, 8
 MOST_ITEMS = 16         # of a tuple
 MULTIPLIER = 0x9E3779B97F4A7C15
 SLOT_KINDS = {"constant": 0, "operand": 1, "result": 2, "double": 3, "integer": 4}
@@ -69,12 +70,12 @@ def quick_ir(layout):
         "MOST_ARGUMENTS": MOST_ARGUMENTS, "MOST_RANK": MOST_RANK, "MOST_RESULTS": MOST_RESULTS,
         "FLOAT": FLOAT, "INT": INT, "INT_SETTING": INT_SETTING, "FLOAT_SETTING": FLOAT_SETTING,
         "OBJECT_SETTING": OBJECT_SETTING, "TUPLE_SETTING": TUPLE_SETTING,
-        "LIST": LIST, "HEADER": HEADER, "MOST_ITEMS": MOST_ITEMS, "ROOM": ROOM,
+        "LIST": LIST, "SLICE": SLICE, "HEADER": HEADER, "MOST_ITEMS": MOST_ITEMS, "ROOM": ROOM,
         "MULTIPLIER": MULTIPLIER - 2**64, "PROBES": PROBES, "LAST": TABLE_SIZE - 1,
         "SHIFT": 64 - (TABLE_SIZE.bit_length() - 1),
     }
     text = "".join((_HEAD, READING, LISTING, RECORDING, _CARRYING_OUT, APPLYING, WRITING, HISTORY,
-                    MOVING))
+                    MOVING, VIEWING))
     for name, value in values.items():
         text = text.replace("{" + name + "}", str(value))
     return text
@@ -91,6 +92,7 @@ _HEAD = """
 @iskra_int = external global i8
 @iskra_tuple = external global i8
 @iskra_size = external global i8
+@iskra_slice = external global i8
 @iskra_observers = external global i8
 @iskra_active = external global i8
 @iskra_watcher = external global ptr
@@ -486,7 +488,8 @@ record:
   %flat = icmp eq i64 %with.lists, 0
   br i1 %flat, label %plain, label %lists
 plain:
-  %recorded.plain = call i32 @record(ptr %entry, ptr %args, i64 %count, i64 %targets, ptr %answer)
+  %recorded.plain = call i32 @record(ptr %entry, ptr %args, i64 %count, i64 %targets, ptr %answer,
+      ptr @iskra_edge)
   br label %settle
 lists:
   %recorded.lists = call i32 @record_lists(ptr %entry, ptr %args, i64 %count, i64 %targets,

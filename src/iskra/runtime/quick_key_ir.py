@@ -109,6 +109,54 @@ done:
   ret i1 %exact
 }
 
+; A word for the start, stop and step of a slice, 21 bits for each; false if one is no small int.
+define internal i1 @slice_word(ptr %bounds, ptr %to) {
+  br label %loop
+loop:
+  %i = phi i64 [ 0, %0 ], [ %i.next, %put ]
+  %word = phi i64 [ 0, %0 ], [ %word.next, %put ]
+  %more = icmp slt i64 %i, 3
+  br i1 %more, label %one, label %done
+one:
+  %bound.at = getelementptr ptr, ptr %bounds, i64 %i
+  %bound = load ptr, ptr %bound.at
+  %is.none = icmp eq ptr %bound, @iskra_none
+  br i1 %is.none, label %put, label %look
+look:
+  %type.at = getelementptr i8, ptr %bound, i64 {TYPE}
+  %type = load ptr, ptr %type.at
+  %is.int = icmp eq ptr %type, @iskra_int
+  br i1 %is.int, label %read, label %no
+read:
+  %value = call i64 @PyLong_AsLongLong(ptr %bound)
+  %moved = add i64 %value, 1048576
+  %low = icmp sgt i64 %moved, 0
+  %high = icmp slt i64 %moved, 2097152
+  %fits = and i1 %low, %high
+  br i1 %fits, label %check, label %no
+check:
+  %odd = icmp eq i64 %value, -1
+  br i1 %odd, label %perhaps.large, label %put
+perhaps.large:
+  %error = call ptr @PyErr_Occurred()
+  %clean = icmp eq ptr %error, null
+  br i1 %clean, label %put, label %large
+put:
+  %bits = phi i64 [ 0, %one ], [ %moved, %check ], [ %moved, %perhaps.large ]
+  %shifted = shl i64 %word, 21
+  %word.next = or i64 %shifted, %bits
+  %i.next = add i64 %i, 1
+  br label %loop
+large:
+  call void @PyErr_Clear()
+  br label %no
+no:
+  ret i1 false
+done:
+  store i64 %word, ptr %to
+  ret i1 true
+}
+
 ; Two words for a setting that is no tuple: its kind, and its value or address. False for an int
 ; that is too large.
 define internal i1 @plain_setting(ptr %value, ptr %at) {
@@ -140,6 +188,14 @@ float:
   store i64 %bits, ptr %second
   br label %yes
 object:
+  %is.slice = icmp eq ptr %type, @iskra_slice
+  br i1 %is.slice, label %slice, label %itself
+slice:
+  store i64 {SLICE}, ptr %at
+  %bounds = getelementptr i8, ptr %value, i64 {SLICE_START}
+  %fits = call i1 @slice_word(ptr %bounds, ptr %second)
+  ret i1 %fits
+itself:
   store i64 {OBJECT_SETTING}, ptr %at
   %address = ptrtoint ptr %value to i64
   store i64 %address, ptr %second

@@ -149,7 +149,8 @@ look:
   %few = icmp eq i64 %beyond, 0
   br i1 %few, label %do, label %leave
 do:
-  %outcome = call i32 @record(ptr %entry, ptr %flat, i64 %many, i64 %bits, ptr %answer)
+  %outcome = call i32 @record(ptr %entry, ptr %flat, i64 %many, i64 %bits, ptr %answer,
+      ptr @iskra_edge)
   ret i32 %outcome
 leave:
   ret i32 1

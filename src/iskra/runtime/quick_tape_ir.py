@@ -451,8 +451,9 @@ define internal ptr @tensors_of(ptr %answer, ptr %place) {
   ret ptr %found
 }
 
-; Make a node the history of those results that have a bit in %hung; false with an exception.
-define internal i1 @connect(ptr %node, ptr %tensors, i64 %hung) {
+; Make a node the history of those results that have a bit in %hung, as the attribute %name says;
+; false with an exception.
+define internal i1 @connect(ptr %node, ptr %tensors, i64 %hung, ptr %name) {
   br label %loop
 loop:
   %i = phi i64 [ 0, %0 ], [ %i.next, %next ]
@@ -477,7 +478,7 @@ fill:
   %tensor.at = getelementptr ptr, ptr %tensors, i64 %i
   %tensor = load ptr, ptr %tensor.at
   %first = call i32 @PyObject_SetAttr(ptr %tensor, ptr @iskra_requires_grad, ptr @iskra_true)
-  %second = call i32 @PyObject_SetAttr(ptr %tensor, ptr @iskra_edge, ptr %edge)
+  %second = call i32 @PyObject_SetAttr(ptr %tensor, ptr %name, ptr %edge)
   call void @Py_DecRef(ptr %edge)
   %both = or i32 %first, %second
   %good = icmp eq i32 %both, 0
@@ -494,7 +495,7 @@ done:
 ; Hang a new node on the results, or (if it is not null) on the target that is to be overwritten
 ; with one; 0, or -1 with an exception.
 define internal i32 @hang(ptr %recording, ptr %args, ptr %answer, ptr %results, ptr %edges,
-                          ptr %target) {
+                          ptr %target, ptr %name) {
   %tensor.var = alloca ptr
   %is.made = icmp eq ptr %target, null
   %holder = select i1 %is.made, ptr %answer, ptr %target
@@ -552,7 +553,7 @@ describe:
       ptr %saved, ptr %checks, ptr %results, ptr %edges, ptr %target)
   br i1 %kept, label %connect, label %undo
 connect:
-  %connected = call i1 @connect(ptr %node, ptr %tensors, i64 %hung)
+  %connected = call i1 @connect(ptr %node, ptr %tensors, i64 %hung, ptr %name)
   br i1 %connected, label %good, label %undo
 good:
   call void @Py_DecRef(ptr %node)
@@ -564,8 +565,10 @@ lost:
   ret i32 -1
 }
 
-; Record a call. 0: done, or nothing to do; 1: left to Python; -1: an exception.
-define internal i32 @record(ptr %entry, ptr %args, i64 %count, i64 %targets, ptr %answer) {
+; Record a call; its results get their edges as the attribute %name. 0: done, or nothing to do; 1:
+; left to Python; -1: an exception.
+define internal i32 @record(ptr %entry, ptr %args, i64 %count, i64 %targets, ptr %answer,
+                            ptr %name) {
   %edges = alloca [{MOST_RECORDED} x ptr]
   %mask = call i64 @gather(ptr %args, i64 %count, i64 %targets, ptr %edges)
   switch i64 %mask, label %look [
@@ -586,7 +589,7 @@ do:
   %key = getelementptr i64, ptr %entry, i64 {HEADER}
   %results = getelementptr i64, ptr %key, i64 %length
   %outcome = call i32 @hang(ptr %recording, ptr %args, ptr %answer, ptr %results, ptr %edges,
-      ptr null)
+      ptr null, ptr %name)
   call void @drop_edges(ptr %edges, i64 %mask)
   ret i32 %outcome
 leave:

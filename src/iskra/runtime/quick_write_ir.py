@@ -474,7 +474,7 @@ hang:
   %key = getelementptr i64, ptr %entry, i64 {HEADER}
   %results = getelementptr i64, ptr %key, i64 %length
   %hung = call i32 @hang(ptr %recording, ptr %args, ptr %value, ptr %results, ptr %edges,
-      ptr %target)
+      ptr %target, ptr @iskra_edge)
   call void @drop_edges(ptr %edges, i64 %mask)
   %good = icmp eq i32 %hung, 0
   br i1 %good, label %note, label %undo
