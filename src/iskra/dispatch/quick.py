@@ -257,7 +257,7 @@ def _saved(op, node, args, bound, places, written):
             if name.endswith("_offset"):  # nothing in the key tells it
                 return None
             saved.append(("constant", value))
-        elif place >= len(args):
+        elif place >= len(args) or place == op.signature.variadic:
             saved.append(("constant", bound[place]))
         elif written and place == 0:
             if 0 not in op.targets:
