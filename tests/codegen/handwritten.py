@@ -13,6 +13,7 @@ from iskra.codegen.kernels import (
     counts,
     gathers,
     joins,
+    masks,
     poisson,
     recurrent,
     runs,
@@ -26,8 +27,8 @@ from iskra.codegen.kernels import (
 )
 
 MODULES = (
-    bags, bands, copies, counts, gathers, joins, poisson, recurrent, runs, sampling, scans,
-    scatters, searches, sorts, windows,
+    bags, bands, copies, counts, gathers, joins, masks, poisson, recurrent, runs, sampling,
+    scans, scatters, searches, sorts, windows,
 )
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from iskra.core import dtypes
 from iskra.core.size import broadcast, format_shape, wrap_dim
 from iskra.dispatch import composite, operator
-from iskra.ops.moving import taken, taken_along
+from iskra.ops.moving import masked, nonzero_places, taken, taken_along
 
 _ALL = slice(None)
 _INDEX = (np.dtype(np.int32), np.dtype(np.int64))
@@ -269,7 +269,7 @@ def masked_select(input, mask):
             f"masked_select: expected BoolTensor for mask, got {scalar_name(mask)}"
         )
     shape = broadcast(input.shape, mask.shape)
-    return np.broadcast_to(input, shape)[np.broadcast_to(mask, shape)]
+    return masked(np.broadcast_to(input, shape), np.broadcast_to(mask, shape))
 
 
 def _spread_masked(g, input_shape, mask):
@@ -293,7 +293,7 @@ def argwhere(input):
     """
     if not input.ndim:
         return np.empty((int(bool(input)), 0), np.int64)
-    return np.ascontiguousarray(np.argwhere(input))
+    return nonzero_places(input)
 
 
 @composite(out="exact", samples=lambda make: [((make((3, 4)) > 0,), {}), ((make((3,)) > 0,), {})])

@@ -9,7 +9,7 @@ from iskra.core import dtypes
 from iskra.core.size import broadcast, format_shape
 from iskra.dispatch import composite, operator
 from iskra.ops.accumulating import add_at
-from iskra.ops.moving import taken
+from iskra.ops.moving import masked, taken
 from iskra.tensor import Tensor
 
 _ALL = slice(None)
@@ -54,6 +54,9 @@ def picked(array, entries):
         if len(arrays) == 1 and entries[arrays[0]].dtype != np.bool_:
             dim = arrays[0]
             return taken(array, entries[dim], dim, from_end=True)
+        if len(entries) == 1 and entries[0].dtype == np.bool_:
+            if entries[0].shape == array.shape:
+                return masked(array, entries[0])
         result = array[tuple(entries)]
     except IndexError:
         check_bounds(array.shape, entries)

@@ -156,3 +156,15 @@ def write_along(how, target, index, values, axis):
     """The same at an index for each of `values`; see `kernels.scatters.scatter_along`."""
     return is_served(values, target, index) and (
         kernels.scatters.scatter_along(how, target, index, values, axis))
+
+
+def masked(array, mask):
+    """``array[mask]`` for a mask of the array's shape."""
+    found = kernels.masks.elements(array, mask) if is_large(array, mask) else None
+    return array[mask] if found is None else found
+
+
+def nonzero_places(array):
+    """``numpy.argwhere(array)``, contiguous."""
+    found = kernels.masks.places(array) if is_large(array) else None
+    return np.ascontiguousarray(np.argwhere(array)) if found is None else found

@@ -8,8 +8,8 @@ import importlib
 
 _KERNELS = (
     "attention", "bags", "bands", "convolutions", "copies", "counts", "gathers", "joins",
-    "poisson", "products", "recurrent", "runs", "sampling", "scans", "scatters", "searches",
-    "sorts", "windows",
+    "masks", "poisson", "products", "recurrent", "runs", "sampling", "scans", "scatters",
+    "searches", "sorts", "windows",
 )
 
 
