@@ -51,6 +51,7 @@ def check_sort(array, axis, descending, kept=None):
 @pytest.mark.parametrize("name", DTYPES)
 def test_sort(name, descending, monkeypatch):
     serve_small(monkeypatch)
+    monkeypatch.setattr(sorts, "CHUNK", 70)     # so that a row of 300 is cut
     for shape in SHAPES:
         for axis in range(len(shape)):
             array = elements(shape, name)
@@ -120,12 +121,24 @@ def test_interpreter_agrees(name, length, monkeypatch):
     assert len(seen) == 4 and (length < 64 or max(seen) > 1)
 
 
+@pytest.mark.parametrize("name", ["f4", "f8", "bfloat16", "i8"])
+def test_interpreter_agrees_on_long_rows(name, monkeypatch):
+    serve_small(monkeypatch)
+    monkeypatch.setattr(sorts, "CHUNK", 48)
+    monkeypatch.setattr(sorts, "empty", np.zeros)
+    seen = check_each_call(monkeypatch)
+    check_sort(elements((210,), name), 0, True)
+    assert max(seen) > 1
+
+
 def test_threads_change_nothing(monkeypatch):
     serve_small(monkeypatch)
     array = elements((50, 130), "f4")
     on_threads(lambda: sorts.sort(array, 1))
     on_threads(lambda: sorts.sort(array, 1, True, 4))
     on_threads(lambda: sorts.median(array, 0, False))
+    monkeypatch.setattr(sorts, "CHUNK", 1000)
+    on_threads(lambda: sorts.sort(array.reshape(-1), 0))
 
 
 def test_what_is_not_served():

@@ -42,6 +42,11 @@ class Spec(NamedTuple):
         return WORDS[SIZES[self.kind]]
 
     @property
+    def told(self):
+        """The kind, for names of functions."""
+        return f"near_{self.kind}" if self.near else self.kind
+
+    @property
     def is_wide(self):
         """Whether keys fill a word, so that places lie beside them."""
         return self.size == 8
@@ -98,11 +103,11 @@ class Records:
         keys = self.f.load(self.keys, at, Type("u64", lanes))
         return (keys, self.f.load(self.places, at, Type("u32", lanes))) if self.places else (keys,)
 
-    def put(self, record, at):
+    def put(self, record, at, mask=None):
         """Write one record, or several side by side."""
-        self.f.store(record[0], self.keys, at)
+        self.f.store(record[0], self.keys, at, mask)
         if self.places:
-            self.f.store(record[1], self.places, at)
+            self.f.store(record[1], self.places, at, mask)
 
     def made(self, key, place):
         """A record of a key and a place (u32)."""
@@ -123,10 +128,48 @@ class Records:
         shift = 8 * number + (0 if self.places else 32)
         return ((record[0] >> shift) & (BUCKETS - 1)).to("i64")
 
+    def write(self, arg, record, start, at):
+        """Store the element of a record of the row at `start`, and its place."""
+        f, spec, place = self.f, self.spec, self.place(record)
+        if spec.kind in _INFINITY:  # of a zero's sign, and which NaN, keys know nothing
+            element = f.load(arg.x, start + place, Type(spec.bits))
+        else:
+            element = spec.element(self.key(record), arg.base)
+        f.store(element, arg.values, at)
+        f.store(place, arg.indices, at)
+
     def before(self, one, other):
         """Whether one record stands before another."""
         first = one[0] < other[0]
         return first | (one[0].eq(other[0]) & (one[1] < other[1])) if self.places else first
+
+
+def any_bit(lanes):
+    """The bits that are set in any lane."""
+    half = lanes.type.lanes // 2
+    while half:
+        lanes = lanes.shuffle(range(half)) | lanes.shuffle(range(half, 2 * half))
+        half //= 2
+    return lanes
+
+
+def tally(f, records, counts, low, high, number):
+    """Count how often each value of a digit occurs in the records from `low` to `high`."""
+    with f.loop(0, BUCKETS, LANES) as bucket:
+        f.store(f.const(0, Type("u32", LANES)), counts, bucket)
+    with f.loop(low, high) as place:
+        digit = records.digit(records.get(place), number)
+        f.store(f.load(counts, digit, Type("u32")) + 1, counts, digit)
+
+
+def distribute(f, records, counts, low, high, target, number):
+    """Move the records from `low` to `high` to where `counts` has the next of their digit go."""
+    with f.loop(low, high) as place:
+        record = records.get(place)
+        digit = records.digit(record, number)
+        at = f.load(counts, digit, Type("u32"))
+        f.store(at + 1, counts, digit)
+        records.put(record, target + at.to("i64"))
 
 
 class Sorter:
@@ -137,7 +180,7 @@ class Sorter:
         self.short = short
         order = "descending" if spec.descending else "ascending"
         length = "short" if short else "long"
-        self.f = f = Function(f"{name}_{length}_{order}_{spec.kind}")
+        self.f = f = Function(f"{name}_{length}_{order}_{spec.told}")
         self.arg = Arguments(f, ("x", *results, "memory"), _NUMBERS)
         memory = f.offset(self.arg.memory, f.task * self.arg.words, "u64")
         self.records = Records(f, spec, memory, self.arg.capacity)
@@ -201,11 +244,7 @@ class Sorter:
         full = count // LANES * LANES
         with f.loop(0, full, LANES) as place:
             found.set(found.get() | (self.records.get(source + place, LANES)[0] ^ first))
-        lanes, half = found.get(), LANES // 2
-        while half:
-            lanes = lanes.shuffle(range(half)) | lanes.shuffle(range(half, 2 * half))
-            half //= 2
-        varying = f.variable(lanes)
+        varying = f.variable(any_bit(found.get()))
         with f.loop(full, count) as place:
             record = self.records.get(source + place)[0]
             varying.set(varying.get() | (record ^ first.lane(0)))
@@ -215,33 +254,14 @@ class Sorter:
         """Bring the records in the order of one digit."""
         f, records, counts = self.f, self.records, self.counts
         source, target = self.source.get(), self._turn()
-        with f.loop(0, BUCKETS, LANES) as bucket:
-            f.store(f.const(0, Type("u32", LANES)), counts, bucket)
-        with f.loop(0, count) as place:
-            digit = records.digit(records.get(source + place), number)
-            f.store(f.load(counts, digit, Type("u32")) + 1, counts, digit)
+        tally(f, records, counts, source, source + count, number)
         running = f.variable(0, Type("u32"))
         with f.loop(0, BUCKETS) as bucket:
             found = f.load(counts, bucket, Type("u32"))
             f.store(running.get(), counts, bucket)
             running.set(running.get() + found)
-        with f.loop(0, count) as place:
-            record = records.get(source + place)
-            digit = records.digit(record, number)
-            at = f.load(counts, digit, Type("u32"))
-            f.store(at + 1, counts, digit)
-            records.put(record, target + at.to("i64"))
+        distribute(f, records, counts, source, source + count, target, number)
         self.source.set(target)
-
-    def write(self, record, start, at):
-        """Store the element of a record of the row at `start`, and its place."""
-        f, spec, place = self.f, self.spec, self.records.place(record)
-        if spec.kind in _INFINITY:  # of a zero's sign, and which NaN, keys know nothing
-            element = f.load(self.arg.x, start + place, Type(spec.bits))
-        else:
-            element = spec.element(self.records.key(record), self.arg.base)
-        f.store(element, self.arg.values, at)
-        f.store(place, self.arg.indices, at)
 
 
 def ordered(spec, short):
@@ -254,7 +274,7 @@ def ordered(spec, short):
         s.order(arg.length)
         source = s.source.get()
         with f.loop(0, arg.kept) as place:
-            s.write(s.records.get(source + place), start, row * arg.kept + place)
+            s.records.write(arg, s.records.get(source + place), start, row * arg.kept + place)
     return f
 
 
@@ -290,7 +310,7 @@ def selected(spec, short):
                     is_open.set(False)
         source = s.source.get()
         with f.loop(0, arg.kept) as place:
-            s.write(records.get(source + place), start, row * arg.kept + place)
+            records.write(arg, records.get(source + place), start, row * arg.kept + place)
     return f
 
 
@@ -319,7 +339,7 @@ def modes(spec, short):
             best.set(select(better, run.get(), best.get()))
             chosen.set(select(better, place, chosen.get()))
             before.set(key)
-        s.write(records.get(source + chosen.get()), start, row)
+        records.write(arg, records.get(source + chosen.get()), start, row)
     return f
 
 
@@ -344,5 +364,5 @@ def medians(spec, short, skip_nan):
             rank = (numbers - select(numbers > 0, f.coerce(1), 0)) // 2
         else:
             rank = select(numbers < arg.length, numbers, (arg.length - 1) // 2)
-        s.write(records.get(source + rank), start, row)
+        records.write(arg, records.get(source + rank), start, row)
     return f

@@ -10,13 +10,16 @@ import math
 
 import numpy as np
 
-from iskra.codegen.kernels import copies, sort_kernel
+from iskra.codegen.kernels import copies, long_sort_kernel, sort_kernel
 from iskra.codegen.kernels.sharing import compiled, is_served, tasks_for
-from iskra.codegen.kernels.sort_kernel import LANES, Spec
+from iskra.codegen.kernels.sort_kernel import BUCKETS, LANES, Spec
 from iskra.codegen.primitives import KINDS, kind_of
 from iskra.runtime.memory import empty
 
 SHORT = 128  # elements up to which rows are ordered by counting
+CHUNK = 1 << 16  # elements of a chunk of a long row
+_LONG = 4        # chunks from which a row is cut
+_FEW = 16        # rows that are too few to keep all threads busy
 _INT64 = np.dtype(np.int64)
 _WORD = np.dtype(np.float64)  # of memory that a quick call may make
 
@@ -67,15 +70,49 @@ def _run(build, descending, array, axis, kept, room=None, *settings):
     base = _least(moved) if room > SHORT else None
     spec = Spec(kind_of(array.dtype), descending, base is not None)
     rows = moved.size // length
-    tasks = tasks_for(rows, moved.size)
-    capacity = math.ceil(room / LANES) * LANES
-    words = capacity * (3 if spec.is_wide else 2)
-    kernel = compiled(build, (spec, room <= SHORT, *settings), "aaaatn")
-    kernel(moved, values, places, empty((tasks * words,), _WORD),
-           (length, kept, capacity, words, base or 0, rows, tasks), tasks)
+    if build is sort_kernel.ordered and rows < _FEW and length >= _LONG * CHUNK:
+        for row in zip(moved.reshape(rows, -1), values.reshape(rows, -1), places.reshape(rows, -1)):
+            _sort_long(spec, *row, base or 0)
+    else:
+        _sort_rows(build, (spec, room <= SHORT, *settings), moved, values, places, room, base or 0)
     if axis == array.ndim - 1:
         return values, places
     return tuple(_contiguous(np.moveaxis(a, -1, axis)) for a in (values, places))
+
+
+def _sort_rows(build, arguments, moved, values, places, room, base):
+    """A task for some rows."""
+    length, kept = moved.shape[-1], values.shape[-1]
+    rows = moved.size // length
+    tasks = tasks_for(rows, moved.size)
+    capacity = math.ceil(room / LANES) * LANES
+    words = capacity * (3 if arguments[0].is_wide else 2)
+    kernel = compiled(build, arguments, "aaaatn")
+    kernel(moved, values, places, empty((tasks * words,), _WORD),
+           (length, kept, capacity, words, base, rows, tasks), tasks)
+
+
+def _sort_long(spec, row, values, places, base):
+    """A launch of tasks for each step, by chunks of the row."""
+    length, chunks = len(row), math.ceil(len(row) / CHUNK)
+    tasks = tasks_for(chunks, length)
+    memory = empty((length * (3 if spec.is_wide else 2),), _WORD)
+    counts, varying = np.empty((chunks, BUCKETS), np.uint32), np.empty(chunks, np.uint64)
+    numbers = [length, len(values), base, 0, CHUNK, chunks, tasks]
+    compiled(long_sort_kernel.fill, (spec,), "aaatn")(row, varying, memory, (*numbers,), tasks)
+    differing = int(np.bitwise_or.reduce(varying)) >> (0 if spec.is_wide else 32)
+    for number in range(spec.size):
+        if differing >> 8 * number & (BUCKETS - 1):
+            kernel = compiled(long_sort_kernel.count, (spec, number), "aatn")
+            kernel(counts, memory, (*numbers,), tasks)
+            sizes = counts.T.reshape(-1)
+            starts = np.cumsum(sizes) - sizes
+            counts = np.ascontiguousarray(starts.reshape(BUCKETS, chunks).T, np.uint32)
+            kernel = compiled(long_sort_kernel.move, (spec, number), "aatn")
+            kernel(counts, memory, (*numbers,), tasks)
+            numbers[3] = length - numbers[3]
+    kernel = compiled(long_sort_kernel.write, (spec,), "aaaatn")
+    kernel(row, values, places, memory, (*numbers,), tasks)
 
 
 def _contiguous(array):

@@ -1,0 +1,72 @@
+"""The loops that sort one long row in chunks, which are shared out: a launch for each step.
+
+The keys, records and buffers are those of `sort_kernel`. For each digit the chunks' counts are
+made, from these (by NumPy) the places where each chunk's records of each digit go, then the records
+are moved; so they come into the same order as in one piece.
+"""
+
+from iskra.codegen.ir import Function, Type, select, smaller
+from iskra.codegen.kernels.gemm_call import Arguments
+from iskra.codegen.kernels.sharing import my_units
+from iskra.codegen.kernels.sort_kernel import BUCKETS, LANES, Records, any_bit, distribute, tally
+
+_NUMBERS = ("length", "kept", "base", "source", "chunk", "units", "tasks")
+
+
+def _begin(spec, name, pointers):
+    f = Function(f"long_{name}_{'descending' if spec.descending else 'ascending'}_{spec.told}")
+    arg = Arguments(f, (*pointers, "memory"), _NUMBERS)
+    return f, arg, Records(f, spec, arg.memory, arg.length)
+
+
+def _range(arg, unit, length):
+    low = unit * arg.chunk
+    return low, smaller(low + arg.chunk, length)
+
+
+def fill(spec):
+    """Make records, and note in which bits of its keys a chunk is not like the first element."""
+    f, arg, records = _begin(spec, "fill", ("x", "varying"))
+    with my_units(f, arg.units, arg.tasks) as unit:
+        low, high = _range(arg, unit, arg.length)
+        first = records.made(spec.key(f, arg.x, f.coerce(0), arg.base), f.const(0, Type("u32")))[0]
+        found = f.variable(f.const(0, Type("u64", LANES)))
+        with f.loop(low, high, LANES) as base:
+            mask = f.lanes_below(high - base, LANES)
+            key = spec.key(f, arg.x, base, arg.base, LANES, mask)
+            record = records.made(key, base.to("u32").splat(LANES) + f.iota(Type("u32", LANES)))
+            records.put(record, base, mask)
+            found.set(found.get() | select(mask, record[0] ^ first.splat(LANES), 0))
+        f.store(any_bit(found.get()), arg.varying, unit)
+    return f
+
+
+def count(spec, number):
+    """Count in each chunk how often each value of a digit occurs."""
+    f, arg, records = _begin(spec, f"count{number}", ("counts",))
+    with my_units(f, arg.units, arg.tasks) as unit:
+        low, high = _range(arg, unit, arg.length)
+        counts = f.offset(arg.counts, unit * BUCKETS, "u32")
+        tally(f, records, counts, arg.source + low, arg.source + high, number)
+    return f
+
+
+def move(spec, number):
+    """Bring records into the other buffer, to where those of their chunk and digit go."""
+    f, arg, records = _begin(spec, f"move{number}", ("counts",))
+    with my_units(f, arg.units, arg.tasks) as unit:
+        low, high = _range(arg, unit, arg.length)
+        counts = f.offset(arg.counts, unit * BUCKETS, "u32")
+        target = arg.length - arg.source
+        distribute(f, records, counts, arg.source + low, arg.source + high, target, number)
+    return f
+
+
+def write(spec):
+    """Store elements and places."""
+    f, arg, records = _begin(spec, "write", ("x", "values", "indices"))
+    with my_units(f, arg.units, arg.tasks) as unit:
+        low, high = _range(arg, unit, arg.kept)
+        with f.loop(low, high) as place:
+            records.write(arg, records.get(arg.source + place), f.coerce(0), place)
+    return f
