@@ -13,6 +13,7 @@ from iskra.ops.arithmetic import complex_logaddexp, conj_of
 from iskra.ops.comparison import where
 from iskra.ops.joining import cat
 from iskra.ops.large import is_large
+from iskra.ops.moving import is_served
 from iskra.ops.slicing import as_int, narrow
 from iskra.tensor import Tensor
 
@@ -94,9 +95,10 @@ def _running(ufunc, input, dim):
     """Running extrema and where the latest of equal ones stands; NaN wins."""
     if input.ndim == 0:
         return np.copy(input), np.zeros((), np.int64)
-    found = _by_kernels(ufunc, input, dim, input.dtype)
-    if found is not None:
-        return tuple(found)
+    if is_served(input):
+        found = kernels.scans.scan(ufunc.__name__, input, dim, input.dtype)
+        if found is not None:
+            return tuple(found)
     values = ufunc.accumulate(input, axis=dim)
     places = np.arange(input.shape[dim]).reshape([-1] + [1] * (input.ndim - 1 - dim))
     new = np.equal(input, values) | (input != input)
@@ -112,7 +114,7 @@ def _running_gradient(g, input_shape, indices, dim):
 
 @reduction(
     outputs=2, result=("values", "indices"), accepts="bool int float", grad=_running_gradient,
-    samples=_SAMPLES,
+    repeats=True, samples=_SAMPLES,
 )
 def cummax(input, dim):
     """Return running maxima along `dim` and where they stand (the latest of equal ones).
@@ -126,7 +128,7 @@ def cummax(input, dim):
 
 @reduction(
     outputs=2, result=("values", "indices"), accepts="bool int float", grad=_running_gradient,
-    samples=_SAMPLES,
+    repeats=True, samples=_SAMPLES,
 )
 def cummin(input, dim):
     """Return running minima along `dim` and where they stand (the latest of equal ones).

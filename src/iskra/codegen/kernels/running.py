@@ -38,6 +38,9 @@ class Sum:
         """What is stored of a state, a value for each result."""
         return (state[0].to(self.kind),)
 
+    def changes(self, before, after):
+        """In which lanes the state of both is not that of `before`; None where it is always new."""
+
 
 class Product(Sum):
     """Products. A tree would overflow where a row of floats in order does not."""
@@ -87,11 +90,13 @@ class Extremum:
     def lift(self, x, place):
         return x, place.splat(x.type.lanes)
 
-    def combine(self, before, after):
+    def changes(self, before, after):
         a, b = before[0], after[0]
         later = b >= a if self.largest else b <= a
-        if b.type.is_float:
-            later = later | b.ne(b)
+        return later | b.ne(b) if b.type.is_float else later
+
+    def combine(self, before, after):
+        later = self.changes(before, after)
         return tuple(select(later, y, x) for x, y in zip(before, after))
 
     def results(self, state):
@@ -111,6 +116,9 @@ class LogSumExp:
 
     def lift(self, x, place):
         return x.to("f64"), x.function.const(1.0, Type("f64", x.type.lanes))
+
+    def changes(self, before, after):
+        return None
 
     def combine(self, before, after):
         (a, s), (b, t) = before, after

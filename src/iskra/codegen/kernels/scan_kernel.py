@@ -108,9 +108,22 @@ class _Scan:
             variable.set(value)
 
     def _vector(self, start, place, carry, mask, write):
-        """16 elements of a row."""
+        """16 elements of a row; extrema seldom change the state."""
         places = place.to("i32").splat(LANES) + self.f.iota(Type("i32", LANES))
         state = self.read(start, place, LANES, places, mask)
+        spread = tuple(c.get().splat(LANES) for c in carry)
+        changes = self.running.changes(spread, state)
+        if changes is None:
+            self._combined(start, place, carry, state, mask, write)
+            return
+        changes = changes.any()
+        with self.f.when(changes):
+            self._combined(start, place, carry, state, mask, write)
+        if write:
+            with self.f.when(~changes):
+                self.write(spread, start + place, mask)
+
+    def _combined(self, start, place, carry, state, mask, write):
         nothing, step = self.identity(LANES), 1
         while step < LANES:
             lanes = [*range(LANES, LANES + step), *range(LANES - step)]
