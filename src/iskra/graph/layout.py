@@ -71,6 +71,8 @@ class Plan:
         flat = self._flat()
         if tile is None:
             tile, crossed = self._crossed(flat)
+        if tile is None and self._is_mere_copy():
+            raise NotTraceable("a copy of rows, for which there is a kernel by hand")
         streamed = fixed is None and tile is None and self._streams()
         self.layout = Layout(
             tuple(self.groups), self._strided() - crossed, tile, crossed, flat, streamed)
@@ -97,6 +99,11 @@ class Plan:
     def _is_copy(self):
         """Whether elements are read in the order in which they are to lie."""
         return any(o.expr.op == "ordered" and o.expr.attr == "loops" for o in self.nest.outputs)
+
+    def _is_mere_copy(self):
+        """Whether elements only change their places."""
+        return all(o.expr.op == "ordered" and o.expr.args[0].op in ("input", "axes")
+                   for o in self.nest.outputs)
 
     def _cut(self):
         """Choose the length and the number of the first reduced group's chunks."""
@@ -148,7 +155,9 @@ class Plan:
         groups = []
         for axis in order:
             if groups and self._as_one(groups[-1][-1], axis):
-                groups[-1] += (axis,)
+                # The last axis has the group's stride: one of a single place has none.
+                single = self.extent[axis] == 1
+                groups[-1] = (axis, *groups[-1]) if single else (*groups[-1], axis)
             else:
                 groups.append((axis,))
         return groups or [()]
@@ -161,6 +170,8 @@ class Plan:
             return False
         if (outer in nest.reduced) != (inner in nest.reduced):
             return False
+        if 1 in (self.extent[outer], self.extent[inner]):
+            return True
         return all(
             s.get(outer, 0) == s.get(inner, 0) * self.extent[inner] for s in self.strides
         )
