@@ -128,7 +128,7 @@ def _template(op):
     if op.kind == "view":
         return viewing if op.outputs == 1 else several_views
     if op.variadic is not None:
-        return complete
+        return mapping if op.repeats else complete
     if "inplace" in code.co_varnames:
         return complete
     return general

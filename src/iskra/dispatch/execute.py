@@ -6,6 +6,7 @@ from operator import index as operator_index
 import numpy as np
 
 from iskra import graph
+from iskra.core.device import memory_format
 from iskra.core.dtypes import FLOATING, dtype, of_numpy
 from iskra.core.local import active, local
 from iskra.core.promotion import many, to_float
@@ -19,7 +20,7 @@ from iskra.tensor.meta import has_meta
 from iskra.tensor.tensor import _new
 
 ndarray = np.ndarray
-PASSED = frozenset({int, float, bool, str, type(None), complex, dtype})
+PASSED = frozenset({int, float, bool, str, type(None), complex, dtype, memory_format})
 _NUMBERS = (bool, int, float, complex, np.number, np.bool_)
 
 

@@ -15,7 +15,7 @@ from iskra.autograd.node import AccumulateGrad, gradient_edge, next_sequence
 from iskra.core.dtypes import FLOATING, of_numpy
 from iskra.core.local import active, local
 from iskra.dispatch.demands import may_alias
-from iskra.dispatch.execute import kernel_arguments, least_size
+from iskra.dispatch.execute import kernel_arguments, least_size, quietly
 from iskra.dispatch.named import return_type
 from iskra.dispatch.operator import NONE, bind
 from iskra.dispatch.quick_bodies import agrees, watched
@@ -168,14 +168,15 @@ class QuickCalls:
         except Exception:  # what is wrong is said where the call is made
             return False
         if found is None:
-            return op.repeats and not settings and self._learn_body(args, bound)
+            return op.repeats and self._learn_body(args, settings, bound)
         given = 0 if _looks_at_numbers(op) else sum(
             a.__class__ in (int, float) for i, a in enumerate(args) if i in op.operands)
         scalars = sum(isinstance(a, np.generic) for a in arguments)
         if scalars != given or scalars and op.fixes_numbers and self.table.numbers:
             return False
         program, launch, form = found
-        if not (is_kernels_own(op, args, least_size(op, bound)) or _is_as_exact(program, args)):
+        if not is_kernels_own(op, args, least_size(op, bound)) and not (
+                program.is_exact and (_lie_in_rows(args) or _gives_rows(op, arguments))):
             return False
         answer = _answer(launch, form)
         if answer is None or not op.moves and _is_by_default(args, answer[0]):
@@ -203,17 +204,17 @@ class QuickCalls:
             return False
         return answer is not None and self.table.learn(args, _NONE, *answer)
 
-    def _learn_body(self, args, bound):
+    def _learn_body(self, args, settings, bound):
         """Learn a call whose body runs kernels."""
         try:
             answer = watched(self.op, bound)
         except Exception:
             return False
-        if answer is None or not self.table.learn(args, _NONE, *answer):
+        if answer is None or not self.table.learn(args, settings, *answer):
             return False
-        if agrees(self.op, self.table, args, bound):
+        if agrees(self.op, self.table, args, bound, settings):
             return True
-        self.table.forget(args)
+        self.table.forget(args, settings)
         return False
 
 
@@ -283,10 +284,15 @@ def is_kernels_own(op, args, large):
     return any(a._array.size >= large for a in args if isinstance(a, Tensor))
 
 
-def _is_as_exact(program, args):
-    """Whether NumPy would give the same bits in the same order."""
-    arrays = [a._array for a in args if hasattr(a, "_array")]
-    return program.is_exact and all(a.flags.c_contiguous for a in arrays)
+def _lie_in_rows(args):
+    """Whether all tensors do; then NumPy's results do, as do those of kernels that are learnt."""
+    return all(a._array.flags.c_contiguous for a in args if hasattr(a, "_array"))
+
+
+def _gives_rows(op, arguments):
+    """Whether NumPy's result does, of operands that do not."""
+    found = quietly(op.compute, list(arguments))
+    return found.__class__ is np.ndarray and found.flags.c_contiguous
 
 
 def _is_by_default(args, results):

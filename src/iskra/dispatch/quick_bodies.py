@@ -9,6 +9,7 @@ call.
 """
 
 import struct
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -91,27 +92,32 @@ def random_like(values):
 
 
 def _like(tensor):
-    """A tensor for `random_like`; `_UNLIKE` where its elements share memory."""
+    """A tensor for `random_like`, whose elements lie as this one's do; `_UNLIKE` where they lie
+    too far apart.
+    """
     array = tensor._array
-    other = np.empty_like(array)
-    if other.strides != array.strides:
+    span = sum((n - 1) * stride for n, stride in zip(array.shape, array.strides)) + array.itemsize
+    if not array.size or min(array.strides, default=0) < 0 or span > _SMALL:
         return _UNLIKE
+    memory = np.empty(-(-span // array.itemsize), array.dtype)
+    other = np.lib.stride_tricks.as_strided(memory, array.shape, array.strides)
     if array.dtype in _INTEGERS:
         other[...] = array
     else:
-        other[...] = np.random.default_rng().random(array.shape, np.float32)
-        other -= 0.5
+        memory[...] = np.random.default_rng().random(memory.shape, np.float32)
+        memory -= 0.5
     return wrap(other, tensor._dtype)
 
 
-def agrees(op, table, args, bound):
+def agrees(op, table, args, bound, settings=MappingProxyType({})):
     """Whether a quick call gives what the body gives, for random operands.
 
     With memory full of NaNs: zeros or a copy that NumPy made for the kernels show that way.
     """
     trial = random_like(bound)
     with runtime.quick.spoiling():
-        quick = table.call(*trial[:len(args)])
+        quick = table.call(
+            *[trial[n] if isinstance(a, Tensor) else a for n, a in enumerate(args)], **settings)
     found = quietly(op.compute, [t._array if isinstance(t, Tensor) else t for t in trial])
     if not isinstance(quick, tuple):
         quick, found = (quick,), (found,)

@@ -34,7 +34,7 @@ def _repeat_gradient(g, input_shape, repeats):
 
 
 @operator(
-    function=False, variadic="repeats", grad=_repeat_gradient,
+    function=False, variadic="repeats", repeats=True, grad=_repeat_gradient,
     samples=lambda make: [((make((2, 3)), (2, 1, 3)), {}), ((make((2,)), (0,)), {})],
 )
 def repeat(input, repeats):

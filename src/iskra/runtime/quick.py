@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from iskra.core import Size, dtypes
+from iskra.core import Size, dtypes, memory_format
 from iskra.core.local import active, local
 from iskra.runtime import jit, memory, native
 from iskra.runtime.quick_ir import (
@@ -50,7 +50,7 @@ __all__ = ["MOST_RECORDED", "Table", "flattened", "is_list", "mover", "prepare",
 
 _MOST_RESETS = 8        # after that many full tables the operator's calls are too varied
 _MOST_SLOTS = 96
-_SETTINGS = frozenset({type(None), bool, int, float, str, dtypes.dtype, slice,
+_SETTINGS = frozenset({type(None), bool, int, float, str, dtypes.dtype, memory_format, slice,
                        type(...)})
 _RECORDINGS = 5         # the word of an entry that holds the first recording
 _word = ctypes.c_uint64

@@ -51,7 +51,6 @@ def squares(kind, depth):
     with my_units(f, arg.units, arg.tasks) as unit:
         top = unit % arg.parts * LANES
         start, place = _origin(arg, unit // arg.parts, depth)
-        across = f.lanes_below(arg.rows - top, LANES)
         with f.loop(0, arg.count, LANES) as base:
             whole = (base + LANES <= arg.count) & (top + LANES <= arg.rows)
             with f.when(whole):
