@@ -31,11 +31,6 @@ _C_NAMES = {
 # -- on arrays ------------------------------------------------------------------------------------
 
 
-# Elements of a matrix: with fewer than about these BLAS multiplies it by a vector as quickly, on
-# one thread. `tools/thresholds.py` measures both.
-_SMALL = 1 << 16
-
-
 def multiplications(a, b, *_):
     """How many multiplications a product of these arrays takes."""
     return a.size * b.shape[-1]
@@ -70,7 +65,7 @@ def widened(array):
 
 def times_vector(matrix, vector):
     """The product of a matrix, or several, and a vector."""
-    if matrix.ndim > 1 and matrix.size > _SMALL and has_kernels(matrix, vector):
+    if matrix.ndim > 1 and has_kernels(matrix, vector):
         return kernels.products.matmul(matrix, vector)
     return np.dot(widened(matrix), widened(vector))
 
@@ -342,7 +337,7 @@ def check_matrix_vector(matrix, vector, size=None):
 
 
 @operator(
-    operands="input vec", computes="narrow", accepts=ACCEPTS, uniform=_refuse_mv,
+    operands="input vec", computes="narrow", accepts=ACCEPTS, uniform=_refuse_mv, repeats=True,
     grad={
         "input": lambda g, vec: g.unsqueeze(-1) * conj_of(vec),
         "vec": lambda g, input: adjoint_times(input, g.unsqueeze(-1)).squeeze(-1),
