@@ -184,3 +184,32 @@ def test_several_runs_of_one_operand():
     ):
         first = call().tolist()
         assert learnt(call).tolist() == first
+
+
+@pytest.mark.parametrize("value", [0, 0.0, 1.0, 2, 5.0, -1.5, float("inf"), float("nan"), -0.0])
+def test_numbers_that_look_like_places(value):
+    """All elements are what the first places are called when it is found out where they go."""
+    def run(fill):
+        x = torch.full((3, 4), fill)
+        return torch.nn.functional.pad(x, (1, 2, 0, 1), value=value)._array.tobytes()
+
+    expected = {fill: run(fill) for fill in (1.0, 2.0, 7.0)}
+    for fill, first in expected.items():
+        assert learnt(run, fill) == first
+    for fill, first in expected.items():
+        assert run(fill) == first
+
+
+def test_places_of_slices_and_padding_are_learnt():
+    x = torch.arange(12.0).reshape(3, 4).requires_grad_()
+
+    def run():
+        y = torch.nn.functional.pad(x[1:, ::2], (1, -1, 0, 2))
+        (first,) = torch.autograd.grad((y ** 3).sum(), x, create_graph=True)
+        (second,) = torch.autograd.grad(first.sum(), x)
+        return y.tolist(), first.tolist(), second.tolist()
+
+    first = run()
+    assert learnt(run) == first
+    assert OPERATORS["put_place"].quick.table._known
+    assert OPERATORS["constant_pad_nd"].quick.table._known

@@ -16,6 +16,7 @@ from iskra.tensor.storage import address
 
 _MOST_MOVED = 4096      # elements; larger results have kernels of their own
 _MOST_RUNS = 512
+_ELSEWHERE = 1 << 40
 
 
 def rearranged(op, args, settings):
@@ -25,14 +26,11 @@ def rearranged(op, args, settings):
     mover = runtime.quick.mover(dtype.itemsize)
     if mover is None or any(t._array.dtype != dtype for t in tensors):
         return None
-    places = _Places(dtype.itemsize)
-    found = op.compute([places.of(value) for value in bind(op, args, settings)])
-    if found.__class__ is not np.ndarray or found.dtype != np.int64:
-        return None
-    if not found.flags.c_contiguous or not 0 < found.size <= _MOST_MOVED:
-        return None
-    runs = places.runs(found.reshape(-1))
-    if len(runs) > _MOST_RUNS:
+    bound = bind(op, args, settings)
+    found, runs = _traced(op, bound, _Places(dtype.itemsize, 1))
+    # Numbers that are no places, but look so, look otherwise from another start.
+    if runs is None or len(runs) > _MOST_RUNS or (
+            runs != _traced(op, bound, _Places(dtype.itemsize, _ELSEWHERE))[1]):
         return None
     listing = np.array(runs, np.int64).reshape(-1, 5)
     whole = listing[:, 4].sum() == found.size
@@ -40,6 +38,15 @@ def rearranged(op, args, settings):
              ("constant", 0 if whole else found.size * dtype.itemsize)]
     slots += [("operand", number) for number in range(len(tensors))]
     return [(found.shape, dtype, of_numpy(dtype))], None, [(mover, 1, slots)], (), (listing,)
+
+
+def _traced(op, bound, places):
+    """The result of the body on places, and its runs; None for what is no such result."""
+    found = op.compute([places.of(value) for value in bound])
+    if found.__class__ is not np.ndarray or found.dtype != np.int64 or not (
+            found.flags.c_contiguous and 0 < found.size <= _MOST_MOVED):
+        return found, None
+    return found, places.runs(found.reshape(-1))
 
 
 def seen(op, args):
@@ -83,11 +90,12 @@ def _arrays(value):
 
 
 class _Places:
-    """Arrays of places: all elements of the operands, as they lie in memory, counted from 1."""
+    """Arrays of places: all elements of the operands, as they lie in memory, counted from `start`.
+    """
 
-    def __init__(self, itemsize):
+    def __init__(self, itemsize, start):
         self.itemsize = itemsize
-        self.bounds = [1]       # the first place of each operand, and the one after all
+        self.bounds = [start]   # the first place of each operand, and the one after all
         self.firsts = []        # the place of each one's first element
 
     def of(self, value):
@@ -126,6 +134,7 @@ class _Places:
             else:
                 step = 1
             if owner >= 0:
-                runs.append((owner, found[begin] - self.firsts[owner], step, begin, end - begin))
+                start = found[begin] - self.firsts[owner]
+                runs.append((int(owner), int(start), int(step), begin, end - begin))
             begin = end
         return runs

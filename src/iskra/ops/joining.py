@@ -61,7 +61,7 @@ def _check_joinable(arrays, dim):
 
 def _cat_gradient(g, tensors_shape, dim):
     dim = wrap_dim(dim, g.dim())
-    sizes = [0 if _is_legacy_empty(s) else s[dim] for s in tensors_shape]
+    sizes = tuple([0 if _is_legacy_empty(s) else s[dim] for s in tensors_shape])
     parts = g.split_with_sizes(sizes, dim)
     if any(_is_legacy_empty(s) for s in tensors_shape):
         return [

@@ -48,7 +48,7 @@ def _shared(size, before, after):
 
 
 @operator(
-    method=False, out=False,
+    method=False, out=False, rearranges=True,
     grad=lambda g, pad: constant_pad_nd(g, tuple(-p for p in pad)),
     samples=lambda make: [
         ((make((3, 4)), (1, 2)), {}), ((make((2, 3, 4)), (0, 1, -1, 2), 1), {}),

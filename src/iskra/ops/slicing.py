@@ -286,7 +286,7 @@ def split(tensor, split_size_or_sections=None, dim=0, *, split_size=None):
     """
     sizes = split_size if split_size_or_sections is None else split_size_or_sections
     if isinstance(sizes, (list, tuple)):
-        return split_with_sizes(tensor, sizes, dim)
+        return split_with_sizes(tensor, tuple(sizes), dim)
     return split_even(tensor, as_int(sizes, "split", "split_size_or_sections"), dim)
 
 

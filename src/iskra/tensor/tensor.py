@@ -13,6 +13,7 @@ from iskra.tensor.meta import MetaArray
 from iskra.tensor.storage import Storage, address
 
 _new = object.__new__
+_new_tuple = tuple.__new__  # for shapes, which are known to be sizes
 ndarray = np.ndarray
 
 # The value of `_requires_grad` for views whose base may join a graph by a later write. It counts
@@ -69,7 +70,7 @@ class Tensor:
     @property
     def shape(self):
         """The size of each dimension, as a `Size`."""
-        return Size(self._array.shape)
+        return _new_tuple(Size, self._array.shape)
 
     @property
     def dtype(self):
@@ -122,7 +123,9 @@ class Tensor:
 
     def size(self, dim=None):
         """The `Size`, or the size of dimension `dim`."""
-        return Size(self._array.shape) if dim is None else _pick(self._array.shape, dim)
+        if dim is None:
+            return _new_tuple(Size, self._array.shape)
+        return _pick(self._array.shape, dim)
 
     def dim(self):
         """The number of dimensions."""
