@@ -175,6 +175,8 @@ class QuickCalls:
         if scalars != given or scalars and op.fixes_numbers and self.table.numbers:
             return False
         program, launch, form = found
+        if scalars and not self.table.numbers and any(step.scalars for step in launch[0]):
+            return False  # numbers are part of the key, as other programs hold for one value
         if not is_kernels_own(op, args, least_size(op, bound)) and not (
                 program.is_exact and (_lie_in_rows(args) or _gives_rows(op, arguments))):
             return False

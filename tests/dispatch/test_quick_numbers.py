@@ -1,0 +1,30 @@
+"""Numbers in calls that machine code makes, where some programs hold for one value of them."""
+
+import pytest
+
+import iskra as torch
+from iskra import runtime
+
+pytestmark = [
+    pytest.mark.usefixtures("untaught"),
+    pytest.mark.skipif(
+        not runtime.native.available() or not runtime.memory.start(),
+        reason="machine code knows no objects of this Python",
+    ),
+]
+
+
+@pytest.mark.parametrize("number", [2, 2.5])
+@pytest.mark.parametrize("name", ["remainder", "fmod", "floor_divide", "pow", "sub"])
+def test_programs_with_and_without_numbers_of_one_operator(name, number):
+    operator = getattr(torch, name)
+    x = torch.arange(8.0).view(4, 2)
+    numbers = [number, number + 1]
+    for dtypes in (("int64", "float64", "float32"), ("float32", "float64", "int64")):
+        for dtype in dtypes:
+            y = x.to(getattr(torch, dtype))
+            first = [operator(y, n) for n in numbers]
+            for n, result in zip(numbers, first, strict=True):
+                torch.testing.assert_close(result, operator(y, torch.tensor(n)))
+            for _ in range(12):
+                assert all(map(torch.equal, [operator(y, n) for n in numbers], first))
