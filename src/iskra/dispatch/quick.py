@@ -154,8 +154,8 @@ class QuickCalls:
     def _learn(self, args, settings):
         """Learn a call; False where that cannot be done."""
         op = self.op
-        if op.rearranges:
-            return self._learn_moves(args, settings)
+        if op.rearranges and (self._learn_moves(args, settings) or not op.repeats):
+            return self.table.knows(args, settings)
         if op.kind == "view":
             return not settings and self._learn_views(args)
         try:

@@ -33,7 +33,7 @@ def laid_out(array, memory_format):
     return arranged(array.transpose(axes)).transpose(np.argsort(axes))
 
 
-@operator(out=False, moves=True, repeats=True, grad=lambda g: g)
+@operator(out=False, moves=True, rearranges=True, repeats=True, grad=lambda g: g)
 def clone(input, *, memory_format=None):
     """Return a copy that is part of the graph.
 

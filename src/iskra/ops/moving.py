@@ -27,7 +27,7 @@ def is_served(moved, *others):
 
 def put(target, source):
     """``target[...] = source`` for arrays of one shape and dtype that share no element."""
-    if not is_served(source, target) or not kernels.copies.put(target, source):
+    if not is_large(source, target) or not kernels.copies.put(target, source):
         target[...] = source
 
 

@@ -34,7 +34,8 @@ def _repeat_gradient(g, input_shape, repeats):
 
 
 @operator(
-    function=False, variadic="repeats", repeats=True, grad=_repeat_gradient,
+    function=False, variadic="repeats", rearranges=True, repeats=True,
+    grad=_repeat_gradient,
     samples=lambda make: [((make((2, 3)), (2, 1, 3)), {}), ((make((2,)), (0,)), {})],
 )
 def repeat(input, repeats):
@@ -130,33 +131,35 @@ def repeat_places(repeats, count=None):
 
 
 @operator(
-    function=False, method=False, out=False, node="RepeatInterleaveBackward0", repeats=True,
+    function=False, method=False, out=False, node="RepeatInterleaveBackward0",
     grad={"input": _interleave_gradient},
 )
 def repeat_each(input, repeats, dim=None):
-    """The operator behind `repeat_interleave`."""
+    """The operator behind `repeat_interleave` where repeats are a tensor."""
     if dim is not None:
         dim = wrap_dim(dim, input.ndim)
     if not input.ndim:
         input, dim = input.reshape(1), None
-    if isinstance(repeats, np.ndarray):
-        _check_repeats(repeats, input.size if dim is None else input.shape[dim])
-        repeats = repeats.reshape(-1)
-    elif as_int(repeats, "repeat_interleave", "repeats") < 0:
+    _check_repeats(repeats, input.size if dim is None else input.shape[dim])
+    return np.repeat(input, repeats.reshape(-1), dim)
+
+
+@operator(
+    function=False, method=False, out=False, node="RepeatInterleaveBackward0",
+    rearranges=True, repeats=True, grad={"input": _interleave_gradient},
+)
+def repeat_evenly(input, repeats, dim=None):
+    """The operator behind `repeat_interleave` where repeats are a number."""
+    dim = None if dim is None else wrap_dim(dim, input.ndim)
+    if as_int(repeats, "repeat_interleave", "repeats") < 0:
         raise RuntimeError("Repeats must be non-negative")
-    else:
-        return _each_repeated(input, repeats, dim)
-    return np.repeat(input, repeats, dim)
-
-
-def _each_repeated(input, times, dim):
-    """``np.repeat`` by one number."""
-    if dim is None:
+    if dim is None or not input.ndim:
         input, dim = input.reshape(-1), 0
     shape = input.shape
     result = np.empty_like(
-        input, shape=(*shape[:dim], shape[dim] * times, *shape[dim + 1:]), order="C", subok=False)
-    seen = result.reshape(*shape[:dim + 1], times, *shape[dim + 1:])
+        input, shape=(*shape[:dim], shape[dim] * repeats, *shape[dim + 1:]), order="C",
+        subok=False)
+    seen = result.reshape(*shape[:dim + 1], repeats, *shape[dim + 1:])
     put(seen, np.broadcast_to(np.expand_dims(input, dim + 1), seen.shape))
     return result
 
@@ -177,8 +180,10 @@ def repeat_interleave(input, repeats=None, dim=None, *, output_size=None):
     """
     if repeats is None:
         result = repeat_places(input)
-    else:
+    elif isinstance(repeats, Tensor):
         result = repeat_each(input, repeats, dim)
+    else:
+        result = repeat_evenly(input, repeats, dim)
     size = result.size(0 if dim is None else dim)
     if output_size is not None and size != output_size:
         raise RuntimeError(
@@ -192,7 +197,7 @@ def _opposite(shifts):
 
 
 @operator(
-    repeats=True, grad=lambda g, shifts, dims: g.roll(_opposite(shifts), dims),
+    rearranges=True, repeats=True, grad=lambda g, shifts, dims: g.roll(_opposite(shifts), dims),
     samples=lambda make: [((make((2, 3)), 1), {}), ((make((2, 3)), (1, -2), (0, 1)), {})],
 )
 def roll(input, shifts, dims=()):
@@ -245,7 +250,7 @@ def _rolls(size, shift):
 
 
 @operator(
-    variadic="dims", repeats=True, grad=lambda g, dims: g.flip(dims),
+    variadic="dims", rearranges=True, repeats=True, grad=lambda g, dims: g.flip(dims),
     samples=lambda make: [((make((2, 3)), (0, -1)), {}), ((make((3,)), (0,)), {})],
 )
 def flip(input, dims):
@@ -289,7 +294,7 @@ def flipud(input):
 
 
 @operator(
-    repeats=True, grad=lambda g, k, dims: g.rot90(-k, dims),
+    rearranges=True, repeats=True, grad=lambda g, k, dims: g.rot90(-k, dims),
     samples=lambda make: [((make((2, 3)),), {}), ((make((2, 3, 4)), -1, (1, 2)), {})],
 )
 def rot90(input, k=1, dims=(0, 1)):
@@ -322,7 +327,7 @@ def _check_matrix(name, input):
 
 
 @operator(
-    inplace=True, repeats=True, grad=lambda g, diagonal: g.tril(diagonal),
+    inplace=True, rearranges=True, repeats=True, grad=lambda g, diagonal: g.tril(diagonal),
     samples=lambda make: [((make((3, 4)),), {}), ((make((2, 3, 3)), -1), {})],
 )
 def tril(input, diagonal=0):
@@ -341,7 +346,7 @@ def tril(input, diagonal=0):
 
 
 @operator(
-    inplace=True, repeats=True, grad=lambda g, diagonal: g.triu(diagonal),
+    inplace=True, rearranges=True, repeats=True, grad=lambda g, diagonal: g.triu(diagonal),
     samples=lambda make: [((make((3, 4)),), {}), ((make((2, 3, 3)), 1), {})],
 )
 def triu(input, diagonal=0):
@@ -360,7 +365,7 @@ def triu(input, diagonal=0):
 
 
 @operator(
-    repeats=True, grad=lambda g, offset, dim1, dim2: diagonal_view(g, offset, dim1, dim2),
+    rearranges=True, repeats=True, grad=lambda g, offset, dim1, dim2: diagonal_view(g, offset, dim1, dim2),
     samples=lambda make: [((make((2, 3)),), {}), ((make((2, 3)), 1, 0, 2), {})],
 )
 def diag_embed(input, offset=0, dim1=-2, dim2=-1):
