@@ -336,3 +336,39 @@ def test_a_number_that_programs_hold_for_may_be_nan(fresh):
     for _ in range(3):
         x ** float("nan")
     assert len([p for p in op.programs.values() if isinstance(p, tuple)]) == 1
+
+
+FLOATS_THAT_CHANGE = {
+    "add": lambda x, v: iskra.add(x, x, alpha=v),
+    "sub": lambda x, v: x.sub(x, alpha=v),
+    "addcmul": lambda x, v: x.addcmul(x, x, value=v),
+    "addcdiv": lambda x, v: iskra.addcdiv(x, x, x, value=v),
+    "fill": lambda x, v: x.clone().fill_(v),
+    "full_like": lambda x, v: iskra.full_like(x, v),
+    "leaky_relu": lambda x, v: functional.leaky_relu(-x, v),
+    "huber_loss": lambda x, v: functional.huber_loss(x, -x, delta=v),
+}
+
+
+@pytest.mark.parametrize("dtype", [iskra.float32, iskra.float64, iskra.bfloat16])
+@pytest.mark.parametrize("name", FLOATS_THAT_CHANGE)
+def test_floats_among_the_settings_are_given_to_one_kernel(fresh, name, dtype):
+    x = Make(dtype)((70, 80), 0.5, 2)
+    op, call = fresh(name), FLOATS_THAT_CHANGE[name]
+    for v in (0.1, 0.3, 1.5, 2.0, 1e-30, 700.0):
+        found = call(x, v)
+        small = call(x[:3, :4].double(), v).to(dtype) if name != "huber_loss" else (
+            functional.huber_loss(x.double(), -x.double(), delta=v).to(dtype))
+        assert found.dtype is dtype
+        np.testing.assert_allclose(
+            (found[:3, :4] if found.dim() else found).double().numpy(), small.double().numpy(),
+            rtol={8: 1e-12, 4: 2e-6}.get(x.element_size(), 2e-2))
+    # Of this dtype, and of the small operand's.
+    assert sum(isinstance(p, tuple) for p in op.programs.values()) <= 2
+
+
+def test_floats_that_a_body_looks_at_are_told_apart(fresh):
+    fresh("hardtanh")
+    x = iskra.linspace(-5, 5, 5000)
+    for high in (1.5, 2.5, 1.5):
+        assert functional.hardtanh(x, -1.0, high).max().item() == high

@@ -464,7 +464,10 @@ def _squeeze(x, axis=None):
 
 def _filled(value):
     def build(x, dtype=None, **_):
-        return Expr("const", (), value, np.dtype(dtype or x.dtype), x.shape)
+        kind = np.dtype(dtype or x.dtype)
+        if isinstance(value, Expr):
+            return _broadcast(cast(value, kind), x.shape)
+        return Expr("const", (), value, kind, x.shape)
 
     return build
 

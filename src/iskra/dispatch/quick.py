@@ -7,6 +7,7 @@ makes no difference to anything but time when it begins.
 """
 
 import os
+import struct
 
 import numpy as np
 
@@ -180,7 +181,7 @@ class QuickCalls:
         if not is_kernels_own(op, args, least_size(op, bound)) and not (
                 program.is_exact and (_lie_in_rows(args) or _gives_rows(op, arguments))):
             return False
-        answer = _answer(launch, form)
+        answer = _answer(launch, form, graph.given_numbers(op, arguments))
         if answer is None or not op.moves and _is_by_default(args, answer[0]):
             return False
         return self.table.learn(args, settings, *answer)
@@ -303,8 +304,11 @@ def _is_by_default(args, results):
     return not given and any(dtype.category >= FLOATING for _, _, dtype in results)
 
 
-def _answer(launch, form):
-    """A launch as `Table.learn` wants it; None where results have their axes in another order."""
+def _answer(launch, form, numbers):
+    """A launch as `Table.learn` wants it; None where results have their axes in another order.
+
+    numbers: what its scalars are, None for an operand, else a setting's value.
+    """
     steps, outputs = launch
     written = [expr for step in steps for expr in step.writes]
     if any(order is not None for step in steps for order in step.orders):
@@ -320,13 +324,17 @@ def _answer(launch, form):
         next(left) if there else None for there in form.places]
     returned = None if form.places is None else [
         None if expr is None else number[expr] for expr in answers]
-    return results, returned, [_step(step, number) for step in steps], [number[e] for e in left]
+    steps = [_step(step, number, numbers) for step in steps]
+    return results, returned, steps, [number[e] for e in left]
 
 
-def _step(step, number):
+def _step(step, number, numbers):
     slots = [("operand", r) if r.__class__ is int else ("result", number[r]) for r in step.reads]
     slots += [("result", number[e]) for e in step.writes]
     kinds = ["double" if e.dtype.kind == "f" else "integer" for e in step.kernel.nest.scalars]
-    slots += zip(kinds, step.scalars)
+    slots += [
+        (kind, numbers[:place].count(None)) if numbers[place] is None
+        else ("constant", struct.unpack("<q", struct.pack("<d", numbers[place]))[0])
+        for kind, place in zip(kinds, step.scalars)]
     slots += [("constant", value) for value in step.integers]
     return step.kernel.address, step.tasks, slots

@@ -27,8 +27,8 @@ def threshold(kind, ufunc):
     return 1
 
 
-_PLACES = {"run": "tier", "run_plain": "tier", "known": "tier", "sweep_arrays": "sweep",
-           "write_plain": "writing"}
+_PLACES = {"run": "tier", "run_plain": "tier", "known": "tier", "given_numbers": "tier",
+           "sweep_arrays": "sweep", "write_plain": "writing"}
 # Told what the kernel tier does with each call that reaches it; see `iskra.graph.replay`.
 observers = []
 UNSERVED = object()  # the kernel tier's sign that the reference tier must do the work

@@ -32,7 +32,8 @@ def run(op, arguments, computes_in=None, stores_as=None, into=None):
     Operands are converted to `computes_in` on the way (where the operator does not promote, only
     narrow floats are); float32 results are stored as `stores_as`. Arguments that are neither arrays
     nor NumPy's numbers are settings. With `into` the one result is written to that array, which may
-    be one of the operands.
+    be one of the operands. Floats among the settings, if they are not the defaults, are given to the
+    kernels anew with each call, as NumPy's numbers are, unless the body looks at their values.
     """
     try:
         entry, arrays, scalars = _entry(op, arguments, computes_in, stores_as, into)
@@ -63,7 +64,7 @@ def known(op, arguments, computes_in=None, stores_as=None):
 def _entry(op, arguments, computes_in=None, stores_as=None, into=None):
     """What is known of these arguments (see `_prepare`), the arrays and the numbers in them."""
     parts, arrays, scalars = [computes_in, stores_as], [], []
-    _read(arguments, parts, arrays, scalars)
+    _read(with_given(op, arguments), parts, arrays, scalars)
     if into is not None:
         parts += into.shape, into.strides, into.dtype
     key = tuple(parts)
@@ -82,7 +83,7 @@ def _entry(op, arguments, computes_in=None, stores_as=None, into=None):
 
 
 def _read(arguments, parts, arrays, scalars):
-    """Note the arrays, NumPy's numbers, and what of all arguments decides on the machine code."""
+    """Note the arrays, the numbers, and what of all arguments decides on the machine code."""
     for value in arguments:
         cls = value.__class__
         if cls is ndarray:
@@ -96,9 +97,32 @@ def _read(arguments, parts, arrays, scalars):
         elif isinstance(value, np.generic):
             scalars.append(value.item())
             parts.append(value.dtype)
+        elif cls is Given:
+            scalars.append(float(value))
+            parts.append(cls)
         else:
             parts.append(cls)
             parts.append(_told(value))
+
+
+class Given(float):
+    """A float among the settings that kernels are given anew with each call."""
+
+
+def given_numbers(op, arguments):
+    """The `scalars` of these arguments: the value of each setting, None for each other number."""
+    return [float(a) if a.__class__ is Given else None
+            for a in with_given(op, arguments) if isinstance(a, _NUMBERS)]
+
+
+def with_given(op, arguments):
+    """The arguments with a `Given` for each float that is not the setting's default."""
+    defaults, found = op.signature.defaults, arguments
+    for place, value in enumerate(arguments):
+        if value.__class__ is float and place < len(defaults) and value != defaults[place]:
+            found = list(found)
+            found[place] = Given(value)
+    return found
 
 
 def run_plain(op, *operands):
@@ -171,7 +195,7 @@ def _prepare(op, arguments, arrays, scalars, computes_in, stores_as, into):
                 if n > 1 and n not in symbol:
                     sizes[len(symbol)] = n
                     symbol[n] = len(symbol)
-        found, by_number = _program(op, arguments, symbol, computes_in, stores_as)
+        found, by_number = _program(op, with_given(op, arguments), symbol, computes_in, stores_as)
         if isinstance(found, NotTraceable):
             # Anew: one that is kept would keep the arguments too, in its traceback.
             raise NotTraceable(f"not traced: {found}")
@@ -207,18 +231,23 @@ def _program(op, arguments, symbol, computes_in, stores_as):
     found = op.programs.get(key)
     if found is None:
         found = _traced(op, arguments, _Inputs(op, symbol, computes_in), stores_as)
-        if isinstance(found, NotTraceable) and any(isinstance(a, np.generic) for a in arguments):
+        if isinstance(found, NotTraceable) and any(isinstance(a, _NUMBERS) for a in arguments):
             found = _BY_NUMBER
         op.programs[key] = found
     if found is not _BY_NUMBER:
         return found, False
-    key += tuple(_told(a.item()) for a in arguments if isinstance(a, np.generic))
+    key += tuple(_told(a.item() if isinstance(a, np.generic) else float(a))
+                 for a in arguments if isinstance(a, _NUMBERS))
     found = op.programs.get(key)
     if found is None:
         inputs = _Inputs(op, symbol, computes_in, fixes_numbers=True)
         found = op.programs[key] = _traced(op, arguments, inputs, stores_as)
-        op.fixes_numbers |= not isinstance(found, NotTraceable)
+        if not isinstance(found, NotTraceable):
+            op.fixes_numbers |= any(isinstance(a, np.generic) for a in arguments)
     return found, True
+
+
+_NUMBERS = (np.generic, Given)
 
 
 def _pattern(value, symbol):
@@ -227,6 +256,8 @@ def _pattern(value, symbol):
         return value.dtype, _symbolic(value.shape, symbol)
     if value.__class__ is list:
         return tuple(_pattern(v, symbol) for v in value)
+    if value.__class__ is Given:
+        return Given
     return value.dtype if isinstance(value, np.generic) else (value.__class__, _told(value))
 
 
@@ -262,6 +293,9 @@ class _Inputs:
             self.scalars += 1
             weak = float if value.dtype.kind == "f" else int
             return cast(Expr.scalar(self.scalars - 1, weak), value.dtype)
+        if value.__class__ is Given:
+            self.scalars += 1
+            return float(value) if self.fixes_numbers else Expr.scalar(self.scalars - 1)
         return value
 
     def shape(self, sizes):

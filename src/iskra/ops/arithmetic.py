@@ -48,15 +48,15 @@ def refuse_kinds(name, array, kinds):
 
 def scaled(x, alpha):
     """``alpha * x`` in x's dtype."""
-    if alpha == 1:
+    if isinstance(alpha, int) and alpha == 1:
         return x
-    if isinstance(alpha, float) and x.dtype.kind in "iub":
+    if x.dtype.kind in "iub" and not isinstance(alpha, (int, complex)):
         raise RuntimeError(
             "For integral input tensors, argument alpha must not be a floating point number."
         )
     if x.dtype.kind == "b" and not isinstance(alpha, bool):
         raise RuntimeError("Boolean alpha only supported for Boolean results.")
-    return np.multiply(x, number(alpha, x.dtype))
+    return np.multiply(x, number(alpha, x.dtype) if x.dtype.kind in "iu" else alpha)
 
 
 @pointwise(SAME, ufunc=np.add, scalars=True, grad={
@@ -453,7 +453,7 @@ def addcdiv(input, tensor1, tensor2, *, value=1):
             "addcdiv: Integer division with addcdiv is no longer supported. Use (input + value * "
             "torch.trunc(tensor1 / tensor2)).to(input.dtype) or float tensors instead."
         )
-    return np.add(input, np.multiply(np.divide(tensor1, tensor2), input.dtype.type(value)))
+    return np.add(input, scaled(np.divide(tensor1, tensor2), value))
 
 
 @pointwise(SAME, scalars=True, accepts="float complex", grad={
