@@ -3,14 +3,18 @@
 Source: https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.pad.html
 """
 
+import functools
 from operator import index as operator_index
 
 import numpy as np
 
 from iskra.core.size import format_shape
 from iskra.dispatch import composite, operator
+from iskra.ops.large import is_large
+from iskra.ops.moving import arranged, filled, put
 from iskra.tensor import Tensor
 
+_ALL = slice(None)
 INTERNAL = dict(method=False, function=False, out=False)
 _NAMES = {"reflect": "reflection_pad", "replicate": "replication_pad", "circular": "circular_pad"}
 _NODES = {"reflect": "ReflectionPad{}DBackward0", "replicate": "ReplicationPad{}DBackward0"}
@@ -48,7 +52,7 @@ def _shared(size, before, after):
 
 
 @operator(
-    method=False, out=False, rearranges=True,
+    method=False, out=False, rearranges=True, repeats=True,
     grad=lambda g, pad: constant_pad_nd(g, tuple(-p for p in pad)),
     samples=lambda make: [
         ((make((3, 4)), (1, 2)), {}), ((make((2, 3, 4)), (0, 1, -1, 2), 1), {}),
@@ -68,9 +72,24 @@ def constant_pad_nd(input, pad, value=0):
     for dim, before, after in _sides(pad, input.ndim):
         source[dim], target[dim] = _shared(shape[dim], before, after)
         shape[dim] += before + after
-    result = np.full_like(input, input.dtype.type(value), shape=tuple(shape), order="C")
-    result[tuple(target)] = input[tuple(source)]
+    result = np.empty_like(input, shape=tuple(shape), order="C", subok=False)
+    if is_large(result):
+        _surround(result, target, value)
+    else:
+        result[...] = input.dtype.type(value)
+    put(result[tuple(target)], input[tuple(source)])
     return result
+
+
+def _surround(array, inside, value):
+    """Write `value` wherever an array is not `inside`, a list with a slice for each dimension."""
+    region = list(inside)
+    for dim, part in enumerate(inside):
+        low, high, _ = part.indices(array.shape[dim])
+        for side in (slice(None, low), slice(max(low, high), None)):
+            region[dim] = side
+            filled(array[tuple(region)], value)
+        region[dim] = _ALL
 
 
 def _places(size, before, after, mode):
@@ -89,7 +108,7 @@ def _node_of_edges(pad, mode):
 
 
 @operator(
-    **INTERNAL, node=_node_of_edges,
+    **INTERNAL, node=_node_of_edges, rearranges=True, repeats=True,
     grad=lambda g, input_shape, pad, mode: edge_fold(g, tuple(input_shape), pad, mode),
     samples=lambda make: [
         ((make((2, 3, 4)), (2, 1), "reflect"), {}),
@@ -99,13 +118,69 @@ def _node_of_edges(pad, mode):
 )
 def edge_pad(input, pad, mode):
     """The input with elements of its own around it."""
+    if min(pad) >= 0 and input.size:
+        return _with_strips(input, pad, mode)
     for dim, before, after in _sides(pad, input.ndim):
         input = np.take(input, _places(input.shape[dim], before, after, mode), dim)
     return np.ascontiguousarray(input)
 
 
-def _fold(array, dim, size, before, places):
+def _with_strips(input, pad, mode):
+    """The same, of copies: first the middle, then strips of what is there already."""
+    shape, region = list(input.shape), [_ALL] * input.ndim
+    for dim, before, after in _sides(pad, input.ndim):
+        region[dim] = slice(before, before + shape[dim])
+        shape[dim] += before + after
+    result = np.empty_like(input, shape=tuple(shape), order="C", subok=False)
+    put(result[tuple(region)], input)
+    for dim, before, after in _sides(pad, input.ndim):
+        first, size = before, input.shape[dim]
+        for count, places, shown in (
+                (before, slice(0, before), _STRIPS[mode, "before"](first, size, before)),
+                (after, slice(first + size, None), _STRIPS[mode, "after"](first, size, after))):
+            if count:
+                part = (*region[:dim], places, *region[dim + 1:])
+                of = (*region[:dim], shown, *region[dim + 1:])
+                put(result[part], np.broadcast_to(result[of], result[part].shape))
+        region[dim] = _ALL
+    return result
+
+
+def _backwards(low, high):
+    """The places from `high` - 1 down to `low`."""
+    return slice(high - 1, low - 1 if low else None, -1)
+
+
+# What the strips of `count` places before and after `size` places from `first` on show.
+_STRIPS = {
+    ("reflect", "before"): lambda first, size, count: _backwards(first + 1, first + 1 + count),
+    ("reflect", "after"): lambda first, size, count: _backwards(
+        first + size - 1 - count, first + size - 1),
+    ("replicate", "before"): lambda first, size, count: slice(first, first + 1),
+    ("replicate", "after"): lambda first, size, count: slice(first + size - 1, first + size),
+    ("circular", "before"): lambda first, size, count: slice(first + size - count, first + size),
+    ("circular", "after"): lambda first, size, count: slice(first, first + count),
+}
+
+
+def _fold(array, dim, size, before, after, mode):
     """Add each place's number to the element that the place shows."""
+    if min(before, after) < 0:
+        return _fold_cropped(array, dim, size, before, _places(size, before, after, mode))
+    along = (_ALL,) * dim
+    total = arranged(array[*along, slice(before, before + size)])
+    strips = (("before", before, slice(0, before)), ("after", after, slice(before + size, None)))
+    for side, count, places in strips:
+        if count:
+            strip = array[*along, places]
+            if mode == "replicate":
+                strip = strip.sum(dim, keepdims=True)
+            total[*along, _STRIPS[mode, side](0, size, count)] += strip
+    return total
+
+
+def _fold_cropped(array, dim, size, before, places):
+    """The same where some elements are not shown."""
     rows = np.moveaxis(array, dim, 0)
     total = np.zeros_like(rows, shape=(size, *rows.shape[1:]), order="C")
     inner, outer = _shared(size, before, len(places) - size - before)
@@ -123,10 +198,11 @@ def _fold(array, dim, size, before, places):
 def edge_fold(grad, shape, pad, mode):
     """The gradient of `edge_pad` for an input of this shape."""
     for dim, before, after in _sides(pad, grad.ndim):
-        grad = _fold(grad, dim, shape[dim], before, _places(shape[dim], before, after, mode))
+        grad = _fold(grad, dim, shape[dim], before, after, mode)
     return np.ascontiguousarray(grad)
 
 
+@functools.lru_cache(512)
 def _check_edges(shape, pad, mode):
     """What PyTorch asks of an input that is padded with elements of its own."""
     count, name = len(pad) // 2, f"{_NAMES[mode]}{len(pad) // 2}d"
