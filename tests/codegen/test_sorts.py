@@ -91,10 +91,12 @@ def test_modes_and_medians(name):
         order = order.reshape(rows.shape)
         modes, medians = sorts.mode(array, axis), sorts.median(array, axis, False)
         skipping = sorts.median(array, axis, True)
+        ranked = sorts.ranked(array, axis, shape[-1] // 3)
         for r, (row, places) in enumerate(zip(rows, order, strict=True)):
             missing = np.isnan(row.astype(np.float64))
             numbers = len(row) - missing.sum()
             rank = numbers if numbers < len(row) else (len(row) - 1) // 2
+            assert ranked[1].flat[r] == places[shape[-1] // 3]
             assert medians[1].flat[r] == places[rank]
             assert skipping[1].flat[r] == places[max(numbers - 1, 0) // 2]
             counts = [(row == element).sum() or 1 for element in row[places]]
@@ -102,7 +104,7 @@ def test_modes_and_medians(name):
             wanted = np.flatnonzero(row == first)
             wanted = wanted[-1] if len(wanted) else places[int(np.argmax(counts))]
             assert modes[1].flat[r] == wanted
-            for values, chosen in (modes, medians, skipping):
+            for values, chosen in (modes, medians, skipping, ranked):
                 assert values.reshape(-1)[r].tobytes() == row[chosen.flat[r]].tobytes()
 
 
@@ -118,7 +120,8 @@ def test_interpreter_agrees(name, length, monkeypatch):
     sorts.sort(array, 1, False, min(3, length))
     sorts.mode(array, 1)
     sorts.median(array, 1, True)
-    assert len(seen) == 4 and (length < 64 or max(seen) > 1)
+    sorts.ranked(array, 1, length // 2)
+    assert len(seen) == 5 and (length < 64 or max(seen) > 1)
 
 
 @pytest.mark.parametrize("name", ["f4", "f8", "bfloat16", "i8"])

@@ -268,6 +268,8 @@ def masked_select(input, mask):
         raise RuntimeError(
             f"masked_select: expected BoolTensor for mask, got {scalar_name(mask)}"
         )
+    if input.shape == mask.shape:
+        return masked(input, mask)
     shape = broadcast(input.shape, mask.shape)
     return masked(np.broadcast_to(input, shape), np.broadcast_to(mask, shape))
 

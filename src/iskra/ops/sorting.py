@@ -23,6 +23,7 @@ def sortable(array):
     return array.astype(np.float32) if array.dtype.kind == "V" else array
 
 
+_SHORT = 128  # elements of a row of which the one of a rank is found by sorting
 _ALL, _BACKWARD = slice(None), slice(None, None, -1)
 
 
@@ -152,7 +153,7 @@ def topk(input, k, dim=-1, largest=True, sorted=True):
 
 @operator(
     out="apart", outputs=2, result=("values", "indices"), grad=index_gradient, accepts="int float",
-    samples=lambda make: [((make((3, 4)), 2), {}), ((make((5, 3)), 3, 0, True), {})],
+    repeats=True, samples=lambda make: [((make((3, 4)), 2), {}), ((make((5, 3)), 3, 0, True), {})],
 )
 def kthvalue(input, k, dim=-1, keepdim=False):
     """Return the `k`-th smallest element along `dim` (counted from 1), and where it is.
@@ -173,9 +174,18 @@ def kthvalue(input, k, dim=-1, keepdim=False):
         )
     if not input.ndim:
         return np.copy(input), np.zeros((), np.int64)
-    chosen = np.argpartition(sortable(input), k - 1, axis=dim)[(*(_ALL,) * dim, slice(k - 1, k))]
-    values, chosen = _taken(input, chosen, dim), chosen.astype(np.int64, copy=False)
-    return (values, chosen) if keepdim else (values.squeeze(dim), chosen.squeeze(dim))
+    is_short = size <= _SHORT and _is_served(input)
+    found = kernels.sorts.ranked(input, dim, k - 1) if is_short else None
+    if found is None:
+        found = _parted(input, k - 1, dim)
+    return found if keepdim else tuple(a.squeeze(dim) for a in found)
+
+
+def _parted(input, rank, dim):
+    """The elements of a rank along `dim` and their places, without sorting the rest."""
+    at = (*(_ALL,) * dim, slice(rank, rank + 1))
+    chosen = np.argpartition(sortable(input), rank, axis=dim)[at].astype(np.int64, copy=False)
+    return _taken(input, chosen, dim), chosen
 
 
 def _at_rank(input, rank, dim):
@@ -231,13 +241,17 @@ def _median_of_all(input, skip_nan):
     """The lower median of all elements, found without sorting the rest."""
     if not input.size:
         return convert(np.full((), np.nan, np.float64), input.dtype)
+    if input.size <= _SHORT and _is_served(input):
+        found = kernels.sorts.median(input.reshape(-1), 0, skip_nan)
+        if found is not None:
+            return found[0].reshape(())
     flat = sortable(input.reshape(-1))
     rank = int(_median_rank(flat, 0, skip_nan)[0])
     return np.partition(flat, rank)[rank].astype(input.dtype)
 
 
 _WHOLE = dict(
-    **INTERNAL, accepts="int float",
+    **INTERNAL, accepts="int float", repeats=True,
     grad=lambda g, input, result: extremum_gradient(g, input, result, None, False),
     samples=lambda make: [((make((3, 5)),), {})],
 )

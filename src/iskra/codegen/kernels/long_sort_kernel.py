@@ -10,13 +10,17 @@ from iskra.codegen.kernels.gemm_call import Arguments
 from iskra.codegen.kernels.sharing import my_units
 from iskra.codegen.kernels.sort_kernel import BUCKETS, LANES, Records, any_bit, distribute, tally
 
-_NUMBERS = ("length", "kept", "base", "source", "chunk", "units", "tasks")
+_NUMBERS = ("length", "kept", "source", "chunk", "units", "tasks")
 
 
 def _begin(spec, name, pointers):
     f = Function(f"long_{name}_{'descending' if spec.descending else 'ascending'}_{spec.told}")
-    arg = Arguments(f, (*pointers, "memory"), _NUMBERS)
+    arg = Arguments(f, (*pointers, "memory", "least"), _NUMBERS)
     return f, arg, Records(f, spec, arg.memory, arg.length)
+
+
+def _base(f, spec, arg):
+    return f.load(arg.least, 0, Type("i64")) if spec.near else None
 
 
 def _range(arg, unit, length):
@@ -29,13 +33,14 @@ def fill(spec):
     f, arg, records = _begin(spec, "fill", ("x", "varying"))
     with my_units(f, arg.units, arg.tasks) as unit:
         low, high = _range(arg, unit, arg.length)
-        first = records.made(spec.key(f, arg.x, f.coerce(0), arg.base), f.const(0, Type("u32")))[0]
+        base = _base(f, spec, arg)
+        first = records.made(spec.key(f, arg.x, f.coerce(0), base), f.const(0, Type("u32")))[0]
         found = f.variable(f.const(0, Type("u64", LANES)))
-        with f.loop(low, high, LANES) as base:
-            mask = f.lanes_below(high - base, LANES)
-            key = spec.key(f, arg.x, base, arg.base, LANES, mask)
-            record = records.made(key, base.to("u32").splat(LANES) + f.iota(Type("u32", LANES)))
-            records.put(record, base, mask)
+        with f.loop(low, high, LANES) as place:
+            mask = f.lanes_below(high - place, LANES)
+            key = spec.key(f, arg.x, place, base, LANES, mask)
+            record = records.made(key, place.to("u32").splat(LANES) + f.iota(Type("u32", LANES)))
+            records.put(record, place, mask)
             found.set(found.get() | select(mask, record[0] ^ first.splat(LANES), 0))
         f.store(any_bit(found.get()), arg.varying, unit)
     return f
@@ -67,6 +72,7 @@ def write(spec):
     f, arg, records = _begin(spec, "write", ("x", "values", "indices"))
     with my_units(f, arg.units, arg.tasks) as unit:
         low, high = _range(arg, unit, arg.kept)
+        base = _base(f, spec, arg)
         with f.loop(low, high) as place:
-            records.write(arg, records.get(arg.source + place), f.coerce(0), place)
+            records.write(arg, base, records.get(arg.source + place), f.coerce(0), place)
     return f

@@ -21,7 +21,7 @@ from iskra.codegen.kernels.sharing import my_units
 LANES = 16
 BUCKETS = 256
 _INFINITY = {"f16": 0x7C00, "bf16": 0x7F80, "f32": 0x7F800000, "f64": 0x7FF0000000000000}
-_NUMBERS = ("length", "kept", "capacity", "words", "base", "rows", "tasks")
+_NUMBERS = ("length", "kept", "capacity", "words", "rank", "rows", "tasks")
 
 
 class Spec(NamedTuple):
@@ -128,13 +128,13 @@ class Records:
         shift = 8 * number + (0 if self.places else 32)
         return ((record[0] >> shift) & (BUCKETS - 1)).to("i64")
 
-    def write(self, arg, record, start, at):
+    def write(self, arg, base, record, start, at):
         """Store the element of a record of the row at `start`, and its place."""
         f, spec, place = self.f, self.spec, self.place(record)
         if spec.kind in _INFINITY:  # of a zero's sign, and which NaN, keys know nothing
             element = f.load(arg.x, start + place, Type(spec.bits))
         else:
-            element = spec.element(self.key(record), arg.base)
+            element = spec.element(self.key(record), base)
         f.store(element, arg.values, at)
         f.store(place, arg.indices, at)
 
@@ -181,9 +181,10 @@ class Sorter:
         order = "descending" if spec.descending else "ascending"
         length = "short" if short else "long"
         self.f = f = Function(f"{name}_{length}_{order}_{spec.told}")
-        self.arg = Arguments(f, ("x", *results, "memory"), _NUMBERS)
+        self.arg = Arguments(f, ("x", *results, "memory", "least"), _NUMBERS)
         memory = f.offset(self.arg.memory, f.task * self.arg.words, "u64")
         self.records = Records(f, spec, memory, self.arg.capacity)
+        self.base = f.load(self.arg.least, 0, Type("i64")) if spec.near else None
         self.source = f.variable(0)     # where the buffer begins in which records lie
         if short:
             self.ranks = f.scratch(Type("i64", LANES))
@@ -192,7 +193,7 @@ class Sorter:
 
     def key(self, start, mask):
         """The keys of the 16 elements from there on."""
-        return self.spec.key(self.f, self.arg.x, start, self.arg.base, LANES, mask)
+        return self.spec.key(self.f, self.arg.x, start, self.base, LANES, mask)
 
     def fill(self, start):
         """Make records of the row that starts there."""
@@ -274,7 +275,8 @@ def ordered(spec, short):
         s.order(arg.length)
         source = s.source.get()
         with f.loop(0, arg.kept) as place:
-            s.records.write(arg, s.records.get(source + place), start, row * arg.kept + place)
+            record = s.records.get(source + place)
+            s.records.write(arg, s.base, record, start, row * arg.kept + place)
     return f
 
 
@@ -310,7 +312,7 @@ def selected(spec, short):
                     is_open.set(False)
         source = s.source.get()
         with f.loop(0, arg.kept) as place:
-            records.write(arg, records.get(source + place), start, row * arg.kept + place)
+            records.write(arg, s.base, records.get(source + place), start, row * arg.kept + place)
     return f
 
 
@@ -339,7 +341,19 @@ def modes(spec, short):
             best.set(select(better, run.get(), best.get()))
             chosen.set(select(better, place, chosen.get()))
             before.set(key)
-        records.write(arg, records.get(source + chosen.get()), start, row)
+        records.write(arg, s.base, records.get(source + chosen.get()), start, row)
+    return f
+
+
+def ranked(spec, short):
+    """The element of each row that has the given rank, and its place."""
+    s = Sorter(spec, "ranked", short)
+    f, arg = s.f, s.arg
+    with my_units(f, arg.rows, arg.tasks) as row:
+        start = row * arg.length
+        s.fill(start)
+        s.order(arg.length)
+        s.records.write(arg, s.base, s.records.get(s.source.get() + arg.rank), start, row)
     return f
 
 
@@ -364,5 +378,5 @@ def medians(spec, short, skip_nan):
             rank = (numbers - select(numbers > 0, f.coerce(1), 0)) // 2
         else:
             rank = select(numbers < arg.length, numbers, (arg.length - 1) // 2)
-        records.write(arg, records.get(source + rank), start, row)
+        records.write(arg, s.base, records.get(source + rank), start, row)
     return f

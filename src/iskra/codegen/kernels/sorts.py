@@ -6,6 +6,7 @@
 (array([1, 2, 3]), array([1, 2, 0]))
 """
 
+import functools
 import math
 
 import numpy as np
@@ -48,86 +49,106 @@ def mode(array, axis):
     return _run(sort_kernel.modes, False, array, axis, 1) if is_sorted(array) else None
 
 
+def ranked(array, axis, rank):
+    """The elements of a rank, counted from 0, along `axis` and their places. As `mode`."""
+    if not is_sorted(array):
+        return None
+    return _run(sort_kernel.ranked, False, array, axis, 1, rank=rank)
+
+
 def median(array, axis, skip_nan):
     """The lower medians along `axis` and their places; with `skip_nan` of the numbers alone."""
     if not is_sorted(array):
         return None
-    return _run(sort_kernel.medians, False, array, axis, 1, None, skip_nan)
+    return _run(sort_kernel.medians, False, array, axis, 1, settings=(skip_nan,))
+
+
+@functools.cache
+def _kind(dtype):
+    """The kind of a dtype that is sorted here; None of others."""
+    return kind_of(dtype) if dtype.name in KINDS and dtype.isnative else None
 
 
 def is_sorted(array):
     """Whether kernels sort such an array."""
-    return array.dtype.name in KINDS and array.dtype.isnative and is_served(array.size)
+    return _kind(array.dtype) is not None and is_served(array.size)
 
 
-def _run(build, descending, array, axis, kept, room=None, *settings):
+def _run(build, descending, array, axis, kept, room=None, settings=(), rank=0):
     """Call a kernel on rows that lie along `axis`, with room for so many records of each."""
-    moved = _contiguous(np.moveaxis(array, axis, -1))
-    shape = (*moved.shape[:-1], kept)
-    values, places = empty(shape, array.dtype), empty(shape, _INT64)
+    last = array.ndim - 1
+    moved = _contiguous(array if axis == last else np.moveaxis(array, axis, -1))
     length = moved.shape[-1]
+    shape = (*moved.shape[:-1], kept)
+    values = empty(shape, array.dtype)
+    # As what is only moved on may be of a quick call, whose memory is made of floats.
+    places = empty(shape, _INT64 if axis == last else _WORD)
     room = room or length
-    base = _least(moved) if room > SHORT else None
-    spec = Spec(kind_of(array.dtype), descending, base is not None)
+    least = _least(moved) if room > SHORT else None
+    spec = Spec(_kind(array.dtype), descending, least is not None)
     rows = moved.size // length
     if build is sort_kernel.ordered and rows < _FEW and length >= _LONG * CHUNK:
         for row in zip(moved.reshape(rows, -1), values.reshape(rows, -1), places.reshape(rows, -1)):
-            _sort_long(spec, *row, base or 0)
+            _sort_long(spec, *row, least)
     else:
-        _sort_rows(build, (spec, room <= SHORT, *settings), moved, values, places, room, base or 0)
-    if axis == array.ndim - 1:
+        variant = spec, room <= SHORT, *settings
+        _sort_rows(build, variant, moved, values, places, room, rank, least)
+    if axis == last:
         return values, places
-    return tuple(_contiguous(np.moveaxis(a, -1, axis)) for a in (values, places))
+    values, places = (np.moveaxis(a, -1, axis) for a in (values, places))
+    return _contiguous(values), _contiguous(places, _INT64)
 
 
-def _sort_rows(build, arguments, moved, values, places, room, base):
+def _sort_rows(build, variant, moved, values, places, room, rank, least):
     """A task for some rows."""
     length, kept = moved.shape[-1], values.shape[-1]
     rows = moved.size // length
     tasks = tasks_for(rows, moved.size)
     capacity = math.ceil(room / LANES) * LANES
-    words = capacity * (3 if arguments[0].is_wide else 2)
-    kernel = compiled(build, arguments, "aaaatn")
-    kernel(moved, values, places, empty((tasks * words,), _WORD),
-           (length, kept, capacity, words, base, rows, tasks), tasks)
+    words = capacity * (3 if variant[0].is_wide else 2)
+    kernel = compiled(build, variant, "aaaaatn")
+    kernel(moved, values, places, empty((tasks * words,), _WORD), least,
+           (length, kept, capacity, words, rank, rows, tasks), tasks)
 
 
-def _sort_long(spec, row, values, places, base):
+def _sort_long(spec, row, values, places, least):
     """A launch of tasks for each step, by chunks of the row."""
     length, chunks = len(row), math.ceil(len(row) / CHUNK)
     tasks = tasks_for(chunks, length)
     memory = empty((length * (3 if spec.is_wide else 2),), _WORD)
     counts, varying = np.empty((chunks, BUCKETS), np.uint32), np.empty(chunks, np.uint64)
-    numbers = [length, len(values), base, 0, CHUNK, chunks, tasks]
-    compiled(long_sort_kernel.fill, (spec,), "aaatn")(row, varying, memory, (*numbers,), tasks)
+    numbers = [length, len(values), 0, CHUNK, chunks, tasks]
+    compiled(long_sort_kernel.fill, (spec,), "aaaatn")(
+        row, varying, memory, least, (*numbers,), tasks)
     differing = int(np.bitwise_or.reduce(varying)) >> (0 if spec.is_wide else 32)
     for number in range(spec.size):
         if differing >> 8 * number & (BUCKETS - 1):
-            kernel = compiled(long_sort_kernel.count, (spec, number), "aatn")
-            kernel(counts, memory, (*numbers,), tasks)
+            kernel = compiled(long_sort_kernel.count, (spec, number), "aaatn")
+            kernel(counts, memory, least, (*numbers,), tasks)
             sizes = counts.T.reshape(-1)
             starts = np.cumsum(sizes) - sizes
             counts = np.ascontiguousarray(starts.reshape(BUCKETS, chunks).T, np.uint32)
-            kernel = compiled(long_sort_kernel.move, (spec, number), "aatn")
-            kernel(counts, memory, (*numbers,), tasks)
-            numbers[3] = length - numbers[3]
-    kernel = compiled(long_sort_kernel.write, (spec,), "aaaatn")
-    kernel(row, values, places, memory, (*numbers,), tasks)
+            kernel = compiled(long_sort_kernel.move, (spec, number), "aaatn")
+            kernel(counts, memory, least, (*numbers,), tasks)
+            numbers[2] = length - numbers[2]
+    kernel = compiled(long_sort_kernel.write, (spec,), "aaaaatn")
+    kernel(row, values, places, memory, least, (*numbers,), tasks)
 
 
-def _contiguous(array):
-    """The array, or a contiguous copy."""
+def _contiguous(array, dtype=None):
+    """The array, or a contiguous copy; its elements' bits taken for such of `dtype`."""
+    dtype = dtype or array.dtype
     if array.flags.c_contiguous:
-        return array
-    made = empty(array.shape, array.dtype)
-    return made if copies.put(made, array) else np.ascontiguousarray(array)
+        return array.view(dtype)
+    made = empty(array.shape, dtype)
+    return made if copies.put(made, array) else np.ascontiguousarray(array).view(dtype)
 
 
 def _least(array):
-    """The least element, if integers of 8 bytes are so near that 4 tell them apart; else None."""
+    """A vector of the least element, if 4 bytes tell integers of 8 apart; else None."""
     if array.dtype.itemsize < 8 or array.dtype.kind not in "iu":
         return None
     least = int(array.min())
     if int(array.max()) - least >= 1 << 32:
         return None
-    return least - (1 << 64) if least >= 1 << 63 else least
+    return np.array([least], array.dtype)
