@@ -15,11 +15,11 @@ from typing import NamedTuple
 
 from mpmath import mp, mpf
 
-TARGET = Path(__file__).resolve().parents[1] / "src" / "iskra" / "codegen" / "coefficients.py"
+FOLDER = Path(__file__).resolve().parents[1] / "src" / "iskra" / "codegen" / "mathematics"
 HEADER = '''
-"""Coefficients of the polynomials, lowest power first. Written by tools/fit_polynomials.py.
+"""Coefficients of {what}, lowest power first. Written by tools/{tool}.
 
-Minimax fits of our own; the comments say what is fitted, where, and the largest error of the fit
+{ways} fits of our own; the comments say what is fitted, where, and the largest error of the fit
 (relative to the function that it serves, before the roundings of the evaluation).
 """
 '''.lstrip()
@@ -284,13 +284,13 @@ def number(value):
     return repr(value)
 
 
-def source():
-    """The text of the file of coefficients."""
-    parts = [HEADER]
-    for fit in FITS:
+def source(fits, approximate, **words):
+    """The text of a file of coefficients, which `approximate(fit, kind)` finds."""
+    parts = [HEADER.format(**words)]
+    for fit in fits:
         lines = []
         for kind in fit.degrees:
-            coefficients, error = minimax(fit, kind)
+            coefficients, error = approximate(fit, kind)
             lines.append(f'    "{kind}": (  # {mp.nstr(error, 2)}')
             lines += wrapped([number(c) for c in coefficients])
             lines.append("    ),")
@@ -309,12 +309,15 @@ def wrapped(words, width=92):
     return ["        " + line for line in lines]
 
 
-def main():
-    text = source()
+def write(target, text):
+    """Write the file of that name, or say with --check whether it is what would be written."""
+    path = FOLDER / target
     if "--check" in sys.argv[1:]:
-        sys.exit(TARGET.read_text(encoding="utf-8") != text)
-    TARGET.write_text(text, encoding="utf-8")
+        sys.exit(path.read_text(encoding="utf-8") != text)
+    path.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    write("coefficients.py",
+          source(FITS, minimax, ways="Minimax", what="the polynomials",
+                 tool="fit_polynomials.py"))

@@ -33,6 +33,7 @@ class Case(NamedTuple):
     ranges: tuple  # of the float64 places, a pair for each operand
     domain: tuple = FULL  # of float32; what lies outside is not counted
     note: str = ""
+    least: float = 0.0  # errors of smaller results are in units of this number
 
 
 def sigmoid(x):
@@ -72,8 +73,23 @@ def logistic(x):
     return 1 / (1 + mp.exp(-x))
 
 
+def log_ndtr(x):
+    tail = mp.erfc(abs(x) / ROOT_2) / 2
+    return mp.log(tail) if x < 0 else mp.log1p(-tail)
+
+
+def quantile(p):
+    """By Newton's method, from SciPy's."""
+    x = mpf(float(special.ndtri(float(p))))
+    for _ in range(5):
+        x -= (mp.erfc(-x / ROOT_2) / 2 - p) * mp.sqrt(2 * mp.pi) * mp.exp(x * x / 2)
+    return x
+
+
 mp.prec = 1300  # large arguments of sine need their own number of digits, and more
 ROOT_2, TANH_SCALE = mp.sqrt(2), 2 * mp.sqrt(2 / mp.pi)
+POSITIVE, WAVES = (1e-38, np.inf), (-1e4, 1e4)
+WAVY = "errors of results below 1 are in units of 1"
 SMALL, UNIT, USUAL = ((-1e-4, 1e-4),), ((-1.0, 1.0),), ((-12.0, 12.0),)
 
 ONE = {
@@ -122,6 +138,28 @@ ONE = {
     "digamma": Case(special.digamma, mp.digamma, (((2, 200),), ((1.6, 4),)), (1.6, np.inf),
                     "above 1.6; below, errors are under 1e-6 (float32) and 2e-15 (float64)"
                     " of the result, or of 1 where that is larger"),
+    "erfcx": Case(special.erfcx, lambda x: mp.exp(x * x) * mp.erfc(x), (((-26, 60),), USUAL)),
+    "ndtr": Case(special.ndtr, lambda x: mp.erfc(-x / ROOT_2) / 2, (((-37, 9),), UNIT)),
+    "log_ndtr": Case(special.log_ndtr, log_ndtr, (((-100, 37),), UNIT)),
+    "ndtri": Case(special.ndtri, quantile, (((0, 1),), ((0, 1e-3),), ((0, 1e-300),)), (0, 1)),
+    "i0": Case(special.i0, lambda x: mp.besseli(0, x), (((-700, 700),), USUAL)),
+    "i0e": Case(special.i0e, lambda x: mp.besseli(0, x) / mp.exp(abs(x)), (((-99, 99),), USUAL)),
+    "i1": Case(special.i1, lambda x: mp.besseli(1, x), (((-700, 700),), USUAL)),
+    "i1e": Case(special.i1e, lambda x: mp.besseli(1, x) / mp.exp(abs(x)), (((-99, 99),), USUAL)),
+    "k0": Case(special.k0, lambda x: mp.besselk(0, x), (((0, 700),), ((0, 3),)), POSITIVE),
+    "k0e": Case(special.k0e, lambda x: mp.besselk(0, x) * mp.exp(x), (((0, 99),), ((0, 3),)),
+                POSITIVE),
+    "k1": Case(special.k1, lambda x: mp.besselk(1, x), (((0, 700),), ((0, 3),)), POSITIVE),
+    "k1e": Case(special.k1e, lambda x: mp.besselk(1, x) * mp.exp(x), (((0, 99),), ((0, 3),)),
+                POSITIVE),
+    "j0": Case(special.j0, lambda x: mp.besselj(0, x), (((-99, 99),), USUAL), WAVES, WAVY, 1.0),
+    "j1": Case(special.j1, lambda x: mp.besselj(1, x), (((-99, 99),), USUAL), WAVES, WAVY, 1.0),
+    "y0": Case(special.y0, lambda x: mp.bessely(0, x), (((0, 99),), ((0, 9),)), (1e-30, 1e4),
+               WAVY, 1.0),
+    "y1": Case(special.y1, lambda x: mp.bessely(1, x), (((0, 99),), ((0, 9),)), (1e-30, 1e4),
+               WAVY, 1.0),
+    "airy_ai": Case(lambda x: special.airy(x)[0], mp.airyai, (((-99, 9),), USUAL), (-1e3, 100),
+                    WAVY, 1.0),
 }
 TWO = {
     "pow": Case(np.power, lambda x, y: x**y, (((0, 4), (-300, 300)), ((0, 1e30), (-9, 9)))),
@@ -133,11 +171,12 @@ TWO = {
 }
 
 
-def units(got, exact, kind):
+def units(got, exact, kind, smallest=0.0):
     """Errors in ULP, given results and wider exact ones (float64, for float32)."""
-    mantissa, least = {"f32": (24, -149), "f64": (53, -1074)}[kind]
+    mantissa, lowest = {"f32": (24, -149), "f64": (53, -1074)}[kind]
     with np.errstate(all="ignore"):
-        unit = np.ldexp(1.0, np.maximum(np.frexp(exact)[1] - mantissa, least))
+        size = np.maximum(np.abs(exact), smallest)
+        unit = np.ldexp(1.0, np.maximum(np.frexp(size)[1] - mantissa, lowest))
         error = np.abs(got.astype(float) - exact) / unit
         rounded = exact.astype(got.dtype)
     same = (got == rounded) | (np.isnan(got) & np.isnan(rounded))
@@ -170,7 +209,7 @@ def float32_pairs(name, case, count):
 def tally(name, case, operands, counts, worst, place):
     with np.errstate(all="ignore"):
         exact = case.wide(*(x.astype(float) for x in operands))
-    errors = units(evaluate(name, *operands), exact, "f32")
+    errors = units(evaluate(name, *operands), exact, "f32", case.least)
     add_counts(counts, errors)
     k = errors.argmax()
     if errors[k] > worst:
@@ -191,7 +230,7 @@ def float64_errors(name, case, count):
     for ranges in case.ranges:
         operands = [rng.uniform(*r, count) for r in ranges]
         got = evaluate(name, *operands)
-        errors = np.array([exact_units(g, case.exact, x) for g, *x in zip(got, *operands)])
+        errors = np.array([exact_units(g, case, x) for g, *x in zip(got, *operands)])
         add_counts(counts, errors)
         k = errors.argmax()
         if errors[k] > worst:
@@ -199,11 +238,11 @@ def float64_errors(name, case, count):
     return worst, place, counts
 
 
-def exact_units(got, function, operands):
-    exact = function(*(mpf(float(x)) for x in operands))
+def exact_units(got, case, operands):
+    exact = case.exact(*(mpf(float(x)) for x in operands))
     if not np.isfinite(got):
         return 0.0 if float(exact) == got else np.inf
-    unit = mpf(2) ** max(mp.frexp(exact)[1] - 53, -1074)
+    unit = mpf(2) ** max(mp.frexp(max(abs(exact), mpf(case.least)))[1] - 53, -1074)
     return float(abs(mpf(float(got)) - exact) / unit)
 
 

@@ -58,7 +58,18 @@ ONE = {
     "mish": (mish, 4.5, -85, INF), "softplus": (softplus, 2.5, -INF, INF),
     "rsqrt": (lambda x: 1 / np.sqrt(x), 1.5, -INF, INF), "cbrt": (np.cbrt, 1, -INF, INF),
     "sinc": (sinc, 2, -INF, INF), "lgamma": (special.gammaln, 4.5, 1e-30, INF),
-    "digamma": (special.digamma, 8, 3, INF),
+    "digamma": (special.digamma, 8, 3, INF), "erfcx": (special.erfcx, 5.5, -INF, INF),
+    "ndtr": (special.ndtr, 5, -INF, INF), "log_ndtr": (special.log_ndtr, 4.5, -INF, INF),
+    "ndtri": (special.ndtri, 4, -INF, INF), "i0": (special.i0, 4, -INF, INF),
+    "i0e": (special.i0e, 4, -INF, INF), "i1": (special.i1, 4.5, -INF, INF),
+    "i1e": (special.i1e, 3.5, -INF, INF), "k0": (special.k0, 5, -INF, INF),
+    "k0e": (special.k0e, 5, -INF, INF), "k1": (special.k1, 5, -INF, INF),
+    "k1e": (special.k1e, 5, -INF, INF),
+}
+# Waves about zero: the bound of errors in units of 1 for float32, or of what is larger than 1.
+WAVES = {
+    "j0": (special.j0, 3), "j1": (special.j1, 2), "y0": (special.y0, 6), "y1": (special.y1, 4),
+    "airy_ai": (lambda x: special.airy(x)[0], 1),
 }
 TWO = {
     "pow": (np.power, 1), "atan2": (np.arctan2, 2), "hypot": (np.hypot, 1.5),
@@ -87,7 +98,21 @@ def units(got, exact):
 
 
 def test_every_function_is_tested():
-    assert {*ONE, *TWO, *REST} == set(FUNCTIONS)
+    assert {*ONE, *TWO, *WAVES, *REST} == set(FUNCTIONS)
+
+
+@pytest.mark.parametrize("name", WAVES)
+def test_waves(name):
+    exact, bound = WAVES[name]
+    x = places(-1e4, 1e4)
+    x = x[np.abs(x) > 1e-30]
+    with np.errstate(all="ignore"):
+        wanted = exact(x.astype(float))
+        errors = np.abs(evaluate(name, x) - wanted) / np.maximum(np.abs(wanted), 1)
+    assert np.nanmax(errors) <= bound * 2.0**-24
+    np.testing.assert_array_equal(np.isnan(evaluate(name, x)), np.isnan(wanted))
+    x = x[np.abs(x) < 60].astype(float)
+    np.testing.assert_allclose(evaluate(name, x), exact(x), 1e-13, 1e-13)
 
 
 @pytest.mark.parametrize("name", ONE)

@@ -12,7 +12,6 @@ from iskra.codegen import ir
 from iskra.codegen.ir import select
 from iskra.codegen.mathematics import FUNCTIONS
 
-_SQRT_HALF = math.sqrt(0.5)
 _LOG2_E = 1 / math.log(2)
 
 # NumPy's dtype names -> kinds of the IR.
@@ -181,12 +180,6 @@ def logaddexp2(x, y):
     return select(x.eq(y), x + 1, larger + rest * _LOG2_E)  # equal infinities too
 
 
-def ndtr(x):
-    """The area under the standard normal density."""
-    wide = x.to("f64")  # the tail's relative error is that of the argument, many times over
-    return (FUNCTIONS["erfc"](wide * -_SQRT_HALF) * 0.5).to(x.type.kind)
-
-
 def signbit(x):
     """Whether the sign bit is set."""
     bits = x.bits_as("i32" if x.type.kind == "f32" else "i64")
@@ -215,7 +208,7 @@ PRIMITIVES = {
     "bitwise_and": lambda a, b: a & b, "bitwise_or": lambda a, b: a | b,
     "bitwise_xor": lambda a, b: a ^ b, "invert": lambda x: ~x,
     "left_shift": lambda a, b: a << b, "right_shift": lambda a, b: a >> b,
-    "entr": entr, "xlogy": xlogy, "xlog1py": xlog1py, "ndtr": ndtr, "logaddexp2": logaddexp2,
+    "entr": entr, "xlogy": xlogy, "xlog1py": xlog1py, "logaddexp2": logaddexp2,
     "where": select,
 }
 # Of integers; what floats have under these names stands in `iskra.codegen.mathematics`.
@@ -231,7 +224,9 @@ _MATHEMATICS = (
     "exp", "exp2", "expm1", "log", "log2", "log10", "log1p", "sin", "cos", "tan", "arcsin",
     "arccos", "arctan", "arctan2", "sinh", "cosh", "tanh", "arcsinh", "arccosh", "arctanh", "erf",
     "erfc", "erfinv", "power", "hypot", "gammaln", "psi", "digamma", "expit", "logaddexp", "cbrt",
-    "remainder", "fmod", "floor_divide", "nextafter", "gelu", "gelu_tanh",
+    "remainder", "fmod", "floor_divide", "nextafter", "gelu", "gelu_tanh", "erfcx", "ndtr",
+    "log_ndtr", "ndtri", "i0", "i0e", "i1", "i1e", "k0", "k0e", "k1", "k1e", "j0", "j1", "y0", "y1",
+    "airy_ai",
 )
 
 
@@ -253,7 +248,7 @@ for _name in _MATHEMATICS:
         PRIMITIVES[_name] = _by_kind(_name, *_found)
 
 # Primitives that cost many instructions: worth keeping rather than computing again.
-EXPENSIVE = frozenset((*_MATHEMATICS, "entr", "xlogy", "xlog1py", "ndtr", "logaddexp2"))
+EXPENSIVE = frozenset((*_MATHEMATICS, "entr", "xlogy", "xlog1py", "logaddexp2"))
 
 
 def identity(name, dtype):

@@ -12,7 +12,7 @@ from iskra.dispatch import FLOAT, SAME, composite, pointwise
 from iskra.ops.arithmetic import conj_of
 from iskra.ops.comparison import where
 from iskra.ops.mathematics import exp, log, log1p, sigmoid
-from iskra.ops.primitives import scipy_function
+from iskra.ops.primitives import Primitive, scipy_function
 from iskra.ops.slicing import as_int
 from iskra.tensor import Tensor
 
@@ -275,12 +275,12 @@ def xlogy(input, other):
 
 
 def _xlogy_gradient(g, input, other):
-    slope = g * (log(other) if not isinstance(other, (int, float)) else math.log(other))
-    return where((input == 0) & (slope.isnan().logical_not()), slope * 0, slope)
+    return xlogy(g, other).masked_fill((input == 0) & (other <= 0), 0)
 
 
 @pointwise(FLOAT, accepts="bool int float", namespace="special", scalars=True, inplace=False, grad={
-    "input": lambda g, other: g * log1p(other),
+    "input": lambda g, input, other: xlog1py(g, other).masked_fill(
+        (input == 0) & (other <= -1), 0),
     "other": lambda g, input, other: g * input / (other + 1),
 }, domain=(0.5, 2))
 def xlog1py(input, other):
@@ -572,4 +572,12 @@ def airy_ai(input):
     >>> torch.special.airy_ai(torch.tensor([1.0]))
     tensor([0.1353])
     """
-    return scipy_function("airy")(input)[0]
+    return _airy_ai(input)
+
+
+def _airy_of_arrays(x):
+    """SciPy's function; NaN at infinities, as in PyTorch."""
+    return np.where(np.isinf(x), x - x, scipy_function("airy")(x)[0])
+
+
+_airy_ai = Primitive("airy_ai", _airy_of_arrays)

@@ -13,6 +13,8 @@ Type(kind='f32', lanes=16)
 """
 
 from iskra.codegen.mathematics.activations import gelu, gelu_tanh, mish, sigmoid, silu, softplus
+from iskra.codegen.mathematics.airy import airy_ai
+from iskra.codegen.mathematics.bessel import i0, i0e, i1, i1e, j0, j1, k0, k0e, k1, k1e, y0, y1
 from iskra.codegen.mathematics.exponentials import cosh, exp, exp2, expm1, sinh, tanh
 from iskra.codegen.mathematics.gamma import digamma, lgamma
 from iskra.codegen.mathematics.inverse_trigonometry import acos, asin, atan, atan2
@@ -26,6 +28,7 @@ from iskra.codegen.mathematics.logarithms import (
     log10,
     logaddexp,
 )
+from iskra.codegen.mathematics.normal import erfcx, log_ndtr, ndtr, ndtri
 from iskra.codegen.mathematics.powers import cbrt, hypot, pow, rsqrt
 from iskra.codegen.mathematics.remainders import floor_divide, fmod, nextafter, remainder, sign
 from iskra.codegen.mathematics.special_functions import erf, erfc, erfinv
@@ -34,9 +37,10 @@ from iskra.codegen.mathematics.trigonometry import cos, sin, sinc, tan
 FUNCTIONS = {
     function.__name__: function
     for function in (
-        acos, acosh, asin, asinh, atan, atan2, atanh, cbrt, cos, cosh, digamma, erf, erfc, erfinv,
-        exp, exp2, expm1, floor_divide, fmod, gelu, gelu_tanh, hypot, lgamma, log, log10, log1p,
-        log2, logaddexp, mish, nextafter, pow, remainder, rsqrt, sigmoid, sign, silu, sin, sinc,
-        sinh, softplus, tan, tanh,
+        acos, acosh, airy_ai, asin, asinh, atan, atan2, atanh, cbrt, cos, cosh, digamma, erf, erfc,
+        erfcx, erfinv, exp, exp2, expm1, floor_divide, fmod, gelu, gelu_tanh, hypot, i0, i0e, i1,
+        i1e, j0, j1, k0, k0e, k1, k1e, lgamma, log, log10, log1p, log2, log_ndtr, logaddexp, mish,
+        ndtr, ndtri, nextafter, pow, remainder, rsqrt, sigmoid, sign, silu, sin, sinc, sinh,
+        softplus, tan, tanh, y0, y1,
     )
 }

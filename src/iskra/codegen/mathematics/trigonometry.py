@@ -80,6 +80,15 @@ def cos(x):
     return _signed(value, (n + 1) << format_of(x).bits - 2)
 
 
+def sin_and_cos(x):
+    """Both, by one reduction; NaN of infinities."""
+    r, rest, n = _reduced(x)
+    sine, cosine = _sine(r, rest), _cosine(r, rest)
+    odd, high = (n & 1).ne(0), format_of(x).bits - 2
+    return (_signed(select(odd, cosine, sine), (n << high) ^ bits_of(x)),
+            _signed(select(odd, sine, cosine), (n + 1) << high))
+
+
 def tan(x):
     """The tangent; NaN of infinities."""
     r, rest, n = _reduced(x)
