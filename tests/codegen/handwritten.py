@@ -15,6 +15,7 @@ from iskra.codegen.kernels import (
     joins,
     masks,
     poisson,
+    ranges,
     recurrent,
     runs,
     sampling,
@@ -27,7 +28,7 @@ from iskra.codegen.kernels import (
 )
 
 MODULES = (
-    bags, bands, copies, counts, gathers, joins, masks, poisson, recurrent, runs, sampling,
+    bags, bands, copies, counts, gathers, joins, masks, poisson, ranges, recurrent, runs, sampling,
     scans, scatters, searches, sorts, windows,
 )
 

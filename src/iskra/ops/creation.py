@@ -11,6 +11,7 @@ from iskra.core import contiguous_format, dtypes
 from iskra.core.device import device as device_type
 from iskra.core.size import contiguous_strides
 from iskra.dispatch import composite, creation
+from iskra.ops.moving import filled
 from iskra.tensor import Tensor
 from iskra.tensor.bridge import (
     array_of,
@@ -254,8 +255,18 @@ def ones(size, *, dtype=None, layout=None, device=None, requires_grad=False, pin
 def _ones(size, kind):
     """`np.ones`, with less to ask for."""
     array = np.empty(size, kind)
-    array.fill(1)
+    filled(array, 1)
     return array
+
+
+def _maker(value):
+    """A function like `_ones` for any number."""
+    def make(size, kind):
+        array = np.empty(size, kind)
+        filled(array, value)
+        return array
+
+    return make
 
 
 @creation()
@@ -281,9 +292,7 @@ def full(
     kind = found if dtype is None else dtype_of(dtype, "full")
     value = convert_number(value, kind)
     if not is_meta(device):
-        return allocate(
-            "full", size, kind, device, requires_grad, lambda shape, to: np.full(shape, value, to)
-        )
+        return allocate("full", size, kind, device, requires_grad, _maker(value))
     return allocate("full", size, kind, device, requires_grad)
 
 
@@ -478,7 +487,7 @@ def full_like(
     value = convert_number(value, kind)
     result = _like("full_like", input, np.empty_like, dtype, device, False, memory_format)
     if result._array.__class__ is not MetaArray:
-        result._array[...] = value
+        filled(result._array, value)
     return result.requires_grad_() if requires_grad else result
 
 
@@ -524,7 +533,7 @@ def new_ones(
     """
     kind = input._dtype if dtype is None else dtype_of(dtype, "new_ones")
     device = input.device if device is None else device
-    return allocate("new_ones", size, kind, device, requires_grad, np.ones)
+    return allocate("new_ones", size, kind, device, requires_grad, _ones)
 
 
 @composite(function=False)

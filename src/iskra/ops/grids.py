@@ -8,6 +8,8 @@ import math
 
 import numpy as np
 
+from iskra import graph
+from iskra.codegen import kernels
 from iskra.core import dtypes
 from iskra.core.size import format_shape
 from iskra.dispatch import composite, creation, operator
@@ -210,7 +212,7 @@ def vander(x, N=None, increasing=False):
     return result if increasing else result.flip(1)
 
 
-def _triangle(name, row, col, offset, dtype, device, select):
+def _triangle(name, row, col, offset, dtype, device, upper):
     row, col, offset = (
         as_int(v, name, what) for v, what in ((row, "row"), (col, "col"), (offset, "offset"))
     )
@@ -218,8 +220,14 @@ def _triangle(name, row, col, offset, dtype, device, select):
         if size < 0:
             raise RuntimeError(f"{name}: {what} must be non-negative, got {size}")
     kind = dtype_of(dtype, name)
-    places = np.stack(select(row, offset, col))
-    return finish(places.astype(kind.numpy, copy=False), kind, device)
+    found = None
+    if row * col >= graph.LARGE:
+        start = offset if upper else offset + 1
+        found = kernels.ranges.triangle_places(row, col, start, upper, kind.numpy)
+    if found is None:
+        select = np.triu_indices if upper else np.tril_indices
+        found = np.stack(select(row, offset, col)).astype(kind.numpy, copy=False)
+    return finish(found, kind, device)
 
 
 @creation(out=False)
@@ -235,7 +243,7 @@ def tril_indices(
     tensor([[0, 1, 1],
             [0, 0, 1]])
     """
-    return _triangle("tril_indices", row, col, offset, dtype, device, np.tril_indices)
+    return _triangle("tril_indices", row, col, offset, dtype, device, False)
 
 
 @creation(out=False)
@@ -251,6 +259,6 @@ def triu_indices(
     tensor([[0, 0, 1],
             [0, 1, 1]])
     """
-    return _triangle("triu_indices", row, col, offset, dtype, device, np.triu_indices)
+    return _triangle("triu_indices", row, col, offset, dtype, device, True)
 
 

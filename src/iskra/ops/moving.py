@@ -42,7 +42,11 @@ def arranged(source):
 
 def filled(target, value):
     """Write a number of Python's to each place of an array."""
-    put(target, np.broadcast_to(_kept_number(value, target.dtype, repr(value)), target.shape))
+    if is_large(target):
+        seen = np.broadcast_to(_kept_number(value, target.dtype, repr(value)), target.shape)
+        if kernels.copies.put(target, seen):
+            return
+    target[...] = value
 
 
 @functools.lru_cache(256)

@@ -9,6 +9,8 @@ import operator
 
 import numpy as np
 
+from iskra import graph
+from iskra.codegen import kernels
 from iskra.core import dtypes
 from iskra.dispatch import creation
 from iskra.tensor import Tensor
@@ -57,8 +59,15 @@ def _check_range(name, start, end, step):
 
 def _steps(start, step, count, kind):
     """``start + i * step`` for i below `count`, computed in double precision or exactly."""
-    if kind.category == dtypes.INTEGER:
-        values = int(start) + np.arange(count, dtype=np.int64) * int(step)
+    whole = kind.category == dtypes.INTEGER
+    if whole:
+        start, step = int(start), int(step)
+    if count >= graph.LARGE:
+        found = kernels.ranges.evenly_spaced(start, step, count, kind.numpy)
+        if found is not None:
+            return found
+    if whole:
+        values = start + np.arange(count, dtype=np.int64) * step
     else:
         values = start + np.arange(count, dtype=np.float64) * step
     return convert(values, kind.numpy)
@@ -123,8 +132,11 @@ def range(
     return finish(_steps(start, step, count, kind), kind, device, requires_grad)
 
 
-def _between(name, start, end, steps, dtype):
-    """The values that divide a span evenly, exact at both ends, and the dtype asked for."""
+def _between(name, start, end, steps, dtype, exact=False):
+    """The values that divide a span evenly, exact at both ends, and the dtype asked for.
+
+    They may be in that dtype already; with `exact` they are not yet rounded to it.
+    """
     start, end = _number(name, "start", start), _number(name, "end", end)
     steps = _as_int(name, "steps", steps)
     if steps < 0:
@@ -142,8 +154,14 @@ def _between(name, start, end, steps, dtype):
         raise NotImplementedError(f'"{name}_cpu" not implemented for \'Bool\'')
     if kind.category == dtypes.INTEGER:
         start, end = int(start), int(end)
-    places = np.arange(steps)
     step = (end - start) / max(steps - 1, 1)
+    if steps >= graph.LARGE and not is_complex:
+        single = kind is dtypes.float32 and not exact
+        found = kernels.ranges.evenly_spaced(
+            start, step, steps, np.dtype(np.float32 if single else np.float64), end)
+        if found is not None:
+            return found, kind
+    places = np.arange(steps)
     # Counted from the nearer end, the last value is exactly `end`.
     values = np.where(places < steps // 2, start + step * places,
                       end - step * (steps - 1 - places))
@@ -183,7 +201,7 @@ def logspace(
     >>> torch.logspace(0, 2, 3)
     tensor([  1.,  10., 100.])
     """
-    powers, kind = _between("logspace", start, end, steps, dtype)
+    powers, kind = _between("logspace", start, end, steps, dtype, exact=True)
     with np.errstate(all="ignore"):
         values = np.power(np.asarray(base, powers.dtype), powers)
     return finish(convert(values, kind.numpy), kind, device, requires_grad)
