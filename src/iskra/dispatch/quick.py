@@ -62,7 +62,7 @@ class QuickCalls:
         self.learning = _WANTED
         self.table = None
         self.misses = self.failures = 0
-        # Shapes and names of settings -> 1, or that a call of them could not be learnt.
+        # Shapes, names of settings and floats among those -> 1, or that a call of them could not be learnt.
         self.seen = {}
 
     def miss(self, args, settings=_NONE):
@@ -74,7 +74,8 @@ class QuickCalls:
         if self.misses < _PATIENCE or graph.observers:
             return
         flat = runtime.quick.flattened(args)
-        key = (*[getattr(a, "_array", _plain).shape for a in flat], *settings)
+        key = (*[getattr(a, "_array", _plain).shape for a in flat], *settings,
+               *_floats(self.op, args, settings))
         times = self.seen.get(key, 0)
         if times != 1:
             if not times:
@@ -302,6 +303,12 @@ def _is_by_default(args, results):
     """Whether results are floats though no operand is: the default dtype, which may change."""
     given = any(isinstance(a, Tensor) and a._dtype.category >= FLOATING for a in args)
     return not given and any(dtype.category >= FLOATING for _, _, dtype in results)
+
+
+def _floats(op, args, settings):
+    """The floats among the settings, which are part of keys and may be new in each call."""
+    return [value for place, value in enumerate((*args, *settings.values()))
+            if value.__class__ is float and place not in op.operands]
 
 
 def _answer(launch, form, numbers):

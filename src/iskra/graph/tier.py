@@ -32,8 +32,8 @@ def run(op, arguments, computes_in=None, stores_as=None, into=None):
     Operands are converted to `computes_in` on the way (where the operator does not promote, only
     narrow floats are); float32 results are stored as `stores_as`. Arguments that are neither arrays
     nor NumPy's numbers are settings. With `into` the one result is written to that array, which may
-    be one of the operands. Floats among the settings, if they are not the defaults, are given to the
-    kernels anew with each call, as NumPy's numbers are, unless the body looks at their values.
+    be one of the operands. Floats among the settings, if they are not the defaults, are given to
+    the kernels anew with each call, as NumPy's numbers are, unless the body looks at their values.
     """
     try:
         entry, arrays, scalars = _entry(op, arguments, computes_in, stores_as, into)
