@@ -117,3 +117,17 @@ def test_values_and_dtypes(compute, dtypes, values):
 def test_refusals(compute, error, message):
     with pytest.raises(error, match=message):
         compute()
+
+
+@pytest.mark.parametrize(("name", "edge"), [("xlogy", 0.0), ("xlog1py", -1.0)])
+def test_slope_of_products_with_logarithms_where_the_factor_is_zero(name, edge):
+    """It is the logarithm, but for those that are not finite."""
+    function = getattr(torch.special, name)
+    x = torch.tensor([0.0, 0.0, 0.0, 2.0], requires_grad=True)
+    y = torch.tensor([edge + 0.5, edge, edge - 1, edge + 1])
+    function(x, y).sum().backward()
+    assert x.grad.tolist() == pytest.approx([math.log(0.5), 0.0, 0.0, 0.0])
+    for number, slope in ((edge + 0.5, math.log(0.5)), (edge, 0.0), (edge - 1, 0.0)):
+        x = torch.zeros(2, requires_grad=True)
+        function(x, number).sum().backward()
+        assert x.grad.tolist() == pytest.approx([slope] * 2)
