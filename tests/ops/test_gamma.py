@@ -46,6 +46,28 @@ def test_dirichlet():
     assert concentration.grad._array[:, 0].mean() == pytest.approx(5 / 36, abs=0.01)
 
 
+@pytest.mark.parametrize("b", [0.05, 1.0, 300.0])
+@pytest.mark.parametrize("a", [0.05, 1.0, 3.0, 40.0, 1e4])
+def test_shares_move_along_their_quantile(a, b):
+    special = pytest.importorskip("scipy.special")
+    share = np.array([0.02, 0.3, 0.5, 0.9])
+    step = a * 1e-5
+    x = special.betaincinv(a, b, share)
+    up, down = (special.betaincinv(a + s, b, share) for s in (step, -step))
+    inside = (x > 1e-300) & (x < 1 - 1e-9)
+    full = iskra.full((4,), a, dtype=iskra.float64)
+    found = iskra._dirichlet_grad(iskra.from_numpy(x), full, full + b).numpy()
+    with np.errstate(all="ignore"):
+        expected = (up - down) / (2 * step) / (1 - x)
+    assert found[inside] == pytest.approx(expected[inside], rel=1e-4)
+
+
+def test_tiny_shares_have_finite_slopes():
+    a = iskra.tensor([0.01, 0.5, 2.0], dtype=iskra.float64)
+    found = iskra._dirichlet_grad(iskra.full((3,), 1e-250, dtype=iskra.float64), a, a + 1)
+    assert found.isfinite().all() and (found > 0).all()
+
+
 def test_beside_pytorch():
     torch = pytest.importorskip("torch")
     alphas = np.linspace(0.1, 9, 200, dtype=np.float32)
@@ -60,3 +82,7 @@ def test_beside_pytorch():
     expected = torch._sample_dirichlet(
         torch.from_numpy(alphas).reshape(50, 4), generator=torch.Generator().manual_seed(4))
     assert np.allclose(shares._array, expected.numpy(), rtol=1e-6, atol=0)
+    x, alpha = expected[:, 0].contiguous(), torch.from_numpy(alphas[:50])
+    slopes = torch._dirichlet_grad(x, alpha, alpha + 2)
+    found = iskra._dirichlet_grad(*map(iskra.from_numpy, (x.numpy(), alphas[:50], alphas[:50] + 2)))
+    assert found.tolist() == pytest.approx(slopes.tolist(), rel=5e-3)  # theirs is a fit

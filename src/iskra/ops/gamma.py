@@ -8,7 +8,8 @@ others, 2018).
 import numpy as np
 
 from iskra.core import dtypes as d
-from iskra.dispatch import composite, operator
+from iskra.dispatch import operator
+from iskra.ops.primitives import scipy_function
 from iskra.ops.sampling import has_data, source, supported
 from iskra.runtime import rejection
 
@@ -86,7 +87,56 @@ def _by_expansion(a, x):
     return 1 + z / (2 * root) - (z**3 - 7 * z) / (72 * a * root)
 
 
-@composite(method=False)
+@operator(method=False, out=False, operands="x alpha total")
+def _dirichlet_grad(x, alpha, total):
+    """How Dirichlet shares `x` move with their concentrations `alpha`, divided by ``1 - x``.
+
+    `total` is the sum of the concentrations. A share alone is of the beta distribution, and moves
+    so that the probability of smaller ones stays.
+
+    >>> import iskra as torch
+    >>> half = torch.tensor([0.5])
+    >>> torch._dirichlet_grad(half, torch.tensor([1.0]), torch.tensor([2.0]))
+    tensor([0.6931])
+    """
+    if not has_data(x):
+        return np.empty_like(x)
+    operands = (operand.astype(np.float64) for operand in (x, alpha, total))
+    with np.errstate(all="ignore"):
+        return _beta_gradient(*np.broadcast_arrays(*operands)).astype(x.dtype)
+
+
+def _beta_gradient(share, a, whole):
+    b = whole - a
+    log_beta = scipy_function("betaln")(a, b)
+    density = np.exp((a - 1) * np.log(share) + (b - 1) * np.log1p(-share) - log_beta)
+    moved = -_beta_slope(share, a, b) / density
+    # Near 0, where both may underflow, the probability is x**a / (a B(a, b)), by a share of x b.
+    digamma = scipy_function("digamma")
+    near = -share / a * (np.log(share) - 1 / a - digamma(a) + digamma(whole))
+    return np.where(share * (1 + b) < 1e-9, near, moved) / (1 - share)
+
+
+def _beta_slope(x, a, b):
+    """The derivative by `a` of the probability that a beta value is below `x`."""
+    below, above = scipy_function("betainc"), scipy_function("betaincc")
+    low = below(a, b, x) < 0.5  # the smaller of both probabilities has more digits
+
+    def probability(a):
+        return np.where(low, below(a, b, x), -above(a, b, x))
+
+    step = 1e-3 * np.minimum(a, np.sqrt(a))
+    near = probability(a + step) - probability(a - step)
+    far = probability(a + 2 * step) - probability(a - 2 * step)
+    return (8 * near - far) / (12 * step)
+
+
+def _shares_gradient(g, input, result):
+    moved = _dirichlet_grad(result, input, input.sum(-1, keepdim=True).expand_as(input))
+    return moved * (g - (result * g).sum(-1, keepdim=True))
+
+
+@operator(method=False, out=False, grad=_shares_gradient)
 def _sample_dirichlet(input, generator=None):
     """Samples of Dirichlet distributions, whose concentrations are along the last dimension.
 
@@ -97,10 +147,12 @@ def _sample_dirichlet(input, generator=None):
     >>> round(shares.sum().item(), 5)
     1.0
     """
-    dtype = input._dtype
+    generator, dtype = source(generator, "_sample_dirichlet"), d.of_numpy(input.dtype)
     supported(dtype, (d.float32, d.float64), "dirichlet")
-    parts = _standard_gamma(input.to(d.float64), generator)
-    shares = (parts / parts.sum(-1, keepdim=True)).to(dtype)
+    if not has_data(input):
+        return np.empty_like(input)
+    parts = rejection.gamma(generator, input.astype(np.float64), d.float64)
+    shares = (parts / parts.sum(-1, keepdims=True)).astype(input.dtype)
     # Neither 0 nor 1: logarithms of shares, and of what they leave, are to be finite.
     info = d.finfo(dtype)
-    return shares.clamp(info.tiny, 1 - info.eps / 2)
+    return np.clip(shares, info.tiny, 1 - info.eps / 2)
