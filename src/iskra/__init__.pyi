@@ -30,6 +30,7 @@ from iskra import cpu as cpu
 from iskra import cuda as cuda
 from iskra import data as data
 from iskra import dispatch as dispatch
+from iskra import distributions as distributions
 from iskra import explanation as explanation
 from iskra import fft as fft
 from iskra import graph as graph

@@ -21,6 +21,8 @@ _Number: _TypeAlias = _bool | _int | _float | _complex
 
 from iskra.tensor import Tensor
 
+def _dirichlet_grad(x: Tensor, alpha: Tensor, total: Tensor) -> Tensor:
+    """How Dirichlet shares `x` move with their concentrations `alpha`, divided by ``1 - x``."""
 def _sample_dirichlet(input: Tensor, generator: _Generator | None = ...) -> Tensor:
     """Samples of Dirichlet distributions, whose concentrations are along the last dimension."""
 def _standard_gamma(input: Tensor, generator: _Generator | None = ...) -> Tensor:
@@ -3932,7 +3934,13 @@ def repeat(input: Tensor, repeats: _Any, *, out: Tensor | None = ...) -> Tensor:
 def repeat(input: Tensor, *repeats: _int, out: Tensor | None = ...) -> Tensor:
     """Return the tensor repeated as often as `repeats` says along each dimension."""
 def repeat_each(input: Tensor, repeats: _Any, dim: _int | _Sequence[_int] | None = ...) -> Tensor:
-    """The operator behind `repeat_interleave`."""
+    """The operator behind `repeat_interleave` where repeats are a tensor."""
+def repeat_evenly(
+    input: Tensor,
+    repeats: _Any,
+    dim: _int | _Sequence[_int] | None = ...,
+) -> Tensor:
+    """The operator behind `repeat_interleave` where repeats are a number."""
 def repeat_interleave(
     input: Tensor,
     repeats: _Any = ...,
@@ -4051,6 +4059,8 @@ def rrelu(
     """Multiply what is not positive by a random slope from ``[lower, upper)``."""
 def rrelu_(input: Tensor, lower: _float = ..., upper: _float = ..., training: _bool = ...) -> _Any:
     """`rrelu` in place."""
+def rrelu_with_mean(input: Tensor, slope: _Any) -> Tensor:
+    """The product with `slope` where `input` is not positive."""
 def rrelu_with_noise(input: Tensor, noise: _Any) -> Tensor:
     """The product with the slopes drawn by `rrelu` (a float32 or float64 array)."""
 def rrelu_with_noise_(input: Tensor, noise: _Any) -> Tensor:
@@ -4191,6 +4201,14 @@ def select_scatter(
     out: Tensor | None = ...,
 ) -> Tensor:
     """Return a copy of `input` with `src` at `index` along `dim`."""
+def selected_backward(
+    grad: Tensor,
+    indices: Tensor,
+    shape: _Sequence[_int],
+    dim: _int | _Sequence[_int] | None,
+    keepdim: _bool,
+) -> Tensor:
+    """Zeros with the gradients of elements, each selected once, at their places along `dim`."""
 def selu(input: Tensor, inplace: _bool = ..., *, out: Tensor | None = ...) -> Tensor:
     """Return `elu` with the scale and alpha that keep mean 0 and variance 1."""
 def selu_(input: Tensor, inplace: _bool = ...) -> Tensor:

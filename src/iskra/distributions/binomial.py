@@ -1,0 +1,95 @@
+"""The binomial distribution."""
+
+from iskra.autograd import no_grad
+from iskra.distributions import constraints
+from iskra.distributions.distribution import Distribution
+from iskra.distributions.utils import (
+    broadcast_all,
+    lazy_property,
+    logits_to_probs,
+    probs_to_logits,
+)
+from iskra.ops import arange, binomial, exp, lgamma, log1p
+
+__all__ = ["Binomial"]
+
+
+class Binomial(Distribution):
+    """The number of successes among `total_count` trials of probability `probs`.
+
+    >>> import iskra as torch
+    >>> torch.distributions.Binomial(4, torch.tensor(0.5)).log_prob(torch.tensor(4.0)).exp()
+    tensor(0.0625)
+    """
+
+    arg_constraints = {
+        "total_count": constraints.nonnegative_integer, "probs": constraints.unit_interval,
+        "logits": constraints.real,
+    }
+    has_enumerate_support = True
+    _fields = {"total_count": 0, "probs": 0, "logits": 0}
+
+    def __init__(self, total_count=1, probs=None, logits=None, validate_args=None):
+        if (probs is None) == (logits is None):
+            raise ValueError("Either `probs` or `logits` must be specified, but not both.")
+        if probs is not None:
+            count, self.probs = broadcast_all(total_count, probs)
+        else:
+            count, self.logits = broadcast_all(total_count, logits)
+        self.total_count = count.type_as(self._given)
+        super().__init__(self._given.shape, validate_args=validate_args)
+
+    @property
+    def _given(self):
+        return self.__dict__["probs" if "probs" in self.__dict__ else "logits"]
+
+    @constraints.dependent_property(is_discrete=True, event_dim=0)
+    def support(self):
+        return constraints.integer_interval(0, self.total_count)
+
+    @lazy_property
+    def logits(self):
+        return probs_to_logits(self.probs, is_binary=True)
+
+    @lazy_property
+    def probs(self):
+        return logits_to_probs(self.logits, is_binary=True)
+
+    mean = property(lambda self: self.total_count * self.probs)
+    mode = property(
+        lambda self: ((self.total_count + 1) * self.probs).floor().clamp(max=self.total_count))
+    variance = property(lambda self: self.total_count * self.probs * (1 - self.probs))
+    param_shape = property(lambda self: self._given.size())
+
+    def sample(self, sample_shape=()):
+        shape = self._extended_shape(sample_shape)
+        with no_grad():
+            return binomial(self.total_count.expand(shape), self.probs.expand(shape))
+
+    def log_prob(self, value):
+        if self._validate_args:
+            self._validate_sample(value)
+        # log C(n, k) + k logits - n log(1 + exp(logits)), without overflow
+        logits, n = self.logits, self.total_count
+        softplus = logits.clamp(min=0) + log1p(exp(-logits.abs()))
+        ways = lgamma(n + 1) - lgamma(value + 1) - lgamma(n - value + 1)
+        return ways + value * logits - n * softplus
+
+    def entropy(self):
+        most = int(self.total_count.max())
+        if not self.total_count.min() == most:
+            raise NotImplementedError(
+                "Inhomogeneous total count not supported by `entropy`."
+            )
+        logs = self.log_prob(self.enumerate_support(False))
+        return -(exp(logs) * logs).sum(0)
+
+    def enumerate_support(self, expand=True):
+        most = int(self.total_count.max())
+        if not self.total_count.min() == most:
+            raise NotImplementedError(
+                "Inhomogeneous total count not supported by `enumerate_support`."
+            )
+        values = arange(1 + most, dtype=self._given.dtype, device=self._given.device)
+        values = values.view((-1,) + (1,) * len(self._batch_shape))
+        return values.expand((-1,) + self._batch_shape) if expand else values
