@@ -108,8 +108,9 @@ def test_large_targets_that_kernels_must_not_write_to():
     middle, aside = (memory[n : n + a.numel()].view(64, 96) for n in (16, 3))
     assert direct(middle, a, b) is middle
     assert torch.equal(middle, a + b)
+    assert direct(aside, a, b) is aside     # where no vectors begin
+    assert torch.equal(aside, a + b)
     for target in (
-        aside,      # vectors do not begin there
         torch.zeros(96, 64).t(),
         torch.zeros(64, 96, dtype=torch.float64),
         torch.zeros(96, 64),
@@ -330,3 +331,78 @@ def test_nothing_is_left_behind():
     before = [sys.getrefcount(thing) for thing in held]
     times(step, calls=300)
     assert [sys.getrefcount(thing) for thing in held] == before
+
+
+OVER = {
+    "add": lambda a, b: a.add_(b),
+    "add with a factor": lambda a, b: a.add_(b, alpha=0.5),
+    "add a row": lambda a, b: a.add_(b[0]),
+    "add itself": lambda a, b: a.add_(a),
+    "add the same memory": lambda a, b: a.add_(a.view(a.shape)),
+    "add itself turned round": lambda a, b: a.add_(a.flip(0)),
+    "add what lies across": lambda a, b: a.add_(a.t()),
+    "clamp": lambda a, b: a.clamp_(-0.5, 0.25),
+    "addcmul": lambda a, b: a.addcmul_(a, b, value=0.5),
+    "lerp": lambda a, b: a.lerp_(b, 0.25),
+    "mul by a number": lambda a, b: a.mul_(1.5),
+    "exp": lambda a, b: a.exp_(),
+    "copy": lambda a, b: a.copy_(b),
+    "fill": lambda a, b: a.fill_(2.5),
+    "masked_fill": lambda a, b: a.masked_fill_(b > 0, 2.0),
+    "cumsum": lambda a, b: a.cumsum_(1),
+    "tril": lambda a, b: a.tril_(),
+}
+
+
+@pytest.mark.parametrize("layout", ["whole", "aside", "rows of more", "columns", "transposed"])
+@pytest.mark.parametrize("name", OVER)
+def test_large_operands_are_overwritten_by_kernels(name, layout):
+    torch.manual_seed(0)
+    values, b = torch.randn(80, 80), torch.randn(80, 80)
+
+    def run():
+        memory = torch.zeros(200, 160)
+        target = {
+            "whole": lambda: memory.view(-1)[:6400].view(80, 80),
+            "aside": lambda: memory.view(-1)[3:6403].view(80, 80),
+            "rows of more": lambda: memory.view(400, 80)[7:87],
+            "columns": lambda: memory[:80, 3:83], "transposed": lambda: memory[:80, :80].t(),
+        }[layout]().copy_(values)
+        version = target._version
+        with torch.no_grad():
+            assert OVER[name](target, b) is target
+        assert target._version > version
+        return target._array.tobytes(), memory.count_nonzero().item()
+
+    first = run()
+    assert times(run) == first
+
+
+@pytest.mark.parametrize("name", ["add with a factor", "clamp", "addcmul", "exp", "copy"])
+def test_large_writes_are_recorded(name):
+    torch.manual_seed(0)
+    values, b = torch.randn(80, 80), torch.randn(80, 80)
+
+    def run():
+        x = values.clone().requires_grad_()
+        y = x * 2
+        written = OVER[name](y, b)
+        assert written is y and y._version == 1
+        (y * y).sum().backward()
+        return y.grad_fn.name(), y.detach()._array.tobytes(), x.grad._array.tobytes()
+
+    first = run()
+    assert times(run) == first
+
+
+def test_an_error_leaves_a_large_target():
+    a, b = torch.ones(80, 80), torch.ones(80, 80)
+    times(lambda: a.add_(b, alpha=0.5))
+    before = a.clone()
+    leaf = torch.ones(80, 80, requires_grad=True)
+    for _ in range(3):
+        with pytest.raises(RuntimeError, match="a leaf Variable"):
+            leaf.add_(b, alpha=0.5)
+        with pytest.raises(RuntimeError, match="doesn't match the broadcast shape"):
+            a[0].add_(b, alpha=0.5)
+    assert torch.equal(a, before) and leaf.eq(1).all()

@@ -32,7 +32,6 @@ _MOST_SEEN = 256
 _REFUSED = 2
 _NONE = {}
 _plain = np.empty(())  # has the shape of what is no tensor
-SMALL = 4096        # elements; copying fewer takes less time than a closer look at a write
 _FAILURES = 32      # calls that could not be learnt before an operator gives up
 
 
@@ -131,7 +130,7 @@ class QuickCalls:
         op, target = self.op, args[0]
         if target.__class__ not in PLAIN or op.hidden or op.operands[0]:
             return
-        if target._array.size >= SMALL or active.intercepting or target._base is not None:
+        if active.intercepting or target._base is not None:
             return
         if self.table is None or not self.table.knows(args, settings):
             self.miss(args, settings)
@@ -185,7 +184,7 @@ class QuickCalls:
         answer = _answer(launch, form, graph.given_numbers(op, arguments))
         if answer is None or not op.moves and _is_by_default(args, answer[0]):
             return False
-        return self.table.learn(args, settings, *answer)
+        return self.table.learn(args, settings, *answer, over=_is_map(launch))
 
     def _learn_moves(self, args, settings):
         """Learn a call whose body puts elements elsewhere."""
@@ -220,6 +219,18 @@ class QuickCalls:
             return True
         self.table.forget(args, settings)
         return False
+
+
+def _is_map(launch):
+    """Whether each element of the one result follows from those of operands at its place.
+
+    And is written so that it stays in the caches.
+    """
+    steps, outputs = launch
+    if not len(steps) == len(outputs) == len(steps[0].writes) == 1:
+        return False
+    kernel = steps[0].kernel
+    return not kernel.nest.reduced and not kernel.layout.streamed
 
 
 def _mode(op):

@@ -138,7 +138,7 @@ def _wrote(op, target, other):
     except Exception:  # the whole path does it again and says what is wrong
         return False
     bump(target)
-    if op.quick.learning and array.size < _SMALL:
+    if op.quick.learning:
         op.quick.miss((target, other))
     return True
 
@@ -161,7 +161,7 @@ def _wrote_alone(op, target):
     except Exception:  # the whole path does it again and says what is wrong
         return False
     bump(target)
-    if op.quick.learning and array.size < _SMALL:
+    if op.quick.learning:
         op.quick.miss((target,))
     return True
 

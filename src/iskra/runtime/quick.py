@@ -50,8 +50,8 @@ __all__ = ["MOST_RECORDED", "Table", "flattened", "is_list", "mover", "prepare",
 
 _MOST_RESETS = 8        # after that many full tables the operator's calls are too varied
 _MOST_SLOTS = 96
-_SETTINGS = frozenset({type(None), bool, int, float, str, dtypes.dtype, memory_format, slice,
-                       type(...)})
+_SETTINGS = frozenset({type(None), bool, int, float, str, dtypes.dtype, memory_format,
+                       slice, type(...)})
 _RECORDINGS = 5         # the word of an entry that holds the first recording
 _word = ctypes.c_uint64
 _spoiling = ctypes.c_int64()
@@ -88,7 +88,7 @@ class Table:
         self.write = self._writer(0, 1)
         self.write_apart = self._writer(1, aliases)
 
-    def learn(self, args, settings, results, returned, steps, doubts=(), tables=()):
+    def learn(self, args, settings, results, returned, steps, doubts=(), tables=(), over=False):
         """Note what a call with these arguments does.
 
         args: tensors, numbers and settings; settings: what is given by keyword; results: a
@@ -96,7 +96,8 @@ class Table:
         them is the answer, else the numbers of those in the tuple that is (None: none there);
         steps: the launches, each ``(kernel's address, tasks, slots)``, slots pairs of a kind (of
         `quick_ir.SLOT_KINDS`) and a value; doubts: the numbers of results that say whether the
-        call has to raise; tables: what has to live on. Returns whether the table took it.
+        call has to raise; tables: what has to live on; over: whether the one result may be written
+        over an argument of its shape and dtype. Returns whether the table took it.
         """
         words = self._key(args, settings)
         if words is None or len(results) > MOST_RESULTS or any(
@@ -106,7 +107,7 @@ class Table:
         if place is None:
             return False
         entry = [hash_of(words), len(words), len(results), len(steps), len(returned or ()), 0,
-                 len(doubts), 0 if self._answers is tuple else id(self._answers)]
+                 len(doubts), 0 if self._answers is tuple else id(self._answers), over]
         entry += words
         for shape, array_dtype, dtype in results:
             entry += id(shape), id(array_dtype), id(dtype)

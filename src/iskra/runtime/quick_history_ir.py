@@ -1,4 +1,5 @@
-"""The part of `quick_ir` that records writes in place, as `iskra.dispatch.variants` does.
+"""The part of `quick_ir` that saves results, and records writes in place as
+`iskra.dispatch.variants` does.
 
 The result is made apart. The node hangs on the target, which is overwritten last; formulas that
 name the target get a copy of it as it was (an `original`), and those that name the result the
@@ -8,6 +9,48 @@ target as it will be. Views, whose bases take part in their history, are left to
 HISTORY = """
 @iskra_base = external global i8
 @iskra_accumulate = external global i8
+
+; A result as it is saved: its array without its node. It gets a storage, whose version counts.
+define internal ptr @saved_result(ptr %result) {
+  %storage = call ptr @PyType_GenericAlloc(ptr @iskra_storage, i64 0)
+  %failed = icmp eq ptr %storage, null
+  br i1 %failed, label %lost, label %fill
+fill:
+  %array.at = getelementptr i8, ptr %result, i64 {ARRAY}
+  %array = load ptr, ptr %array.at
+  call void @Py_IncRef(ptr %array)
+  %source.at = getelementptr i8, ptr %storage, i64 {SOURCE}
+  store ptr %array, ptr %source.at
+  call void @Py_IncRef(ptr @iskra_none)
+  %flat.at = getelementptr i8, ptr %storage, i64 {FLAT}
+  store ptr @iskra_none, ptr %flat.at
+  call void @Py_IncRef(ptr @iskra_zero)
+  %version.at = getelementptr i8, ptr %storage, i64 {VERSION}
+  store ptr @iskra_zero, ptr %version.at
+  %set = call i32 @PyObject_SetAttr(ptr %result, ptr @iskra_storage_name, ptr %storage)
+  %saved = call ptr @PyType_GenericAlloc(ptr @iskra_saved, i64 0)
+  %unset = icmp ne i32 %set, 0
+  %unmade = icmp eq ptr %saved, null
+  %bad = or i1 %unset, %unmade
+  br i1 %bad, label %lost, label %save
+save:
+  call void @Py_IncRef(ptr %array)
+  %saved.array = getelementptr i8, ptr %saved, i64 {ARRAY}
+  store ptr %array, ptr %saved.array
+  %dtype.at = getelementptr i8, ptr %result, i64 {DTYPE}
+  %dtype = load ptr, ptr %dtype.at
+  call void @Py_IncRef(ptr %dtype)
+  %saved.dtype = getelementptr i8, ptr %saved, i64 {DTYPE}
+  store ptr %dtype, ptr %saved.dtype
+  %saved.storage = getelementptr i8, ptr %saved, i64 {SAVED_STORAGE}
+  store ptr %storage, ptr %saved.storage
+  call void @Py_IncRef(ptr @iskra_zero)
+  %saved.number = getelementptr i8, ptr %saved, i64 {SAVED_NUMBER}
+  store ptr @iskra_zero, ptr %saved.number
+  ret ptr %saved
+lost:
+  ret ptr null
+}
 
 ; A target as it is saved where a formula names the result: with the version that it will have.
 define internal ptr @saved_target(ptr %target) {

@@ -8,8 +8,8 @@ address of the operator's table (256 addresses of entries, or 0), and two words 
 position, one of arguments for which a number may stand as an operand, one of those whose gradient
 may be asked for. An entry is an array of 64-bit words, written by `quick.Table`:
 
-    hash, length of the key, results, steps, returned, the first recording or 0, doubts, and the
-    class of the tuple that is returned or 0
+    hash, length of the key, results, steps, returned, the first recording or 0, doubts, the class
+    of the tuple that is returned or 0, and whether the result may be written over an argument
     the key
     for each result        its shape (a tuple), its NumPy dtype, its dtype
     for each returned      the number of the result, or -1 for None; none at all: the first result
@@ -39,9 +39,9 @@ from iskra.runtime.quick_lists_ir import LISTING
 from iskra.runtime.quick_moves_ir import MOVING
 from iskra.runtime.quick_tape_ir import MOST_RECORDED, RECORDING, WRITTEN
 from iskra.runtime.quick_views_ir import VIEWING
-from iskra.runtime.quick_write_ir import MOST_COPIED, WRITING
+from iskra.runtime.quick_write_ir import MOST_COPIED, MOST_KEPT, WRITING
 
-HEADER = 8              # words of an entry before the key
+HEADER = 9              # words of an entry before the key
 TABLE_SIZE = 256
 PROBES = 4              # how many places after the first an entry may stand
 MOST_ARGUMENTS, MOST_RANK, MOST_RESULTS = 12, 6, 16
@@ -66,7 +66,7 @@ def quick_ir(layout):
     """Return the IR. layout: offsets (bytes) of what it reads and writes in Python's objects."""
     values = {
         **layout, "FORKED": FORKED, "MOST_RECORDED": MOST_RECORDED, "KEY": KEY,
-        "MOST_COPIED": MOST_COPIED, "WRITTEN": WRITTEN,
+        "MOST_COPIED": MOST_COPIED, "MOST_KEPT": MOST_KEPT, "WRITTEN": WRITTEN,
         "MOST_ARGUMENTS": MOST_ARGUMENTS, "MOST_RANK": MOST_RANK, "MOST_RESULTS": MOST_RESULTS,
         "FLOAT": FLOAT, "INT": INT, "INT_SETTING": INT_SETTING, "FLOAT_SETTING": FLOAT_SETTING,
         "OBJECT_SETTING": OBJECT_SETTING, "TUPLE_SETTING": TUPLE_SETTING,

@@ -277,48 +277,6 @@ lost:
   ret ptr null
 }
 
-; A result as it is saved: its array without its node. It gets a storage, whose version counts.
-define internal ptr @saved_result(ptr %result) {
-  %storage = call ptr @PyType_GenericAlloc(ptr @iskra_storage, i64 0)
-  %failed = icmp eq ptr %storage, null
-  br i1 %failed, label %lost, label %fill
-fill:
-  %array.at = getelementptr i8, ptr %result, i64 {ARRAY}
-  %array = load ptr, ptr %array.at
-  call void @Py_IncRef(ptr %array)
-  %source.at = getelementptr i8, ptr %storage, i64 {SOURCE}
-  store ptr %array, ptr %source.at
-  call void @Py_IncRef(ptr @iskra_none)
-  %flat.at = getelementptr i8, ptr %storage, i64 {FLAT}
-  store ptr @iskra_none, ptr %flat.at
-  call void @Py_IncRef(ptr @iskra_zero)
-  %version.at = getelementptr i8, ptr %storage, i64 {VERSION}
-  store ptr @iskra_zero, ptr %version.at
-  %set = call i32 @PyObject_SetAttr(ptr %result, ptr @iskra_storage_name, ptr %storage)
-  %saved = call ptr @PyType_GenericAlloc(ptr @iskra_saved, i64 0)
-  %unset = icmp ne i32 %set, 0
-  %unmade = icmp eq ptr %saved, null
-  %bad = or i1 %unset, %unmade
-  br i1 %bad, label %lost, label %save
-save:
-  call void @Py_IncRef(ptr %array)
-  %saved.array = getelementptr i8, ptr %saved, i64 {ARRAY}
-  store ptr %array, ptr %saved.array
-  %dtype.at = getelementptr i8, ptr %result, i64 {DTYPE}
-  %dtype = load ptr, ptr %dtype.at
-  call void @Py_IncRef(ptr %dtype)
-  %saved.dtype = getelementptr i8, ptr %saved, i64 {DTYPE}
-  store ptr %dtype, ptr %saved.dtype
-  %saved.storage = getelementptr i8, ptr %saved, i64 {SAVED_STORAGE}
-  store ptr %storage, ptr %saved.storage
-  call void @Py_IncRef(ptr @iskra_zero)
-  %saved.number = getelementptr i8, ptr %saved, i64 {SAVED_NUMBER}
-  store ptr @iskra_zero, ptr %saved.number
-  ret ptr %saved
-lost:
-  ret ptr null
-}
-
 ; Fill the tuples of saved values and of checks; false with an exception.
 define internal i1 @save(ptr %codes, i64 %count, ptr %args, ptr %answer, ptr %result, ptr %values,
                          ptr %checks, ptr %results, ptr %edges, ptr %target) {

@@ -10,11 +10,13 @@ the result does not fit (another dtype or shape), that is not contiguous or was 
 mode, or, being apart, might share memory with an argument; or a call that has to be recorded,
 unless it is known how (`quick_history_ir`).
 
-Kernels write into a target that is apart from all arguments. Otherwise the result is made first and
-copied then, if it is small: overlaps do no harm, but have to be refused.
+Kernels write into a target that is apart from all arguments, and maps over an operand. Otherwise
+the result is made first and copied then, if it is small: overlaps do no harm, but have to be
+refused.
 """
 
 MOST_COPIED = 4096      # elements; for more, kernels that write over an operand pay
+MOST_KEPT = 1 << 18     # elements; for more, a recorded write is left to Python
 
 WRITING = """
 @iskra_storage_of = external global i8
@@ -263,7 +265,8 @@ no:
 
 ; Whether an entry's steps can write their one result into a tensor's array instead of a fresh one.
 ; Where they may find that the call has to raise they cannot: it would be written already.
-define internal i1 @can_hold(ptr %target, ptr %array, ptr %entry) {
+; %anywhere: whether the steps do without aligned memory.
+define internal i1 @can_hold(ptr %target, ptr %array, ptr %entry, i1 %anywhere) {
   %length.at = getelementptr i64, ptr %entry, i64 1
   %length = load i64, ptr %length.at
   %returned.at = getelementptr i64, ptr %entry, i64 4
@@ -275,7 +278,8 @@ define internal i1 @can_hold(ptr %target, ptr %array, ptr %entry) {
   %data.at = getelementptr i8, ptr %array, i64 {DATA}
   %data = load i64, ptr %data.at
   %rest = and i64 %data, 63         ; kernels may count on it, see `runtime.memory`
-  %aligned = icmp eq i64 %rest, 0
+  %begins = icmp eq i64 %rest, 0
+  %aligned = or i1 %begins, %anywhere
   %plain = and i1 %alone, %aligned
   br i1 %plain, label %dtypes, label %no
 dtypes:
@@ -427,7 +431,10 @@ overlap:
   %apart = call i1 @is_apart(ptr %array, ptr %own.args, i64 %count, i64 0)
   br i1 %apart, label %hold, label %shared
 hold:
-  %holds = call i1 @can_hold(ptr %target, ptr %array, ptr %entry)
+  %map.at = getelementptr i64, ptr %entry, i64 8
+  %map = load i64, ptr %map.at
+  %anywhere = icmp ne i64 %map, 0
+  %holds = call i1 @can_hold(ptr %target, ptr %array, ptr %entry, i1 %anywhere)
   br i1 %holds, label %ask, label %size
 shared:
   %same.at = getelementptr i64, ptr %words, i64 4
@@ -437,9 +444,24 @@ shared:
 size:
   %elements = call i64 @elements(ptr %array)
   %small = icmp slt i64 %elements, {MOST_COPIED}
-  br i1 %small, label %ask, label %pass
+  br i1 %small, label %ask, label %large
+large:
+  %others.args = getelementptr ptr, ptr %args, i64 1
+  %others.count = sub i64 %all, 1
+  %over.at = getelementptr i64, ptr %entry, i64 8
+  %over = load i64, ptr %over.at
+  %is.map = icmp ne i64 %over, 0
+  %within = xor i1 %given.apart, true
+  %mapped = and i1 %is.map, %within
+  br i1 %mapped, label %fit.over, label %pass
+fit.over:
+  %holds.over = call i1 @can_hold(ptr %target, ptr %array, ptr %entry, i1 true)
+  br i1 %holds.over, label %clear, label %pass
+clear:
+  %clear.over = call i1 @is_apart(ptr %array, ptr %others.args, i64 %others.count, i64 1)
+  br i1 %clear.over, label %ask, label %pass
 ask:
-  %place = phi ptr [ %array, %hold ], [ null, %size ]
+  %place = phi ptr [ %array, %hold ], [ null, %size ], [ %array, %clear ]
   %free = call i32 @has(ptr %target, ptr @iskra_is_inference, ptr @iskra_false)
   switch i32 %free, label %pass [
     i32 1, label %tape
@@ -452,7 +474,11 @@ tape:
     i32 -1, label %error
   ]
 recorded:
-  br i1 %given.apart, label %pass, label %history
+  %many = call i64 @elements(ptr %array)
+  %short = icmp slt i64 %many, {MOST_KEPT}
+  %in.place = xor i1 %given.apart, true
+  %recordable = and i1 %short, %in.place
+  br i1 %recordable, label %history, label %pass
 history:
   %targets.at = getelementptr i64, ptr %words, i64 2
   %targets = load i64, ptr %targets.at, align 1
@@ -493,10 +519,11 @@ compare:
   br i1 %fits, label %note, label %leave
 note:
   %whole = phi ptr [ %result, %compare ], [ %value, %hang ]
+  %target.held = phi ptr [ %place, %compare ], [ null, %hang ]
   %noted = call i1 @bump(ptr %target)
   br i1 %noted, label %put, label %undo
 put:
-  %written = icmp ne ptr %place, null
+  %written = icmp ne ptr %target.held, null
   br i1 %written, label %give, label %copy
 copy:
   %made.at = getelementptr i8, ptr %whole, i64 {ARRAY}
