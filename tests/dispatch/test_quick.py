@@ -612,3 +612,14 @@ def test_floats_that_kernels_are_given_are_part_of_what_is_learnt():
         for v, expected in first * 12:
             found = call(v).numpy()
             assert found.tobytes() == expected.tobytes(), (name, v)
+
+
+@pytest.mark.parametrize("call", [
+    lambda x: torch.median(x, 0, keepdim=True).values, lambda x: torch.mode(x, 0, True).indices,
+    lambda x: x.sort(0).values, lambda x: x[:1].flip(1), lambda x: x[:, :1].t().exp(),
+    lambda x: torch.cat([x[:1], x[:1]], 1), lambda x: x[:, :1].t().contiguous(),
+])
+def test_strides_are_those_of_the_first_call(call):
+    x = torch.randn(4, 3)
+    first = call(x).stride()
+    assert learnt(call, x).stride() == first

@@ -63,11 +63,12 @@ class _Trial(NamedTuple):
 
 
 def _trial(op, bound):
-    arrays = [t._array if isinstance(t, Tensor) else t for t in random_like(bound)]
+    trial = random_like(bound)
+    arrays = [_each(_array_of, value) for value in trial]
     with runtime.native.tracing() as calls:
         found = quietly(op.compute, arrays)
     several = found.__class__ is tuple
-    operands = [a for a in arrays if a.__class__ is np.ndarray]
+    operands = [t._array for t in runtime.quick.flattened(trial) if isinstance(t, Tensor)]
     return _Trial(operands, list(found) if several else [found], several, calls)
 
 
@@ -81,14 +82,26 @@ def random_like(values):
 
     Integers are copied.
     """
-    arrays = [value._array for value in values if isinstance(value, Tensor)]
+    arrays = [value._array for value in runtime.quick.flattened(values)
+              if isinstance(value, Tensor)]
     kinds = {array.dtype for array in arrays}
     if kinds.isdisjoint(_FLOATS) or not kinds.issubset(_FLOATS + _INTEGERS):
         return None
     if sum(array.nbytes for array in arrays) > _SMALL:
         return None
-    found = [_like(v) if isinstance(v, Tensor) else v for v in values]
-    return None if any(value is _UNLIKE for value in found) else found
+    found = [_each(_like, value) for value in values]
+    return None if any(value is _UNLIKE for value in runtime.quick.flattened(found)) else found
+
+
+def _each(function, value):
+    """The function's value for a tensor, those for a list of them; settings stay what they are."""
+    if runtime.quick.is_list(value):
+        return [_each(function, item) for item in value]
+    return function(value) if isinstance(value, Tensor) else value
+
+
+def _array_of(tensor):
+    return tensor._array
 
 
 def _like(tensor):
@@ -117,12 +130,20 @@ def agrees(op, table, args, bound, settings=MappingProxyType({})):
     trial = random_like(bound)
     with runtime.quick.spoiling():
         quick = table.call(
-            *[trial[n] if isinstance(a, Tensor) else a for n, a in enumerate(args)], **settings)
-    found = quietly(op.compute, [t._array if isinstance(t, Tensor) else t for t in trial])
+            *[trial[n] if isinstance(a, Tensor) or runtime.quick.is_list(a) else a
+              for n, a in enumerate(args)], **settings)
+    found = quietly(op.compute, [_each(_array_of, value) for value in trial])
     if not isinstance(quick, tuple):
         quick, found = (quick,), (found,)
-    return all(isinstance(q, Tensor) and q._array.dtype == f.dtype
-               and q._array.tobytes() == f.tobytes() for q, f in zip(quick, found, strict=True))
+    return all(isinstance(q, Tensor) and is_like(q._array, f)
+               for q, f in zip(quick, found, strict=True))
+
+
+def is_like(array, other):
+    """Whether two arrays are the same to whoever looks, strides of dimensions of size 1 included.
+    """
+    return array.dtype == other.dtype and array.shape == other.shape and (
+        array.strides == other.strides and array.tobytes() == other.tobytes())
 
 
 class _Unknown(Exception):

@@ -10,6 +10,7 @@ import numpy as np
 from iskra import runtime
 from iskra.core.dtypes import FLOATING, of_numpy
 from iskra.dispatch.operator import bind
+from iskra.dispatch.quick_bodies import is_like
 from iskra.runtime.quick import flattened, is_list
 from iskra.tensor import Tensor
 from iskra.tensor.storage import address
@@ -79,8 +80,7 @@ def moves_alike(op, table, args, settings):
     quick = table.call(*args, **settings)
     quick = quick[0] if quick.__class__ is list else quick
     found = op.compute([_arrays(value) for value in bind(op, args, settings)])
-    return quick.__class__ is Tensor and quick._array.dtype == found.dtype and (
-        quick._array.shape == found.shape and quick._array.tobytes() == found.tobytes())
+    return quick.__class__ is Tensor and is_like(quick._array, found)
 
 
 def _arrays(value):
