@@ -10,7 +10,7 @@ from iskra.codegen.kernels.gemm_call import Arguments
 from iskra.codegen.kernels.sharing import my_units
 from iskra.codegen.kernels.sort_kernel import BUCKETS, LANES, Records, any_bit, distribute, tally
 
-_NUMBERS = ("length", "kept", "source", "chunk", "units", "tasks")
+_NUMBERS = ("length", "kept", "source", "number", "chunk", "units", "tasks")
 
 
 def _begin(spec, name, pointers):
@@ -46,24 +46,24 @@ def fill(spec):
     return f
 
 
-def count(spec, number):
-    """Count in each chunk how often each value of a digit occurs."""
-    f, arg, records = _begin(spec, f"count{number}", ("counts",))
+def count(spec):
+    """Count in each chunk how often each value of the digit of a number occurs."""
+    f, arg, records = _begin(spec, "count", ("counts",))
     with my_units(f, arg.units, arg.tasks) as unit:
         low, high = _range(arg, unit, arg.length)
         counts = f.offset(arg.counts, unit * BUCKETS, "u32")
-        tally(f, records, counts, arg.source + low, arg.source + high, number)
+        tally(f, records, counts, arg.source + low, arg.source + high, arg.number)
     return f
 
 
-def move(spec, number):
+def move(spec):
     """Bring records into the other buffer, to where those of their chunk and digit go."""
-    f, arg, records = _begin(spec, f"move{number}", ("counts",))
+    f, arg, records = _begin(spec, "move", ("counts",))
     with my_units(f, arg.units, arg.tasks) as unit:
         low, high = _range(arg, unit, arg.length)
         counts = f.offset(arg.counts, unit * BUCKETS, "u32")
         target = arg.length - arg.source
-        distribute(f, records, counts, arg.source + low, arg.source + high, target, number)
+        distribute(f, records, counts, arg.source + low, arg.source + high, target, arg.number)
     return f
 
 

@@ -124,8 +124,8 @@ class Records:
         return (record[1] if self.places else record[0] & 0xFFFFFFFF).to("i64")
 
     def digit(self, record, number):
-        """One byte of the key, the lowest being number 0."""
-        shift = 8 * number + (0 if self.places else 32)
+        """One byte of the key, the lowest being number 0 (an i64)."""
+        shift = (number * 8 + (0 if self.places else 32)).to("u64")
         return ((record[0] >> shift) & (BUCKETS - 1)).to("i64")
 
     def write(self, arg, base, record, start, at):
@@ -209,11 +209,9 @@ class Sorter:
         """Bring the first `count` records in order."""
         if self.short:
             self._rank(count)
-        elif self.spec.size == 1:
-            self._distribute(count, 0)
         else:
             varying = self._varying(count)
-            for number in range(self.spec.size):
+            with self.f.loop(0, self.spec.size) as number:
                 with self.f.when(self.records.digit((varying,), number).ne(0)):
                     self._distribute(count, number)
 

@@ -84,7 +84,9 @@ def _run(build, descending, array, axis, kept, room=None, settings=(), rank=0):
     # As what is only moved on may be of a quick call, whose memory is made of floats.
     places = empty(shape, _INT64 if axis == last else _WORD)
     room = room or length
-    least = _least(moved) if room > SHORT else None
+    # Looking for it does not pay where few elements are brought into order.
+    is_worth_it = room > SHORT and build is not sort_kernel.selected
+    least = _least(moved) if is_worth_it else None
     spec = Spec(_kind(array.dtype), descending, least is not None)
     rows = moved.size // length
     if build is sort_kernel.ordered and rows < _FEW and length >= _LONG * CHUNK:
@@ -117,18 +119,19 @@ def _sort_long(spec, row, values, places, least):
     tasks = tasks_for(chunks, length)
     memory = empty((length * (3 if spec.is_wide else 2),), _WORD)
     counts, varying = np.empty((chunks, BUCKETS), np.uint32), np.empty(chunks, np.uint64)
-    numbers = [length, len(values), 0, CHUNK, chunks, tasks]
+    numbers = [length, len(values), 0, 0, CHUNK, chunks, tasks]
     compiled(long_sort_kernel.fill, (spec,), "aaaatn")(
         row, varying, memory, least, (*numbers,), tasks)
     differing = int(np.bitwise_or.reduce(varying)) >> (0 if spec.is_wide else 32)
     for number in range(spec.size):
         if differing >> 8 * number & (BUCKETS - 1):
-            kernel = compiled(long_sort_kernel.count, (spec, number), "aaatn")
+            numbers[3] = number
+            kernel = compiled(long_sort_kernel.count, (spec,), "aaatn")
             kernel(counts, memory, least, (*numbers,), tasks)
             sizes = counts.T.reshape(-1)
             starts = np.cumsum(sizes) - sizes
             counts = np.ascontiguousarray(starts.reshape(BUCKETS, chunks).T, np.uint32)
-            kernel = compiled(long_sort_kernel.move, (spec, number), "aaatn")
+            kernel = compiled(long_sort_kernel.move, (spec,), "aaatn")
             kernel(counts, memory, least, (*numbers,), tasks)
             numbers[2] = length - numbers[2]
     kernel = compiled(long_sort_kernel.write, (spec,), "aaaaatn")
