@@ -271,3 +271,20 @@ print(draws.kernels_for(1 << 20), draws.units24(Generator().manual_seed(0), 1000
 def test_other_machines(triple, cpu):
     assert "remainder" in jit.assembly(random_ir.text(), triple, cpu)
     assert "normal32" in jit.assembly(normal_ir.text(), triple, cpu)
+
+
+def test_many_small_draws_come_to_kernels():
+    program = """if True:
+        import sys
+        from iskra.core.generator import Generator
+        from iskra.runtime import draws
+        generator, other = Generator().manual_seed(7), Generator().manual_seed(7)
+        found = [draws.draw32(generator, 64) for _ in range(40)]
+        assert "llvmlite" not in sys.modules
+        found += [draws.draw32(generator, 64) for _ in range(60)]
+        assert "llvmlite" in sys.modules and draws.kernels_from == draws.AFTERWARDS
+        for words in found:
+            assert (words == other.draw32(64)).all()
+    """
+    done = run(program)
+    assert not done.returncode, done.stderr

@@ -11,9 +11,11 @@ import numpy as np
 from iskra import runtime
 
 FIRST, AFTERWARDS = 4096, 16
-# Elements that are worth the kernels' while. At first many: the compiler must be loaded. This makes
-# the choice depend on what went before, as no other does, and it may: each bit is the same.
+# Elements that are worth the kernels' while. At first many, at once or little by little: the
+# compiler must be loaded. This makes the choice depend on what went before, as no other does, and
+# it may: each bit is the same.
 kernels_from = FIRST
+_patience = FIRST   # elements that are drawn without kernels, in draws that they would be worth
 
 _F4, _F8, _U4 = np.float32, np.float64, np.uint32
 _UNIT24, _MASK24 = _F4(2.0 ** -24), _U4((1 << 24) - 1)
@@ -22,9 +24,13 @@ _UNIT53, _MASK53 = 2.0 ** -53, np.uint64((1 << 53) - 1)
 
 def kernels_for(size):
     """The module of the kernels, if `size` elements are worth it and there is a compiler."""
-    global kernels_from
+    global kernels_from, _patience
     if size < kernels_from:
-        return None
+        if size < AFTERWARDS or kernels_from != FIRST:
+            return None
+        _patience -= size
+        if _patience > 0:
+            return None
     kernels = runtime.random_kernels
     if not kernels.usable():
         kernels_from = sys.maxsize
