@@ -68,7 +68,7 @@ def check_index(name, index, rank):
 
 
 @operator(
-    out="apart", operands="input index",
+    out="apart", repeats=True, operands="input index",
     grad={"input": lambda g, input_shape, dim, index: g.new_zeros(input_shape).scatter_add(
         dim, index, g
     )},
@@ -119,7 +119,7 @@ def check_vector(name, index, size=None, dim=0):
 
 
 @operator(
-    out="apart", operands="input index",
+    out="apart", repeats=True, operands="input index",
     grad={"input": lambda g, input_shape, dim, index: g.new_zeros(input_shape).index_add(
         dim, index, g
     )},
@@ -165,7 +165,7 @@ def _take_gradient(g, input_shape, index):
 
 
 @operator(
-    out="apart", operands="input index", grad={"input": _take_gradient},
+    out="apart", repeats=True, operands="input index", grad={"input": _take_gradient},
     samples=lambda make: [
         ((make((3, 4)), make((2, 2), low=-12, high=12, dtype=dtypes.int64)), {}),
     ],

@@ -9,7 +9,7 @@ from iskra.core import dtypes
 from iskra.core.size import broadcast, format_shape
 from iskra.dispatch import composite, operator
 from iskra.ops.accumulating import add_at
-from iskra.ops.moving import masked, taken
+from iskra.ops.moving import copied, is_served, masked, repeated, taken
 from iskra.tensor import Tensor
 
 _ALL = slice(None)
@@ -69,16 +69,22 @@ def _index_gradient(g, input_shape, indices):
 
 
 @operator(
-    function=False, method=False, out=False,
+    function=False, method=False, out=False, repeats=True,
     grad=lambda g, indices: index(g, list(indices)),
 )
 def index_backward(input, shape, indices):
     """Zeros of `shape` with `input` added up at the indices."""
-    return add_at(np.zeros_like(input, shape=shape, subok=False), entries_of(indices), input)
+    zeros = np.empty_like(input, shape=shape, order="C", subok=False)
+    if is_served(zeros, input):
+        zeros = repeated(0, tuple(shape), input.dtype)
+    else:
+        zeros[...] = 0
+    return add_at(zeros, entries_of(indices), input)
 
 
 @operator(
-    function=False, method=False, out=False, operands="input", grad={"input": _index_gradient},
+    function=False, method=False, out=False, operands="input", repeats=True,
+    grad={"input": _index_gradient},
 )
 def index(input, indices):
     """The elements at index arrays; None stands for a whole dimension."""
@@ -117,7 +123,7 @@ def _checked_indices(indices):
 
 
 @operator(
-    inplace=True, operands="input values", out=False,
+    inplace=True, operands="input values", out=False, repeats=True,
     grad={
         "input": lambda g, indices, accumulate, values_shape: (
             g if accumulate else index_put(g, indices, g.new_zeros(()))
@@ -148,7 +154,7 @@ def index_put(input, indices, values, accumulate=False):
         raise IndexError(
             f"too many indices for tensor of dimension {input.ndim} (got {len(entries)})"
         )
-    result = np.copy(input)
+    result = copied(input)
     put_values(result, entries, values, accumulate)
     return result
 

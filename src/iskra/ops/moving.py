@@ -43,16 +43,19 @@ def arranged(source):
 def filled(target, value):
     """Write a number of Python's to each place of an array."""
     if is_large(target):
-        seen = np.broadcast_to(_kept_number(value, target.dtype, repr(value)), target.shape)
-        if kernels.copies.put(target, seen):
+        if kernels.copies.put(target, _seen_everywhere(value, target.shape, target.dtype)):
             return
     target[...] = value
 
 
+def _seen_everywhere(value, shape, dtype):
+    """A view of this shape that shows a number everywhere; its memory stays where it is."""
+    return np.broadcast_to(_kept(np.full((), value, dtype).tobytes(), dtype), shape)
+
+
 @functools.lru_cache(256)
-def _kept_number(value, dtype, told):
-    """The number as an array; `told` tells 0.0 from -0.0, and NaN is NaN."""
-    return np.full((), value, dtype)
+def _kept(bits, dtype):
+    return np.frombuffer(bits, dtype).reshape(())
 
 
 def triangle(array, start, upper):
@@ -129,7 +132,20 @@ def copied(array):
         found = kernels.joins.join([array.reshape(-1)], 0)
         if found is not None:
             return found.reshape(array.shape)
-    return arranged(array)
+    if not is_served(array):
+        return arranged(array)
+    made = runtime.memory.empty(array.shape, array.dtype)
+    if not kernels.copies.put(made, array):
+        made[...] = array
+    return made
+
+
+def repeated(value, shape, dtype):
+    """An array of this shape that holds a number, already of the dtype, everywhere."""
+    made = runtime.memory.empty(shape, dtype)
+    if not is_served(made) or not kernels.copies.put(made, _seen_everywhere(value, shape, dtype)):
+        made[...] = value
+    return made
 
 
 def write_rows(how, target, index, values, axis, from_end=False):

@@ -173,7 +173,7 @@ def _scatter_gradients(g, input, dim, index, src, reduce, include_self, result, 
 
 
 @operator(
-    out="apart", operands="input index src", inplace=True, computes=True,
+    out="apart", repeats=True, operands="input index src", inplace=True, computes=True,
     grad={("input", "src"): _scatter_gradients},
     samples=lambda make: [
         ((make((3, 4)), 0, index_samples(make, (5, 4), 3), make((5, 4)), reduce),
@@ -215,7 +215,7 @@ def _index_gradients(g, input, dim, index, source, reduce, include_self, result)
 
 
 @operator(
-    out="apart", operands="input index source", inplace=True, computes=True,
+    out="apart", repeats=True, operands="input index source", inplace=True, computes=True,
     grad={("input", "source"): _index_gradients},
     samples=lambda make: [
         ((make((3, 4)), 0, index_samples(make, (5,), 3), make((5, 4)), reduce),

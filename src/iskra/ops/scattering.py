@@ -21,7 +21,7 @@ from iskra.ops.gathering import (
     positions,
     scalar_name,
 )
-from iskra.ops.moving import copied, write_along, write_rows
+from iskra.ops.moving import copied, is_served, repeated, write_along, write_rows
 from iskra.ops.slicing import put_place
 from iskra.tensor import Tensor
 
@@ -112,7 +112,8 @@ def _scatter_src_gradient(g, dim, index, src_shape, reduce):
 
 
 @operator(
-    out="apart", operands="input index src", scalars=True, inplace=True, node=_node_of_scatter,
+    out="apart", repeats=True, operands="input index src", scalars=True, inplace=True,
+    node=_node_of_scatter,
     grad={"input": _scatter_gradient, "src": _scatter_src_gradient},
     samples=lambda make: [
         ((make((3, 4)), 0, index_samples(make, (1, 4), 3), make((1, 4))), {}),
@@ -143,7 +144,7 @@ def scatter(input, dim, index, src=None, *, reduce=None, value=None):
     if values is None:
         return result
     if _is_number(values):
-        values = np.full(index.size, values).astype(input.dtype).reshape(index.shape)
+        values = repeated(np.full((), values).astype(input.dtype), index.shape, input.dtype)
     if write_along(reduce or "set", result, index, values, dim):
         return result
     check_bounds(index, input.shape[dim] if input.ndim else 1, dim)
@@ -160,7 +161,7 @@ def scatter(input, dim, index, src=None, *, reduce=None, value=None):
 
 
 @operator(
-    out="apart", operands="input index src", inplace=True, computes=True,
+    out="apart", repeats=True, operands="input index src", inplace=True, computes=True,
     grad={
         "input": lambda g: g,
         "src": lambda g, dim, index, src_shape: gathered(g, dim, index, src_shape),
@@ -240,7 +241,7 @@ def rows_back(rows, shape, dim):
 
 
 @operator(
-    out="apart", operands="input index source", inplace=True, computes=True,
+    out="apart", repeats=True, operands="input index source", inplace=True, computes=True,
     grad={
         "input": lambda g: g,
         "source": lambda g, dim, index, alpha, source_shape: _picked(
@@ -279,7 +280,7 @@ def _picked(g, dim, index, shape):
 
 
 @operator(
-    out="apart", autocast="widest",
+    out="apart", autocast="widest", repeats=True,
     operands="input index source", inplace=True,
     grad={
         "input": lambda g, dim, index: g.index_fill(dim, index, 0),
@@ -347,7 +348,8 @@ def _number_for(name, value, kind):
 
 
 @operator(
-    operands="input index value", scalars=True, inplace=True, node=_node_of_fill("IndexFill"),
+    operands="input index value", scalars=True, inplace=True, repeats=True,
+    node=_node_of_fill("IndexFill"),
     grad={
         "input": lambda g, dim, index: g.index_fill(dim, index, 0),
         "value": lambda g, dim, index: g.sum() - g.index_fill(dim, index, 0).sum(),
@@ -374,9 +376,15 @@ def index_fill(input, dim, index, value):
         raise IndexError(
             f"index {index[outside].flat[0]} is out of bounds for dimension {dim} with size {size}"
         )
-    result = np.array(input)
+    value = _number_for("index_fill_", value, input.dtype)
+    result = copied(input)
+    if input.ndim and is_served(result):
+        shape = (*input.shape[:dim], index.size, *input.shape[dim + 1:])
+        values = repeated(value, shape, input.dtype)
+        if write_rows("set", result, index, values, dim, from_end=True):
+            return result
     target = result if input.ndim else result.reshape(1)
-    target[(*(_ALL,) * dim, index.reshape(-1))] = _number_for("index_fill_", value, input.dtype)
+    target[(*(_ALL,) * dim, index.reshape(-1))] = value
     return result
 
 
@@ -458,7 +466,7 @@ def _masked_source_gradient(g, mask, source_shape):
 
 
 @operator(
-    operands="input index source", inplace=True, function=True, out=False,
+    operands="input index source", inplace=True, function=True, out=False, repeats=True,
     grad={
         "input": lambda g, index, source_shape, accumulate: (
             g if accumulate else g.put(index, g.new_zeros(source_shape))
@@ -494,6 +502,6 @@ def put(input, index, source, accumulate=False):
     result = copied(input)
     if accumulate:
         add_rows(result.reshape(-1, 1), index.reshape(-1), source.reshape(-1, 1))
-    else:
+    elif not write_rows("set", result.reshape(-1), index, source.reshape(-1), 0, from_end=True):
         result.reshape(-1)[index.reshape(-1)] = source.reshape(-1)
     return result
