@@ -46,6 +46,44 @@ def fill(spec):
     return f
 
 
+class _Passing(Records):
+    """Records that are made of elements as they are read, and elements again when they are put.
+
+    That is enough for keys of one digit, which are moved but once.
+    """
+
+    def __init__(self, f, spec, arg):
+        super().__init__(f, spec, arg.x, 0)
+        self.arg = arg
+
+    def get(self, at):
+        key = self.spec.key(self.f, self.arg.x, at, None)
+        return self.made(key, at.to("u32"))
+
+    def put(self, record, at):
+        self.write(self.arg, None, record, self.f.coerce(0), at)
+
+
+def count_bytes(spec):
+    """As `count`, of the elements themselves."""
+    f, arg, _ = _begin(spec, "count_bytes", ("x", "counts"))
+    with my_units(f, arg.units, arg.tasks) as unit:
+        low, high = _range(arg, unit, arg.length)
+        counts = f.offset(arg.counts, unit * BUCKETS, "u32")
+        tally(f, _Passing(f, spec, arg), counts, low, high, f.coerce(0))
+    return f
+
+
+def move_bytes(spec):
+    """As `move` and `write` in one."""
+    f, arg, _ = _begin(spec, "move_bytes", ("x", "counts", "values", "indices"))
+    with my_units(f, arg.units, arg.tasks) as unit:
+        low, high = _range(arg, unit, arg.length)
+        counts = f.offset(arg.counts, unit * BUCKETS, "u32")
+        distribute(f, _Passing(f, spec, arg), counts, low, high, f.coerce(0), f.coerce(0))
+    return f
+
+
 def count(spec):
     """Count in each chunk how often each value of the digit of a number occurs."""
     f, arg, records = _begin(spec, "count", ("counts",))

@@ -179,8 +179,8 @@ class Sorter:
         self.spec = spec
         self.short = short
         order = "descending" if spec.descending else "ascending"
-        length = "short" if short else "long"
-        self.f = f = Function(f"{name}_{length}_{order}_{spec.told}")
+        way = "by_counting" if short else "by_digits"
+        self.f = f = Function(f"{name}_{way}_{order}_{spec.told}")
         self.arg = Arguments(f, ("x", *results, "memory", "least"), _NUMBERS)
         memory = f.offset(self.arg.memory, f.task * self.arg.words, "u64")
         self.records = Records(f, spec, memory, self.arg.capacity)

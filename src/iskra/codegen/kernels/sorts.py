@@ -91,7 +91,10 @@ def _run(build, descending, array, axis, kept, room=None, settings=(), rank=0):
     rows = moved.size // length
     if build is sort_kernel.ordered and rows < _FEW and length >= _LONG * CHUNK:
         for row in zip(moved.reshape(rows, -1), values.reshape(rows, -1), places.reshape(rows, -1)):
-            _sort_long(spec, *row, least)
+            if spec.size == 1 and kept == length:
+                _sort_bytes(spec, *row)
+            else:
+                _sort_long(spec, *row, least)
     else:
         variant = spec, room <= SHORT, *settings
         _sort_rows(build, variant, moved, values, places, room, rank, least)
@@ -128,14 +131,31 @@ def _sort_long(spec, row, values, places, least):
             numbers[3] = number
             kernel = compiled(long_sort_kernel.count, (spec,), "aaatn")
             kernel(counts, memory, least, (*numbers,), tasks)
-            sizes = counts.T.reshape(-1)
-            starts = np.cumsum(sizes) - sizes
-            counts = np.ascontiguousarray(starts.reshape(BUCKETS, chunks).T, np.uint32)
+            counts = _starts(counts)
             kernel = compiled(long_sort_kernel.move, (spec,), "aaatn")
             kernel(counts, memory, least, (*numbers,), tasks)
             numbers[2] = length - numbers[2]
     kernel = compiled(long_sort_kernel.write, (spec,), "aaaaatn")
     kernel(row, values, places, memory, least, (*numbers,), tasks)
+
+
+def _sort_bytes(spec, row, values, places):
+    """The same of keys of one digit, which need no records."""
+    length, chunks = len(row), math.ceil(len(row) / CHUNK)
+    tasks = tasks_for(chunks, length)
+    counts = np.empty((chunks, BUCKETS), np.uint32)
+    numbers = length, length, 0, 0, CHUNK, chunks, tasks
+    kernel = compiled(long_sort_kernel.count_bytes, (spec,), "aaaatn")
+    kernel(row, counts, None, None, numbers, tasks)
+    kernel = compiled(long_sort_kernel.move_bytes, (spec,), "aaaaaatn")
+    kernel(row, _starts(counts), values, places, None, None, numbers, tasks)
+
+
+def _starts(counts):
+    """Where the first of each chunk's records of each digit goes: behind those before it."""
+    sizes = counts.T.reshape(-1)
+    starts = np.cumsum(sizes) - sizes
+    return np.ascontiguousarray(starts.reshape(BUCKETS, -1).T, np.uint32)
 
 
 def _contiguous(array, dtype=None):
