@@ -86,6 +86,9 @@ def to(input, *args, **kwargs):
     if len(args) == 1 and args[0].__class__ is dtypes.dtype and not kwargs:
         (dtype,) = args  # by far the most frequent
         return input if input._dtype is dtype else to_copy(input, dtype)
+    if len(args) == 1 and args[0].__class__ in (str, device_type) and not kwargs:
+        if device_type(args[0]).type == input.device.type:
+            return input
     dtype, device, copy, layout = parse_to(args, kwargs)
     if device is not None and device.type != input.device.type:
         input = move(input, device)
