@@ -158,6 +158,8 @@ ONE = {
                WAVY, 1.0),
     "y1": Case(special.y1, lambda x: mp.bessely(1, x), (((0, 99),), ((0, 9),)), (1e-30, 1e4),
                WAVY, 1.0),
+    "trigamma": Case(lambda x: special.polygamma(1, x), lambda x: mp.polygamma(1, x),
+                     (((0, 200),), ((0, 3),)), POSITIVE),
     "airy_ai": Case(lambda x: special.airy(x)[0], mp.airyai, (((-99, 9),), USUAL), (-1e3, 100),
                     WAVY, 1.0),
 }
@@ -167,6 +169,7 @@ TWO = {
     "hypot": Case(np.hypot, mp.hypot, (((-9, 9), (-9, 9)), ((-1e300, 1e300), (-9e299, 9e299)))),
     "logaddexp": Case(np.logaddexp, lambda x, y: mp.log(mp.exp(x) + mp.exp(y)),
                       (((0, 9), (0, 9)), ((0, 99), (0, 99))), note="operands of the same sign"),
+    "zeta": Case(special.zeta, mp.zeta, (((1, 9), (0, 9)), ((2, 99), (0, 99)))),
     "fmod": Case(np.fmod, mp.fmod, (((0, 1e3), (0, 9)),)),
 }
 

@@ -11,7 +11,7 @@ from iskra.core import dtypes
 from iskra.dispatch import FLOAT, SAME, composite, pointwise
 from iskra.ops.arithmetic import conj_of
 from iskra.ops.comparison import where
-from iskra.ops.mathematics import exp, log, log1p, sigmoid
+from iskra.ops.mathematics import exp, log, sigmoid
 from iskra.ops.primitives import Primitive, scipy_function
 from iskra.ops.slicing import as_int
 from iskra.tensor import Tensor
@@ -87,8 +87,13 @@ def digamma(input):
     >>> torch.digamma(torch.tensor([1.0]))
     tensor([-0.5772])
     """
-    return np.where(np.equal(input, 0), np.copysign(input.dtype.type(np.inf), -input),
-                    scipy_function("digamma")(input))
+    return _digamma(input)
+
+
+def _digamma(x):
+    """SciPy's function; at zero it is infinite, with the sign that the zero has not."""
+    return np.where(np.equal(x, 0), np.copysign(x.dtype.type(np.inf), -x),
+                    scipy_function("digamma")(x))
 
 
 @pointwise(
@@ -308,7 +313,19 @@ def polygamma(n, input):
     n = as_int(n, "polygamma", "n")
     if n < 0:
         raise RuntimeError("polygamma(n, x) does not support negative n.")
-    return scipy_function("polygamma")(n, input).astype(input.dtype)
+    if n == 0:
+        return _digamma(input)
+    if n == 1:
+        return _trigamma(input)
+    factorial = float(math.factorial(n)) if n <= _LARGEST_FACTORIAL else math.inf
+    wide = input.astype(np.float64)  # in which the factorials of float32's range fit
+    zeta_of = scipy_function("zeta")(np.full_like(wide, n + 1), wide)
+    return np.multiply(zeta_of, -factorial if n % 2 == 0 else factorial).astype(input.dtype)
+
+
+_LARGEST_FACTORIAL = 170  # that is a float
+_trigamma = Primitive(
+    "trigamma", lambda x: scipy_function("polygamma")(1, x).astype(x.dtype))
 
 
 def _polygamma_method(self, n):

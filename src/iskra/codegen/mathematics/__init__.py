@@ -33,6 +33,7 @@ from iskra.codegen.mathematics.powers import cbrt, hypot, pow, rsqrt
 from iskra.codegen.mathematics.remainders import floor_divide, fmod, nextafter, remainder, sign
 from iskra.codegen.mathematics.special_functions import erf, erfc, erfinv
 from iskra.codegen.mathematics.trigonometry import cos, sin, sinc, tan
+from iskra.codegen.mathematics.zeta import trigamma, zeta
 
 FUNCTIONS = {
     function.__name__: function
@@ -41,6 +42,6 @@ FUNCTIONS = {
         erfcx, erfinv, exp, exp2, expm1, floor_divide, fmod, gelu, gelu_tanh, hypot, i0, i0e, i1,
         i1e, j0, j1, k0, k0e, k1, k1e, lgamma, log, log10, log1p, log2, log_ndtr, logaddexp, mish,
         ndtr, ndtri, nextafter, pow, remainder, rsqrt, sigmoid, sign, silu, sin, sinc, sinh,
-        softplus, tan, tanh, y0, y1,
+        softplus, tan, tanh, trigamma, y0, y1, zeta,
     )
 }
