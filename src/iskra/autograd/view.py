@@ -6,6 +6,7 @@ their history from it when they are next asked.
 
 from iskra.autograd.modes import enable_grad
 from iskra.autograd.node import Node, gradient_edge, leaf_edge
+from iskra.tensor.storage import address
 
 _WRITTEN = "and its base or another view of its base has been modified inplace"
 
@@ -63,9 +64,8 @@ class CopySlices(Node):
         self.place = place
         self.output_shape = base._array.shape
         self.output_dtype = base._dtype
-        self.layout = (base.shape, base.stride())
-        offset = view.storage_offset() - base.storage_offset()
-        self.geometry = (view.shape, view.stride(), offset)
+        self.layout = (base._array.shape, base.stride())
+        self.geometry = (view._array.shape, view.stride(), _offset_within(base, view))
 
     def apply(self, gradient):
         shape, strides = self.layout
@@ -83,6 +83,14 @@ class CopySlices(Node):
 
     def release(self):
         self.inner.release()
+
+
+def _offset_within(base, view):
+    """How many elements a view begins behind its base's first one."""
+    array, whole = view._array, base._array
+    if array.size and whole.size and array.itemsize == whole.itemsize:
+        return (address(array) - address(whole)) // array.itemsize
+    return view.storage_offset() - base.storage_offset()
 
 
 def rebase(view, inner, place):
