@@ -271,3 +271,16 @@ def test_values_and_dtypes(compute, dtypes, values):
 def test_refusals(compute, error, message):
     with pytest.raises(error, match=message):
         compute()
+
+
+@pytest.mark.parametrize("loss", [F.mse_loss, F.l1_loss, F.smooth_l1_loss, F.huber_loss,
+                                  F.binary_cross_entropy, F.kl_div, F.soft_margin_loss])
+@pytest.mark.parametrize("shape", [(0,), (0, 5), (5, 0)])
+def test_losses_of_nothing(loss, shape):
+    x = torch.zeros(shape, requires_grad=True)
+    for reduction in ("mean", "sum", "none"):
+        x.grad = None
+        result = loss(x, torch.zeros(shape), reduction=reduction)
+        assert result.isnan().all() if reduction == "mean" else result.sum() == 0
+        result.sum().backward()
+        assert x.grad.shape == shape

@@ -135,7 +135,9 @@ def _squares_factor(size, weight, reduction, size_average, reduce):
     factor = 2.0 if weight is None else weight * 2.0
     if _present(reduction, size_average, reduce) != "mean":
         return factor
-    return factor / (size if weight is None else weight.sum())
+    if weight is not None:
+        return factor / weight.sum()
+    return factor / size if size != 0 else factor   # without elements nobody asks
 
 
 def _second_of_input(g, grad, weight, reduction, size_average, reduce):
