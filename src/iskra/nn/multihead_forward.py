@@ -4,10 +4,10 @@ Page: https://docs.pytorch.org/docs/stable/generated/torch.nn.MultiheadAttention
 """
 
 import math
-import warnings
 
 from iskra import ops
 from iskra.core import bool_
+from iskra.ops.warning import warn
 
 
 def canonical_mask(mask, name, other_dtype, other_name, dtype):
@@ -19,10 +19,9 @@ def canonical_mask(mask, name, other_dtype, other_name, dtype):
             f"only bool and floating types of {name} are supported, not {mask.dtype}"
         )
     if other_dtype is not None and mask.dtype != other_dtype:
-        warnings.warn(
+        warn(
             f"Support for mismatched {name} and {other_name} is deprecated. Use same type for both "
-            "instead.",
-            stacklevel=3,
+            "instead."
         )
     if mask.is_floating_point():
         return mask

@@ -6,7 +6,6 @@ Source: https://docs.pytorch.org/docs/stable/nn.functional.html#dropout-function
 """
 
 import math
-import warnings
 
 import numpy as np
 
@@ -15,6 +14,7 @@ from iskra.core.generator import default_generator
 from iskra.dispatch import SAME, composite, operator, pointwise
 from iskra.ops.activation import leaky_relu_backward
 from iskra.ops.sampling import FLOATS, REALS, has_data, supported
+from iskra.ops.warning import warn
 from iskra.runtime import random as streams
 from iskra.tensor import Tensor, wrap
 
@@ -172,21 +172,19 @@ def dropout2d(input, p=0.5, training=True, inplace=False):
     if rank not in (3, 4):
         _warn_of_rank("dropout2d", rank, "3D or 4D", "2 spatial dimensions")
     if rank == 3:
-        warnings.warn(
+        warn(
             "dropout2d: Received a 3D input to dropout2d: it is taken as (N, C, L), and channels "
             "are dropped as by dropout1d. Use dropout1d to keep this behavior and silence the "
-            "warning.",
-            stacklevel=3,
+            "warning."
         )
     return _drop_channels(input, p, training, inplace)
 
 
 def _warn_of_rank(name, rank, expected, dimensions):
-    warnings.warn(
+    warn(
         f"{name}: Received a {rank}-D input to {name}, which is deprecated. It is meant for "
         f"inputs with {dimensions}, a channel dimension, and an optional batch dimension (i.e. "
-        f"{expected} inputs); use dropout to drop single elements.",
-        stacklevel=4,
+        f"{expected} inputs); use dropout to drop single elements."
     )
 
 
@@ -336,7 +334,7 @@ def gumbel_softmax(logits, tau=1, hard=False, eps=1e-10, dim=-1):
     tensor([0., 0., 1.])
     """
     if eps != 1e-10:
-        warnings.warn("gumbel_softmax: `eps` is deprecated and has no effect.", stacklevel=3)
+        warn("gumbel_softmax: `eps` is deprecated and has no effect.")
     noise = wrap(np.empty(logits._array.shape, logits._dtype.numpy), logits._dtype)
     soft = ((logits - noise.exponential_().log()) / tau).softmax(dim)
     if not hard:

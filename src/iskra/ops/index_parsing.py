@@ -6,11 +6,12 @@ ints and slices first, and then slices and arrays.
 """
 
 import operator as python
-import warnings
 
 import numpy as np
 
+from iskra.core.naming import prefix
 from iskra.core.size import format_shape
+from iskra.ops.warning import warn
 from iskra.tensor import Tensor
 
 _ALL = slice(None)
@@ -34,10 +35,9 @@ def as_items(index):
     if index.__class__ is tuple:
         return list(index)
     if isinstance(index, (list, tuple, range, str)) and _is_nested(index):
-        warnings.warn(
+        warn(
             "Using a non-tuple sequence for multidimensional indexing is deprecated and will be "
-            "changed; use x[tuple(index)] instead of x[index].",
-            UserWarning, stacklevel=5,
+            "changed; use x[tuple(index)] instead of x[index]."
         )
         return list(index)
     return [index]
@@ -132,9 +132,9 @@ class Parsed:
                 pass
         array = _as_array(item)
         if array.dtype == np.uint8:
-            warnings.warn(
-                "indexing with dtype iskra.uint8 is now deprecated, please use a dtype "
-                "iskra.bool instead.", UserWarning, stacklevel=7,
+            warn(
+                f"indexing with dtype {prefix()}.uint8 is now deprecated, please use a dtype "
+                f"{prefix()}.bool instead."
             )
             array = array != 0
         if array.dtype == np.bool_:

@@ -5,7 +5,6 @@ Source: https://docs.pytorch.org/docs/stable/nn.functional.html#loss-functions
 """
 
 import math
-import warnings
 
 import numpy as np
 
@@ -29,6 +28,7 @@ from iskra.ops.loss import (
     weighed,
 )
 from iskra.ops.mathematics import exp, log, log1p, sigmoid
+from iskra.ops.warning import warn
 
 
 def _check_same_size(name, input, target):
@@ -252,12 +252,11 @@ def kl_div(
         reduction = "sum"
     else:
         if reduction == "mean" and size_average is None and reduce is None:
-            warnings.warn(
+            warn(
                 "reduction: 'mean' divides the total loss by both the batch size and the support "
                 "size. 'batchmean' divides only by the batch size, and aligns with the KL div "
                 "math definition. 'mean' will be changed to behave the same as 'batchmean' in "
-                "the next major release.",
-                stacklevel=4,
+                "the next major release."
             )
         reduction = reduction_name(reduction, size_average, reduce)
     if log_target:
