@@ -111,12 +111,11 @@ def run(program, seed):
 def fingerprint(tensor):
     """All that can be seen of a tensor; any NaN is like any other."""
     try:
-        tensor.grad_fn
+        node = tensor.grad_fn
     except RuntimeError as error:   # a view that nobody may look at any more
         return str(error)
     array = tensor.detach().double().numpy().copy()
     array[np.isnan(array)] = np.nan
-    node = tensor.grad_fn
     edges = node and [n and n.name() for n, _ in node.next_functions]
     return (str(tensor.dtype), tuple(tensor.shape), tensor.stride(), tensor._version,
             tensor.requires_grad, tensor.is_leaf, node and node.name(), edges, array.tobytes())
