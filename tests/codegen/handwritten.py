@@ -14,6 +14,7 @@ from iskra.codegen.kernels import (
     gathers,
     joins,
     masks,
+    points,
     poisson,
     ranges,
     recurrent,
@@ -28,8 +29,8 @@ from iskra.codegen.kernels import (
 )
 
 MODULES = (
-    bags, bands, copies, counts, gathers, joins, masks, poisson, ranges, recurrent, runs, sampling,
-    scans, scatters, searches, sorts, windows,
+    bags, bands, copies, counts, gathers, joins, masks, points, poisson, ranges, recurrent, runs,
+    sampling, scans, scatters, searches, sorts, windows,
 )
 
 

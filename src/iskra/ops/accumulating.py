@@ -6,7 +6,7 @@ does not depend on anything but the data. Many values are added one after anothe
 
 import numpy as np
 
-from iskra.ops.moving import write_rows
+from iskra.ops.moving import write_at, write_rows
 
 
 def add_at(array, entries, values):
@@ -26,14 +26,8 @@ def add_at(array, entries, values):
                 array.reshape(array.shape[0], width), rows, values.reshape(rows.size, width)
             )
         return array
-    whole = [e.__class__ is slice for e in entries]
-    if whole.count(False) == 1 and entries[whole.index(False)].dtype != np.bool_:
-        dim = whole.index(False)
-        rows = entries[dim]
-        after = values.shape[dim + rows.ndim:]
-        parts = values.reshape(*values.shape[:dim], rows.size, *after)
-        if write_rows("add", array, rows, parts, dim, from_end=True):
-            return array
+    if write_at("add", array, entries, values):
+        return array
     places = np.arange(array.size).reshape(array.shape)[tuple(entries)].reshape(-1)
     add_rows(array.reshape(-1, 1), places, values.reshape(-1, 1))
     return array

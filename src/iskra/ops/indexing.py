@@ -6,10 +6,19 @@ Source: https://docs.pytorch.org/docs/stable/generated/torch.Tensor.index_put_.h
 import numpy as np
 
 from iskra.core import dtypes
-from iskra.core.size import broadcast, format_shape
+from iskra.core.size import broadcast, format_shape, is_expandable
 from iskra.dispatch import composite, operator
 from iskra.ops.accumulating import add_at
-from iskra.ops.moving import copied, is_served, masked, repeated, taken
+from iskra.ops.moving import (
+    copied,
+    is_served,
+    masked,
+    repeated,
+    shape_at,
+    taken,
+    taken_at,
+    write_at,
+)
 from iskra.tensor import Tensor
 
 _ALL = slice(None)
@@ -57,6 +66,9 @@ def picked(array, entries):
         if len(entries) == 1 and entries[0].dtype == np.bool_:
             if entries[0].shape == array.shape:
                 return masked(array, entries[0])
+        found = taken_at(array, entries)
+        if found is not None:
+            return found
         result = array[tuple(entries)]
     except IndexError:
         check_bounds(array.shape, entries)
@@ -110,6 +122,16 @@ def put_values(array, entries, values, accumulate):
         ) from None
 
 
+def _put_by_kernels(result, entries, values, accumulate):
+    """Whether kernels have written; anything may stand in `result` if not."""
+    shape = shape_at(result, entries)
+    if shape is None or not is_expandable(values.shape, shape):
+        return False
+    if values.shape != shape:
+        values = copied(np.broadcast_to(values, shape))
+    return write_at("add" if accumulate else "set", result, entries, values)
+
+
 def _checked_indices(indices):
     """The indices of `index_put`: uint8 masks are bool masks."""
     found = []
@@ -154,6 +176,9 @@ def index_put(input, indices, values, accumulate=False):
         raise IndexError(
             f"too many indices for tensor of dimension {input.ndim} (got {len(entries)})"
         )
+    result = copied(input)
+    if _put_by_kernels(result, entries, values, accumulate):
+        return result
     result = copied(input)
     put_values(result, entries, values, accumulate)
     return result

@@ -92,6 +92,45 @@ def taken_along(array, index, axis):
     return kernels.gathers.take_along(array, index, axis)
 
 
+def _run_of_indices(entries):
+    """``(first dimension, index arrays)`` of an index whose arrays of ints are neighbours; None
+    for others. Of NumPy's entries: arrays and full slices.
+    """
+    there = [n for n, e in enumerate(entries) if e.__class__ is not slice]
+    if not there or there[-1] - there[0] + 1 != len(there):
+        return None
+    arrays = [entries[n] for n in there]
+    return None if any(a.dtype == np.bool_ for a in arrays) else (there[0], arrays)
+
+
+def shape_at(array, entries):
+    """The shape of ``array[entries]`` for such an index; None where kernels do not serve."""
+    found = _run_of_indices(entries)
+    if found is None or not is_served(array, *found[1]):
+        return None
+    dim, arrays = found
+    try:
+        points = np.broadcast_shapes(*[a.shape for a in arrays])
+    except ValueError:
+        return None
+    return (*array.shape[:dim], *points, *array.shape[dim + len(arrays):])
+
+
+def taken_at(array, entries):
+    """``array[entries]`` for index arrays and full slices; None where kernels do not serve."""
+    found = _run_of_indices(entries)
+    if found is None or not is_served(array, *found[1]):
+        return None
+    return kernels.points.take(array, found[1], found[0])
+
+
+def write_at(how, target, entries, values):
+    """Whether kernels have let `target` take in `values` at such an index; see `kernels.points`."""
+    found = _run_of_indices(entries)
+    return found is not None and is_served(target, values, *found[1]) and (
+        kernels.points.write(how, target, found[1], values, found[0]))
+
+
 def reduced_bags(mode, table, indices, bounds, weights):
     """`kernels.bags.reduce_bags`; None where it does not serve."""
     if indices.size * table.shape[1] < graph.LARGE or not is_large(table, indices, bounds):
@@ -128,7 +167,8 @@ def _laid_side_by_side(arrays, axis):
 
 def copied(array):
     """A contiguous copy to write into; a large one's memory is recycled."""
-    if is_large(array) and array.flags.c_contiguous:
+    if is_large(array) and array.flags.c_contiguous and (
+            2 * array.nbytes >= kernels.joins.STREAM):
         found = kernels.joins.join([array.reshape(-1)], 0)
         if found is not None:
             return found.reshape(array.shape)

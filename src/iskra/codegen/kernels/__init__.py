@@ -8,7 +8,7 @@ import importlib
 
 _KERNELS = (
     "attention", "bags", "bands", "convolutions", "copies", "counts", "gathers", "joins",
-    "masks", "poisson", "products", "ranges", "recurrent", "runs", "sampling", "scans", "scatters",
+    "masks", "points", "poisson", "products", "ranges", "recurrent", "runs", "sampling", "scans", "scatters",
     "searches", "sorts", "windows",
 )
 
