@@ -344,17 +344,17 @@ def neg(input):
     return np.negative(input)
 
 
-@pointwise(SAME, inplace=False, out=False, grad=lambda g: g)
+@composite()
 def positive(input):
-    """Return the tensor unchanged. Raises RuntimeError for bools.
+    """Return the tensor itself. Raises RuntimeError for bools.
 
     >>> import iskra as torch
     >>> torch.positive(torch.tensor([1]))
     tensor([1])
     """
-    if input.dtype == np.bool_:
+    if input.dtype.category == BOOL:
         raise RuntimeError("The `+` operator, on a bool tensor is not supported.")
-    return np.positive(input)
+    return input
 
 
 def _half_of_ties(g, input, other, chosen):

@@ -105,7 +105,7 @@ def fill_diagonal_(input, fill_value, wrap=False):
         input.as_strided(shape[:1], (step,), input.storage_offset()).fill_(fill_value)
         return input
     height, width = shape
-    starts = range(0, height, width + 1) if wrap else (0,)
-    for start in starts:
+    input.diagonal().fill_(fill_value)
+    for start in range(width + 1, height, width + 1) if wrap else ():
         input.narrow(0, start, height - start).diagonal().fill_(fill_value)
     return input

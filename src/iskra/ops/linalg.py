@@ -5,6 +5,7 @@ Source of every operator here: https://docs.pytorch.org/docs/stable/linalg.html
 
 import numpy as np
 
+from iskra import graph
 from iskra.core.dtypes import FLOATING
 from iskra.core.size import broadcast, format_shape, wrap_dim
 from iskra.dispatch import SAME, composite, operator
@@ -12,8 +13,11 @@ from iskra.ops import slicing
 from iskra.ops.arithmetic import conj_of
 from iskra.ops.joining import stack
 from iskra.ops.linalg_base import check_float, check_square
+from iskra.ops.moving import filled, is_served, put
+from iskra.ops.reduction import sum as total
 from iskra.ops.slicing import diagonal_of
 
+_SUM = total.operator
 _LINALG = dict(namespace="linalg")
 
 
@@ -175,17 +179,20 @@ def linalg_vecdot(x, y, *, dim=-1):
 
 
 @operator(
-    function=False, method=False, out=False, grad=lambda g: trace(g),
+    function=False, method=False, out=False, rearranges=True, repeats=True,
+    grad=lambda g: trace(g),
 )
 def trace_backward(input, shape):
     """Zeros with the number `input` on the diagonal."""
-    result = np.zeros_like(input, shape=shape, subok=False)
-    diagonal_of(result, 0, 0, 1)[...] = input
+    result = np.empty_like(input, shape=tuple(shape), order="C", subok=False)
+    filled(result, 0)
+    diagonal = diagonal_of(result, 0, 0, 1)
+    put(diagonal, np.broadcast_to(input, diagonal.shape))
     return result
 
 
 @operator(
-    autocast="float32",
+    autocast="float32", repeats=True,
     out=False, grad=lambda g, input_shape: trace_backward(g, input_shape),
     samples=lambda make: [((make((2, 3)),), {})],
 )
@@ -200,6 +207,11 @@ def trace(input):
     """
     if input.ndim != 2:
         raise RuntimeError(f"trace: expected a matrix, but got tensor with dim {input.ndim}")
+    if is_served(input):
+        arguments = np.diagonal(input), *_SUM.signature.defaults[1:]
+        found = graph.run(_SUM, arguments)
+        if found is not graph.UNSERVED:
+            return found
     wide = np.int64 if input.dtype.kind in "iub" else None
     return np.asarray(np.sum(np.diagonal(input), dtype=wide))
 

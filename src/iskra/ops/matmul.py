@@ -268,7 +268,19 @@ def _check_vectors(a, b):
         )
 
 
-_VECTORS = dict(computes=True, accepts=ACCEPTS, uniform=_refuse_vectors)
+def _sum_of_products(product, input, other):
+    """`product` of two arrays; in a trace, of few numbers, their products are summed."""
+    if isinstance(input, np.ndarray):
+        return product(input, other)
+    return np.sum(input * other, dtype=input.dtype)
+
+
+def _products_of_vectors(input, other):
+    return max(input.size, other.size)
+
+
+_VECTORS = dict(
+    computes=True, accepts=ACCEPTS, uniform=_refuse_vectors, work=_products_of_vectors)
 
 
 @operator(
@@ -290,7 +302,7 @@ def dot(input, tensor):
     tensor(7)
     """
     _check_vectors(input, tensor)
-    return np.dot(input, tensor)
+    return _sum_of_products(np.dot, input, tensor)
 
 
 @operator(
@@ -312,7 +324,7 @@ def vdot(input, other):
     tensor(1.+0.j)
     """
     _check_vectors(input, other)
-    return np.vdot(input, other)
+    return _sum_of_products(np.vdot, input, other)
 
 
 def _refuse_mv(matrix, vector):
