@@ -146,3 +146,15 @@ def test_operators_on_both_tiers(name, dtype, monkeypatch):
         for one, other in zip(*results, strict=True):
             assert one.dtype is other.dtype
             iskra.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("how", ["rows", "columns", "gaps"])
+@pytest.mark.parametrize("dim", [-1, -2, 0, 1])
+def test_calls_that_are_made_again(dim, how):
+    """They are learnt, with whatever sign the dimension has."""
+    for seed in range(20):
+        x = np.random.default_rng(seed).normal(size=(8, 9)).astype(np.float32)
+        values, places = iskra.cummax(iskra.from_numpy(laid_out(x, how)), dim)
+        np.testing.assert_array_equal(values.numpy(), np.maximum.accumulate(x, dim))
+        np.testing.assert_array_equal(
+            np.take_along_axis(x, places.numpy(), dim), values.numpy())
