@@ -186,6 +186,37 @@ def zeta_of(x):
     return 2 * x ** mpf("1.5") / 3
 
 
+def uniform_terms(count, length):
+    """Series in eta of the terms of Temme's expansion, from its differential equation.
+
+    mu, with eta^2 / 2 = mu - log(1 + mu), obeys mu mu' = eta (1 + mu).
+    """
+    mu = [mpf(0), mpf(1)]
+    for n in range(2, length):
+        known = mp.fsum(mu[i] * (n - i + 1) * mu[n - i + 1] for i in range(2, n))
+        mu.append((mu[n - 1] - known) / (n + 1))
+    inverse = [mpf(1)]  # of mu / eta
+    for n in range(1, length - 1):
+        inverse.append(-mp.fsum(mu[k + 1] * inverse[n - k] for k in range(1, n + 1)))
+    logarithm = [mpf(0)] * (count + 1)  # of gamma(a) over Stirling's formula, by 1 / a
+    for j in range(1, count // 2 + 1):
+        logarithm[2 * j - 1] = mp.bernoulli(2 * j) / (2 * j * (2 * j - 1))
+    stirling = [mpf(1)]
+    for n in range(1, count + 1):
+        stirling.append(
+            mp.fsum(k * logarithm[k] * stirling[n - k] for k in range(1, n + 1)) / n)
+    terms = [inverse[1:]]
+    for k in range(1, count):
+        scale = (-1) ** k * stirling[k]
+        slope = [(j + 1) * c for j, c in enumerate(terms[-1][1:])]
+        terms.append([s + scale * r for s, r in zip(slope[1:], inverse[1:])])
+    return terms
+
+
+def series(coefficients):
+    return lambda x: mp.polyval(coefficients[::-1], x)
+
+
 AIRY_EVEN, AIRY_ODD = airy_phases()
 LOWEST = to_quotient("1.49")
 FITS = [
@@ -209,6 +240,9 @@ FITS = [
         lambda q: quantile_ratio(from_quotient(q)), lambda q: 1 / quantile_ratio(from_quotient(q)),
         LOWEST, {"f32": to_quotient("10.3"), "f64": to_quotient("27.4")},
         {"f32": 13, "f64": 31}),
+    *(Fit(f"GAMMA_UNIFORM{k}", f"term {k} of Temme's expansion by eta, |eta| <= 1", series(term),
+          lambda eta, k=k: mpf(50) ** -k, -mpf("1.001"), mpf("1.001"), {"f64": degree})
+      for k, (term, degree) in enumerate(zip(uniform_terms(6, 100), (23, 19, 16, 14, 11, 8)))),
 ]
 
 if __name__ == "__main__":

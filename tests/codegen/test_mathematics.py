@@ -76,6 +76,7 @@ TWO = {
     "pow": (np.power, 1), "atan2": (np.arctan2, 2), "hypot": (np.hypot, 1.5),
     "logaddexp": (np.logaddexp, 1.5), "zeta": (special.zeta, 0.51), "fmod": (np.fmod, 0.5),
 }
+INCOMPLETE = {"gammainc", "gammaincc"}
 REST = {"floor_divide", "remainder", "sign", "nextafter"}
 
 
@@ -99,7 +100,32 @@ def units(got, exact):
 
 
 def test_every_function_is_tested():
-    assert {*ONE, *TWO, *WAVES, *REST} == set(FUNCTIONS)
+    assert {*ONE, *TWO, *WAVES, *INCOMPLETE, *REST} == set(FUNCTIONS)
+
+
+@pytest.mark.parametrize("name", INCOMPLETE)
+def test_incomplete_gamma_functions(name):
+    """Where each of their forms serves, and about its borders."""
+    exact, rng = getattr(special, name), np.random.default_rng(2)
+    a = np.concatenate([rng.uniform(0, 2, 4000), rng.uniform(0, 60, 4000),
+                        rng.uniform(40, 400, 4000), 10 ** rng.uniform(2, 5, 2000)])
+    x = a * np.concatenate([rng.uniform(0, 3, 12000), rng.normal(1, 3e-3, 2000)])
+    wanted = exact(a, x)
+    usual = wanted > 1e-280
+    np.testing.assert_allclose(evaluate(name, a, x)[usual], wanted[usual], 2e-12)
+    a, x = a.astype(np.float32), x.astype(np.float32)
+    errors = units(evaluate(name, a, x), exact(a.astype(float), x.astype(float)))
+    assert errors.max() <= 0.501
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_incomplete_gamma_functions_at_the_edges(kind):
+    a, x = np.array([
+        (0, 0), (0, 1), (1, 0), (-1, 1), (1, -1), (INF, 1), (1, INF), (INF, INF), (NAN, 1),
+        (1, NAN), (0, INF), (INF, 0)], KINDS[kind]).T
+    lower = [NAN, 1, 0, NAN, NAN, 0, 1, NAN, NAN, NAN, 1, 0]
+    np.testing.assert_array_equal(evaluate("gammainc", a, x), lower)
+    np.testing.assert_array_equal(evaluate("gammaincc", a, x), 1 - np.array(lower))
 
 
 @pytest.mark.parametrize("name", WAVES)
@@ -270,7 +296,7 @@ def test_remainders_as_in_pytorch(kind):
 
 
 def arity(name):
-    return 2 if name in TWO or name in REST - {"sign"} else 1
+    return 2 if name in TWO or name in INCOMPLETE or name in REST - {"sign"} else 1
 
 
 @pytest.mark.parametrize("cpu", [None, "x86-64-v3"])

@@ -225,7 +225,6 @@ def test_cross_entropy_is_the_likelihood_of_log_softmax(shape, weighted, reducti
 UNSERVED = {
     "results depend on those before": """cumsum cumprod cummax cummin label_margins named_classes
         ctc_losses ctc_loss_backward""",
-    "SciPy's functions": "gammainc gammaincc",
     "polynomials of any degree": """chebyshev_polynomial_t chebyshev_polynomial_u
         chebyshev_polynomial_v chebyshev_polynomial_w shifted_chebyshev_polynomial_t
         shifted_chebyshev_polynomial_u shifted_chebyshev_polynomial_v

@@ -226,7 +226,7 @@ _MATHEMATICS = (
     "erfc", "erfinv", "power", "hypot", "gammaln", "psi", "digamma", "expit", "logaddexp", "cbrt",
     "remainder", "fmod", "floor_divide", "nextafter", "gelu", "gelu_tanh", "erfcx", "ndtr",
     "log_ndtr", "ndtri", "i0", "i0e", "i1", "i1e", "k0", "k0e", "k1", "k1e", "j0", "j1", "y0", "y1",
-    "airy_ai", "trigamma", "zeta",
+    "airy_ai", "trigamma", "zeta", "gammainc", "gammaincc",
 )
 
 

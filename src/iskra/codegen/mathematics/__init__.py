@@ -17,6 +17,7 @@ from iskra.codegen.mathematics.airy import airy_ai
 from iskra.codegen.mathematics.bessel import i0, i0e, i1, i1e, j0, j1, k0, k0e, k1, k1e, y0, y1
 from iskra.codegen.mathematics.exponentials import cosh, exp, exp2, expm1, sinh, tanh
 from iskra.codegen.mathematics.gamma import digamma, lgamma
+from iskra.codegen.mathematics.incomplete_gamma import gammainc, gammaincc
 from iskra.codegen.mathematics.inverse_trigonometry import acos, asin, atan, atan2
 from iskra.codegen.mathematics.logarithms import (
     acosh,
@@ -39,9 +40,9 @@ FUNCTIONS = {
     function.__name__: function
     for function in (
         acos, acosh, airy_ai, asin, asinh, atan, atan2, atanh, cbrt, cos, cosh, digamma, erf, erfc,
-        erfcx, erfinv, exp, exp2, expm1, floor_divide, fmod, gelu, gelu_tanh, hypot, i0, i0e, i1,
-        i1e, j0, j1, k0, k0e, k1, k1e, lgamma, log, log10, log1p, log2, log_ndtr, logaddexp, mish,
-        ndtr, ndtri, nextafter, pow, remainder, rsqrt, sigmoid, sign, silu, sin, sinc, sinh,
-        softplus, tan, tanh, trigamma, y0, y1, zeta,
+        erfcx, erfinv, exp, exp2, expm1, floor_divide, fmod, gammainc, gammaincc, gelu, gelu_tanh,
+        hypot, i0, i0e, i1, i1e, j0, j1, k0, k0e, k1, k1e, lgamma, log, log10, log1p, log2,
+        log_ndtr, logaddexp, mish, ndtr, ndtri, nextafter, pow, remainder, rsqrt, sigmoid, sign,
+        silu, sin, sinc, sinh, softplus, tan, tanh, trigamma, y0, y1, zeta,
     )
 }

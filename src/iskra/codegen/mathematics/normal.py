@@ -19,7 +19,7 @@ ERFCX_INFINITE = 27.0
 def erfcx(x):
     """exp(x^2) erfc(x)."""
     t = abs(x)
-    scaled = _scaled_tail(t)
+    scaled = scaled_tail(t)
     u = at_most(t, ERFCX_INFINITE)
     square = u * u
     power = exp(square)
@@ -27,7 +27,7 @@ def erfcx(x):
     return select(x < 0.0, fma(power, 2.0, -scaled), scaled)
 
 
-def _scaled_tail(t):
+def scaled_tail(t):
     """erfcx for t >= 0: a polynomial, and the asymptotic series where that has few terms."""
     kind = t.type.kind
     u = at_most(t, ERFCX_FAR[kind])
@@ -64,7 +64,7 @@ def ndtr(x):
 def log_ndtr(x):
     """The logarithm of `ndtr`, also where that is 0."""
     t = abs(x)
-    low = log(_scaled_tail(t * ROOT_HALF) * 0.5) - x * 0.5 * x
+    low = log(scaled_tail(t * ROOT_HALF) * 0.5) - x * 0.5 * x
     low = select(t < INF, low, constant(x, -INF))
     above = select(t < 1.0, 0.5 - _middle(x), _upper(t))
     return select(x <= -1.0, low, log1p(-above))
