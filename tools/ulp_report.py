@@ -170,6 +170,10 @@ TWO = {
     "logaddexp": Case(np.logaddexp, lambda x, y: mp.log(mp.exp(x) + mp.exp(y)),
                       (((0, 9), (0, 9)), ((0, 99), (0, 99))), note="operands of the same sign"),
     "zeta": Case(special.zeta, mp.zeta, (((1, 9), (0, 9)), ((2, 99), (0, 99)))),
+    "gammainc": Case(special.gammainc, lambda a, x: mp.gammainc(a, 0, x, regularized=True),
+                     (((0, 9), (0, 9)), ((40, 300), (40, 300)))),
+    "gammaincc": Case(special.gammaincc, lambda a, x: mp.gammainc(a, x, regularized=True),
+                      (((0, 9), (0, 9)), ((40, 300), (40, 300)))),
     "fmod": Case(np.fmod, mp.fmod, (((0, 1e3), (0, 9)),)),
 }
 
