@@ -176,17 +176,22 @@ class Plan:
             s.get(outer, 0) == s.get(inner, 0) * self.extent[inner] for s in self.strides
         )
 
+    def _along_last(self, strides):
+        """An array's stride along the last group; None where it has none of its axes.
+
+        One that has others of them than the last is repeated along that, and so along the group.
+        """
+        last = self.groups[-1]
+        return strides.get(last[-1], 0) if any(a in strides for a in last) else None
+
     def _strided(self):
-        last = self.groups[-1][-1] if self.groups[-1] else None
-        return frozenset(
-            n for n, s in enumerate(self.strides) if s.get(last, 1) != 1
-        )
+        along = map(self._along_last, self.strides)
+        return frozenset(n for n, stride in enumerate(along) if stride not in (None, 1))
 
     def _flat(self):
         """The leaves of which one element serves all places along the last group."""
-        last = self.groups[-1][-1] if self.groups[-1] else None
         leaves = enumerate(self.strides[:len(self.nest.leaves)])
-        return frozenset(n for n, s in leaves if s.get(last) == 0)
+        return frozenset(n for n, s in leaves if self._along_last(s) == 0)
 
     def _streams(self):
         """Whether elements are written past the caches: where they cannot hold all that a map or a
