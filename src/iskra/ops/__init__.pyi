@@ -727,8 +727,8 @@ def cauchy_(
     """Fill with numbers of the Cauchy distribution around `median`, of half-width `sigma`."""
 def cdist(x1: Tensor, x2: _Any, p: _float = ..., compute_mode: _str = ...) -> Tensor:
     """Return the `p`-norm distance of every row of `x1`, ``(*, P, M)``, to every row of `x2`"""
-def cdist_of(x1: Tensor, x2: Tensor, p: _Any, by_product: _Any) -> Tensor:
-    """The operator behind `cdist`."""
+def cdist_of(x1: Tensor, x2: Tensor, p: _Any) -> Tensor:
+    """The operator behind `cdist`, but for distances by a product."""
 def cdouble(input: Tensor, memory_format: _memory_format | None = ...) -> Tensor:
     """Return the tensor in dtype complex128; itself if it has that dtype."""
 def ceil(input: Tensor, *, out: Tensor | None = ...) -> Tensor:
@@ -1444,6 +1444,8 @@ def erfinv(input: Tensor, *, out: Tensor | None = ...) -> Tensor:
     """Return the inverse of the error function; infinite at -1 and 1, NaN beyond."""
 def erfinv_(input: Tensor) -> Tensor:
     """In-place form of `erfinv`."""
+def euclidean_by_product(x1: Tensor, x2: Tensor) -> Tensor:
+    """Squares of lengths minus twice the products: quick for many vectors."""
 def exp(input: Tensor, *, out: Tensor | None = ...) -> Tensor:
     """Return e to the power of each element."""
 def exp_(input: Tensor) -> Tensor:
@@ -3678,7 +3680,7 @@ def polar(abs: Tensor, angle: Tensor, *, out: Tensor | None = ...) -> Tensor:
 def polygamma(n: _Any, input: Tensor, *, out: Tensor | None = ...) -> Tensor:
     """Return the `n`-th derivative of `digamma`."""
 def positive(input: Tensor) -> Tensor:
-    """Return the tensor unchanged. Raises RuntimeError for bools."""
+    """Return the tensor itself. Raises RuntimeError for bools."""
 def pow(input: Tensor, exponent: Tensor | _Number, *, out: Tensor | None = ...) -> Tensor:
     """Return `input` to the power of `exponent`; either may be a number."""
 def pow_(input: Tensor, exponent: Tensor | _Number) -> Tensor:

@@ -31,7 +31,15 @@ def _gradient_of(g, mine, others, result, p, axis):
     return (g.unsqueeze(-1) * norm_slope(differences, result, p)).sum(-2 if axis == -1 else -3)
 
 
-def _euclidean_by_product(x1, x2):
+@operator(
+    function=False, method=False, out=False, operands="x1 x2", computes=True,
+    node="CdistBackward0", work=lambda x1, x2: x1.size * x2.shape[-2],
+    grad={
+        "x1": lambda g, x1, x2, result: _gradient_of(g, x1, x2, result, 2, -1),
+        "x2": lambda g, x1, x2, result: _gradient_of(g, x2, x1, result, 2, -2),
+    },
+)
+def euclidean_by_product(x1, x2):
     """Squares of lengths minus twice the products: quick for many vectors."""
     squares1 = np.sum(x1 * x1, -1)[..., :, None]
     squares2 = np.sum(x2 * x2, -1)[..., None, :]
@@ -58,15 +66,15 @@ def _pairwise(x1, x2, p):
         "x2": lambda g, x1, x2, p, result: _gradient_of(g, x2, x1, result, p, -2),
     },
 )
-def cdist_of(x1, x2, p, by_product):
-    """The operator behind `cdist`."""
+def cdist_of(x1, x2, p):
+    """The operator behind `cdist`, but for distances by a product."""
     batch = broadcast(x1.shape[:-2], x2.shape[:-2])
     x1 = np.broadcast_to(x1, (*batch, *x1.shape[-2:]))
     x2 = np.broadcast_to(x2, (*batch, *x2.shape[-2:]))
     shape = (*batch, x1.shape[-2], x2.shape[-2])
     if 0 in shape or not x1.shape[-1]:
         return np.zeros_like(x1, shape=shape, subok=False)
-    return _euclidean_by_product(x1, x2) if by_product else _pairwise(x1, x2, p)
+    return _pairwise(x1, x2, p)
 
 
 @composite(
@@ -115,4 +123,6 @@ def cdist(x1, x2, p=2.0, compute_mode="use_mm_for_euclid_dist_if_necessary"):
         raise ValueError(f"{compute_mode} is not a valid value for compute_mode")
     mode = _MODES.index(compute_mode)
     many = x1.size(-2) > 25 or x2.size(-2) > 25
-    return cdist_of(x1, x2, p, p == 2 and (mode == 1 or mode == 0 and many))
+    if p == 2 and (mode == 1 or mode == 0 and many) and x1.numel() and x2.numel():
+        return euclidean_by_product(x1, x2)
+    return cdist_of(x1, x2, p)
