@@ -123,7 +123,7 @@ def _promoted_by_kernels(op, bound, into=None):
 def _promoted_arguments(op, bound):
     """What `graph.run` is given for a call that promotes, and the promoted dtype."""
     if op.dim_index is not None or op.dtype_index is not None:
-        bound = _resolve_dims(op, bound)
+        bound = resolve_dims(op, bound)
     kind = result_type(op, bound)
     target = np.dtype(np.float32) if kind.is_narrow else kind.numpy
     arrays = [unwrap(v) for v in bound]
@@ -160,7 +160,7 @@ def _by_kernels(op, bound):
 def _plain_arguments(op, bound):
     """What `graph.run` is given for a call that does not promote, and the narrow dtype, if any."""
     if op.dim_index is not None or op.dtype_index is not None:
-        bound = _resolve_dims(op, bound)
+        bound = resolve_dims(op, bound)
     arrays = [unwrap(v) for v in bound]
     kinds = (v._dtype for v in bound if isinstance(v, Tensor))
     kind = next((k for k in kinds if k.is_narrow), None)
@@ -222,7 +222,7 @@ def _plain_arrays(op, bound):
     if op.dim_index is not None or op.dtype_index is not None:
         dim = op.dim_index
         if dim is not None and bound[dim] is not None:
-            bound = _resolve_dims(op, bound)
+            bound = resolve_dims(op, bound)
         elif op.dtype_index is not None and bound[op.dtype_index] is not None:
             return None
     arrays = list(bound)
@@ -253,7 +253,7 @@ def _wrap_all(op, result, kind):
 def prepare(op, bound):
     """The arguments as the body takes them, and the promoted or narrow dtype, if any."""
     if op.dim_index is not None or op.dtype_index is not None:
-        bound = _resolve_dims(op, bound)
+        bound = resolve_dims(op, bound)
     return unwrap_all(op, bound) if op.promote is NONE else promote(op, bound)
 
 
@@ -275,7 +275,7 @@ def note_plan(op, bound, kind, result_dtype):
     op.plans[kind] = (op.ufunc or op.body, result_dtype, large)
 
 
-def _resolve_dims(op, bound):
+def resolve_dims(op, bound):
     """Check `dim` and give it as NumPy wants it; convert the operand where `dtype` says so."""
     values = list(bound)
     source = values[op.operands[0]]

@@ -16,7 +16,7 @@ from iskra.autograd.node import AccumulateGrad, gradient_edge, next_sequence
 from iskra.core.dtypes import FLOATING, of_numpy
 from iskra.core.local import active, local
 from iskra.dispatch.demands import may_alias
-from iskra.dispatch.execute import kernel_arguments, least_size, quietly
+from iskra.dispatch.execute import kernel_arguments, least_size, quietly, resolve_dims
 from iskra.dispatch.named import return_type
 from iskra.dispatch.operator import NONE, bind
 from iskra.dispatch.quick_bodies import agrees, watched
@@ -61,7 +61,8 @@ class QuickCalls:
         self.learning = _WANTED
         self.table = None
         self.misses = self.failures = 0
-        # Shapes, names of settings and floats among those -> 1, or that a call of them could not be learnt.
+        # Shapes, names of settings and floats among those -> 1, or that a call of them could not
+        # be learnt.
         self.seen = {}
 
     def miss(self, args, settings=_NONE):
@@ -178,10 +179,10 @@ class QuickCalls:
         program, launch, form = found
         if scalars and not self.table.numbers and any(step.scalars for step in launch[0]):
             return False  # numbers are part of the key, as other programs hold for one value
+        answer = _answer(launch, form, graph.given_numbers(op, arguments))
         if not is_kernels_own(op, args, least_size(op, bound)) and not (
                 program.is_exact and (_lie_in_rows(args) or _gives_rows(op, arguments))):
             return False
-        answer = _answer(launch, form, graph.given_numbers(op, arguments))
         if answer is None or not op.moves and _is_by_default(args, answer[0]):
             return False
         return self.table.learn(args, settings, *answer, over=_is_map(launch))
@@ -210,6 +211,7 @@ class QuickCalls:
     def _learn_body(self, args, settings, bound):
         """Learn a call whose body runs kernels."""
         try:
+            bound = resolve_dims(self.op, bound)
             answer = watched(self.op, bound)
         except Exception:
             return False

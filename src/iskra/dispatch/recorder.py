@@ -75,7 +75,7 @@ class Recorder(Interceptor):
             computes_in = np.dtype(np.float32)
             stores_as = next(t._dtype.numpy for t in tensors if t._dtype.is_narrow)
         if op.dim_index is not None:
-            bound = execute._resolve_dims(op, bound)
+            bound = execute.resolve_dims(op, bound)
         arguments = [self._argument(v) for v in bound]
         return Call(op, arguments, [], computes_in, stores_as, _reference(op))
 

@@ -95,7 +95,6 @@ def _running(ufunc, input, dim):
     """Running extrema and where the latest of equal ones stands; NaN wins."""
     if input.ndim == 0:
         return np.copy(input), np.zeros((), np.int64)
-    dim = wrap_dim(dim, input.ndim)     # as it was written, when a call is tried out to be learnt
     if is_served(input):
         found = kernels.scans.scan(ufunc.__name__, input, dim, input.dtype)
         if found is not None:
