@@ -234,7 +234,7 @@ UNSERVED = {
     "bits taken apart": "frexp",
     "complex results": "polar",
     "their parts are served": "glu glu_backward native_group_norm group_norm_backward",
-    "products, which have kernels of their own": """dot vdot mv addmv addbmm linear_backward
+    "products, which have kernels of their own": """mv addmv addbmm linear_backward
         linear_backward_parameters times_adjoint adjoint_times pdist cdist_of
         euclidean_by_product""",
     "windows": """convolution conv_input conv_weight max_windows average_windows average_spread

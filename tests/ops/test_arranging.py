@@ -76,3 +76,36 @@ def test_a_last_dimension_of_one_element():
             assert (seen + iskra.ones(shape)).eq(iskra.full(shape, n + 1.0)).all()
             assert seen.sum().item() == n * seen.numel()
             assert F.relu(seen).sum(0).eq(n * shape[0]).all()
+
+
+@pytest.mark.parametrize("size", [6, 90])
+def test_writes_across_the_order_of_what_is_read(size):
+    """The target's order is kept, whatever the operands'."""
+    for seed in range(12):
+        values = np.random.default_rng(seed).normal(size=(2, size, size))
+        for layout in LAYOUTS:
+            if layout in ("one row", "empty"):
+                continue
+            target, source = iskra.tensor(values[0]), iskra.tensor(values[1])
+            seen = LAYOUTS[layout](target)
+            shape = seen.shape
+            other = source.t()[:shape[0], :shape[1]]
+            assert seen.copy_(other) is seen and seen.equal(other)
+            seen.mul_(2).add_(other)
+            np.testing.assert_allclose(seen.numpy(), other.numpy() * 3)
+
+
+def test_positive_is_the_tensor_itself():
+    x = iskra.ones(3, requires_grad=True)
+    assert iskra.positive(x) is x and x.positive() is x and +x is x
+    with pytest.raises(RuntimeError, match="bool"):
+        iskra.positive(x > 0)
+
+
+def test_few_and_many_places_of_triangles():
+    for rows, columns, offset in [(3, 5, 1), (3, 5, -9), (0, 4, 0), (70, 80, 3)]:
+        for name in ("tril_indices", "triu_indices"):
+            found = getattr(iskra, name)(rows, columns, offset)
+            expected = np.stack(getattr(np, name)(rows, offset, columns))
+            np.testing.assert_array_equal(found.numpy(), expected)
+            found += 1  # what is kept for the next call is not the caller's

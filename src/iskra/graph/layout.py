@@ -56,7 +56,7 @@ class Plan:
         ]
         self.own_strides = strides
         self.strides = [_by_axis(axes, s) for (_, axes), s in zip(nest.leaves, strides)]
-        order = self._order()
+        order = self._order(fixed)
         memory = [self._memory(o, order, fixed) for o in nest.outputs]
         self.groups = self._merged(order)
         if chunk is not None:
@@ -77,12 +77,17 @@ class Plan:
         self.layout = Layout(
             tuple(self.groups), self._strided() - crossed, tile, crossed, flat, streamed)
 
-    def _order(self):
-        """The axes from the outermost loop to the innermost."""
+    def _order(self, fixed):
+        """The axes from the outermost loop to the innermost.
+
+        Elements are best written side by side: an array that is there already comes first.
+        """
         axes = range(len(self.nest.extents))
         if self._is_copy():
             return list(axes)
         ranked = sorted(self.strides, key=lambda s: -sum(1 for a in s if s[a]))
+        if fixed is not None and len(fixed) == len(self.nest.outputs[0].axes):
+            ranked.insert(0, _by_axis(self.nest.outputs[0].axes, fixed))
 
         def compare(a, b):
             for outermost in (self.nest.chunk, self.nest.panel):

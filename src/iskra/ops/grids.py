@@ -3,6 +3,7 @@
 Source of every operator here: https://docs.pytorch.org/docs/stable/torch.html
 """
 
+import functools
 import itertools
 import math
 
@@ -220,14 +221,21 @@ def _triangle(name, row, col, offset, dtype, device, upper):
         if size < 0:
             raise RuntimeError(f"{name}: {what} must be non-negative, got {size}")
     kind = dtype_of(dtype, name)
-    found = None
-    if row * col >= graph.LARGE:
-        start = offset if upper else offset + 1
-        found = kernels.ranges.triangle_places(row, col, start, upper, kind.numpy)
+    if row * col < graph.LARGE:
+        return finish(_few_places(row, col, offset, upper, kind.numpy).copy(), kind, device)
+    start = offset if upper else offset + 1
+    found = kernels.ranges.triangle_places(row, col, start, upper, kind.numpy)
     if found is None:
-        select = np.triu_indices if upper else np.tril_indices
-        found = np.stack(select(row, offset, col)).astype(kind.numpy, copy=False)
+        found = _places(row, col, offset, upper, kind.numpy)
     return finish(found, kind, device)
+
+
+def _places(row, col, offset, upper, kind):
+    select = np.triu_indices if upper else np.tril_indices
+    return np.stack(select(row, offset, col)).astype(kind, copy=False)
+
+
+_few_places = functools.lru_cache(64)(_places)
 
 
 @creation(out=False)

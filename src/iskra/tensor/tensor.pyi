@@ -1694,7 +1694,7 @@ class Tensor:
     def polygamma(self, n: _Any) -> _Any: ...
     def polygamma_(self, n: _Any) -> _Any: ...
     def positive(self) -> Tensor:
-        """Return the tensor unchanged. Raises RuntimeError for bools."""
+        """Return the tensor itself. Raises RuntimeError for bools."""
     def pow(self, exponent: Tensor | _Number, *, out: Tensor | None = ...) -> Tensor:
         """Return `input` to the power of `exponent`; either may be a number."""
     def pow_(self, exponent: Tensor | _Number) -> Tensor:

@@ -22,6 +22,7 @@ from iskra.codegen.kernels.sharing import compiled, is_served, tasks_for
 from iskra.runtime.memory import empty
 
 PIECE = 1 << 14  # words of a unit of work
+_FEW = 4  # words of a row that is shorter than it takes to begin one
 _SQUARE = LANES // 2  # so many rows and columns are worth being turned as squares
 
 
@@ -118,6 +119,8 @@ def _kernel(axes, kind, start, place):
         for number, (n, s, _) in enumerate(outer):
             if abs(s) == 1 and n >= _SQUARE:
                 return _squares(axes, number, kind, start, place, elements)
+    if count <= _FEW and outer and outer[-1][0] > _SQUARE:  # the longer axis, word by word
+        outer[-1], (count, step, target_step) = axes[-1], outer[-1]
     how = "apart"
     if target_step == 1:
         how = {1: "along", -1: "against", 0: "spread"}.get(step, "apart")
