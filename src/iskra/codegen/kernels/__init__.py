@@ -8,8 +8,8 @@ import importlib
 
 _KERNELS = (
     "attention", "bags", "bands", "convolutions", "copies", "counts", "gathers", "joins",
-    "masks", "points", "poisson", "products", "ranges", "recurrent", "runs", "sampling", "scans", "scatters",
-    "searches", "sorts", "windows",
+    "masks", "points", "poisson", "products", "ranges", "recurrent", "runs", "sampling",
+    "scans", "scatters", "searches", "sorts", "windows",
 )
 
 
