@@ -93,3 +93,30 @@ def test_indices_out_of_range(call, error):
             with pytest.raises(error):
                 call(x, y, bad, row)
             assert x.equal(before)
+
+
+@pytest.mark.parametrize("call", [
+    lambda t, x, i, y: x.gather(0, i), lambda t, x, i, y: x.scatter(0, i, y),
+    lambda t, x, i, y: x.scatter(0, i, 2.0), lambda t, x, i, y: x.scatter_add(0, i, y),
+    lambda t, x, i, y: x.scatter_reduce(0, i, y, "amax"), lambda t, x, i, y: x.take(i),
+    lambda t, x, i, y: x.put(i, y), lambda t, x, i, y: x.index_select(0, i),
+    lambda t, x, i, y: x.index_fill(0, i, 2.0), lambda t, x, i, y: x.index_add(0, i, y),
+    lambda t, x, i, y: x.index_copy(0, i, y),
+])
+def test_operands_without_dimensions(call):
+    """A number counts as a vector of one element; the result has the operand's own shape."""
+    torch = pytest.importorskip("torch")
+    for shape in ((), (1,)):
+        for index_shape in ((), (1,)):
+            for value_shape in ((), (1,)):
+                results = []
+                for lib in (torch, iskra):
+                    given = (lib.full(shape, 5.0), lib.zeros(index_shape, dtype=lib.int64),
+                             lib.full(value_shape, 3.0))
+                    try:
+                        results.append([call(lib, *given).numpy() for _ in range(12)][-1])
+                    except (RuntimeError, IndexError):
+                        results.append(None)
+                theirs, ours = results
+                if theirs is not None:
+                    assert ours is not None and ours.shape == theirs.shape and ours == theirs

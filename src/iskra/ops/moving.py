@@ -87,7 +87,7 @@ def taken_by_kernels(array, index, axis, from_end=False):
 
 def taken_along(array, index, axis):
     """``np.take_along_axis`` for indices from 0 on; None where kernels do not serve."""
-    if index.ndim != array.ndim or not is_served(array, index):
+    if not index.ndim == array.ndim > 0 or not is_served(array, index):
         return None
     return kernels.gathers.take_along(array, index, axis)
 
@@ -193,7 +193,7 @@ def write_rows(how, target, index, values, axis, from_end=False):
 
     See `iskra.codegen.kernels.scatters.scatter_rows`.
     """
-    return is_served(values, target, index) and (
+    return target.ndim == values.ndim > 0 and is_served(values, target, index) and (
         kernels.scatters.scatter_rows(
             how, target, index.reshape(-1), values, axis, from_end))
 
@@ -214,7 +214,7 @@ def summed_rows(values, index, size, dropped=-1):
 
 def write_along(how, target, index, values, axis):
     """The same at an index for each of `values`; see `kernels.scatters.scatter_along`."""
-    return is_served(values, target, index) and (
+    return index.ndim == target.ndim > 0 and is_served(values, target, index) and (
         kernels.scatters.scatter_along(how, target, index, values, axis))
 
 

@@ -365,7 +365,8 @@ def triu(input, diagonal=0):
 
 
 @operator(
-    rearranges=True, repeats=True, grad=lambda g, offset, dim1, dim2: diagonal_view(g, offset, dim1, dim2),
+    rearranges=True, repeats=True,
+    grad=lambda g, offset, dim1, dim2: diagonal_view(g, offset, dim1, dim2),
     samples=lambda make: [((make((2, 3)),), {}), ((make((2, 3)), 1, 0, 2), {})],
 )
 def diag_embed(input, offset=0, dim1=-2, dim2=-1):

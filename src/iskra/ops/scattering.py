@@ -60,7 +60,7 @@ def check_scatter(input, dim, index, src, bounds=True):
     for axis in range(index.ndim if input.ndim else 0):
         size = index.shape[axis]
         if axis != dim and size > input.shape[axis] or (
-            not _is_number(src) and size > src.shape[axis]
+            not _is_number(src) and size > (src.shape or (1,))[axis]
         ):
             also = "" if _is_number(src) else (
                 f" and to be no larger size than src {format_shape(src.shape)}"
