@@ -27,8 +27,9 @@ LEVEL = {room: level for level, rooms in enumerate(ROOMS) for room in rooms}
 LATE = {"cupy", "cupyx", "llvmlite", "matplotlib", "ml_dtypes", "mpi4py", "multiprocessing",
         "numpy.random", "onnx", "safetensors", "scipy", "traceback"}
 # Must not be loaded by `import iskra`.
-NOT_AT_IMPORT = ("cupy", "llvmlite", "matplotlib", "ml_dtypes", "mpi4py", "multiprocessing",
-                 "safetensors", "scipy", "torch", "tqdm")
+NOT_AT_IMPORT = ("cupy", "iskra.codegen.ir", "iskra.runtime.jit", "iskra.runtime.quick", "llvmlite",
+                 "matplotlib", "ml_dtypes", "mpi4py", "multiprocessing", "safetensors", "scipy",
+                 "torch", "tqdm")
 
 
 class Module:

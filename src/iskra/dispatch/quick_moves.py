@@ -11,7 +11,6 @@ from iskra import runtime
 from iskra.core.dtypes import FLOATING, of_numpy
 from iskra.dispatch.operator import bind
 from iskra.dispatch.quick_bodies import is_like
-from iskra.runtime.quick import flattened, is_list
 from iskra.tensor import Tensor
 from iskra.tensor.storage import address
 
@@ -22,7 +21,7 @@ _ELSEWHERE = 1 << 40
 
 def rearranged(op, args, settings):
     """What a call amounts to, as `Table.learn` wants it; None where that cannot be told."""
-    tensors = [a for a in flattened(args) if isinstance(a, Tensor)]
+    tensors = [a for a in runtime.quick.flattened(args) if isinstance(a, Tensor)]
     dtype = tensors[0]._array.dtype
     mover = runtime.quick.mover(dtype.itemsize)
     if mover is None or any(t._array.dtype != dtype for t in tensors):
@@ -86,7 +85,7 @@ def moves_alike(op, table, args, settings):
 def _arrays(value):
     if isinstance(value, Tensor):
         return value._array
-    return [tensor._array for tensor in value] if is_list(value) else value
+    return [tensor._array for tensor in value] if runtime.quick.is_list(value) else value
 
 
 class _Places:
@@ -102,7 +101,7 @@ class _Places:
         """A bound argument with places for tensors."""
         if isinstance(value, Tensor):
             return self._array(value._array)
-        if is_list(value):
+        if runtime.quick.is_list(value):
             return [self._array(tensor._array) for tensor in value]
         return value
 

@@ -9,6 +9,7 @@ import math
 
 import numpy as np
 
+from iskra import runtime
 from iskra.core import get_default_dtype
 from iskra.core.dtypes import FLOATING
 from iskra.core.size import wrap_dim
@@ -17,7 +18,6 @@ from iskra.dispatch.creation import creation
 from iskra.ops.axes import conj, real
 from iskra.ops.rearranging import roll
 from iskra.ops.slicing import put_place, slice_view
-from iskra.runtime.threads import get_num_threads
 from iskra.tensor import wrap
 
 _FFT = dict(namespace="fft", out=True)
@@ -39,7 +39,7 @@ def _transform(name, *args, **settings):
     """A transform of ``scipy.fft``'s, which is imported when it is first called, on all threads."""
     import scipy.fft
 
-    return getattr(scipy.fft, name)(*args, **settings, workers=get_num_threads())
+    return getattr(scipy.fft, name)(*args, **settings, workers=runtime.threads.get_num_threads())
 
 
 def _scaled(array, scale):
