@@ -1,17 +1,27 @@
 """Transforms: invertible maps with the logarithm of how much they stretch.
 
+>>> import iskra as torch
+>>> exp = torch.distributions.transforms.ExpTransform()
+>>> exp(torch.tensor([0.0])), exp.inv(torch.tensor([1.0]))
+(tensor([1.]), tensor([0.]))
+
 Source:
 https://docs.pytorch.org/docs/stable/distributions.html#module-torch.distributions.transforms
 """
 
 import math
-import operator
-from functools import reduce
 
 from iskra.core import finfo
 from iskra.distributions import constraints
-from iskra.distributions.utils import sum_rightmost
-from iskra.ops import abs, full_like, log1p, logsigmoid, pad, softplus, zeros_like
+from iskra.distributions.transform import (
+    ComposeTransform,
+    FixedTransform,
+    IndependentTransform,
+    Transform,
+    identity_transform,
+    widened,
+)
+from iskra.ops import abs, full_like, log1p, logsigmoid, pad, softplus
 
 __all__ = [
     "AbsTransform", "AffineTransform", "ComposeTransform", "CumulativeDistributionTransform",
@@ -19,254 +29,6 @@ __all__ = [
     "ReshapeTransform", "SigmoidTransform", "SoftmaxTransform", "SoftplusTransform",
     "StickBreakingTransform", "TanhTransform", "Transform", "identity_transform",
 ]
-
-
-class Transform:
-    """A map ``y = transform(x)`` and its inverse ``x = transform.inv(y)``.
-
-    Subclasses define `_call`, `_inverse` and `log_abs_det_jacobian`. With `cache_size` 1 the last
-    pair is kept, so that the inverse of a value just computed is exactly what it came from.
-    """
-
-    bijective = False
-    domain = codomain = constraints.real
-
-    def __init__(self, cache_size=0):
-        if cache_size not in (0, 1):
-            raise ValueError("cache_size must be 0 or 1")
-        self._cache_size, self._inv, self._kept = cache_size, None, (None, None)
-
-    @property
-    def inv(self):
-        """The inverse transform."""
-        if self._inv is None:
-            self._inv = _InverseTransform(self)
-        return self._inv
-
-    @property
-    def sign(self):
-        """1 where the map increases, -1 where it decreases."""
-        raise NotImplementedError
-
-    def with_cache(self, cache_size=1):
-        """The same transform with that cache."""
-        if self._cache_size == cache_size:
-            return self
-        if type(self).__init__ is Transform.__init__:
-            return type(self)(cache_size=cache_size)
-        raise NotImplementedError(f"{type(self)}.with_cache is not implemented")
-
-    def __call__(self, x):
-        if not self._cache_size:
-            return self._call(x)
-        if self._kept[0] is not x:
-            self._kept = x, self._call(x)
-        return self._kept[1]
-
-    def _inv_call(self, y):
-        if not self._cache_size:
-            return self._inverse(y)
-        if self._kept[1] is not y:
-            self._kept = self._inverse(y), y
-        return self._kept[0]
-
-    def _call(self, x):
-        raise NotImplementedError
-
-    def _inverse(self, y):
-        raise NotImplementedError
-
-    def log_abs_det_jacobian(self, x, y):
-        """``log |det dy/dx|`` for each event."""
-        raise NotImplementedError
-
-    def forward_shape(self, shape):
-        """The shape of ``transform(x)`` for x of this shape."""
-        return shape
-
-    def inverse_shape(self, shape):
-        """The shape of ``transform.inv(y)`` for y of this shape."""
-        return shape
-
-    def __eq__(self, other):
-        return self is other
-
-    __hash__ = object.__hash__
-
-    def __repr__(self):
-        return type(self).__name__ + "()"
-
-
-class _InverseTransform(Transform):
-    def __init__(self, transform):
-        super().__init__(cache_size=transform._cache_size)
-        self._inv = transform
-
-    domain = property(lambda self: self._inv.codomain)
-    codomain = property(lambda self: self._inv.domain)
-    bijective = property(lambda self: self._inv.bijective)
-    sign = property(lambda self: self._inv.sign)
-    inv = property(lambda self: self._inv)
-
-    def with_cache(self, cache_size=1):
-        return self._inv.with_cache(cache_size).inv
-
-    def __call__(self, x):
-        return self._inv._inv_call(x)
-
-    def log_abs_det_jacobian(self, x, y):
-        return -self._inv.log_abs_det_jacobian(y, x)
-
-    def forward_shape(self, shape):
-        return self._inv.inverse_shape(shape)
-
-    def inverse_shape(self, shape):
-        return self._inv.forward_shape(shape)
-
-    def __eq__(self, other):
-        return isinstance(other, _InverseTransform) and self._inv == other._inv
-
-    __hash__ = object.__hash__
-
-    def __repr__(self):
-        return f"{type(self).__name__}({self._inv!r})"
-
-
-class ComposeTransform(Transform):
-    """Several transforms, the first applied first."""
-
-    def __init__(self, parts, cache_size=0):
-        if cache_size:
-            parts = [part.with_cache(cache_size) for part in parts]
-        super().__init__(cache_size=cache_size)
-        self.parts = parts
-
-    @property
-    def domain(self):
-        if not self.parts:
-            return constraints.real
-        # Dimensions of events seen from the front, as each part may join some.
-        dims = self.parts[-1].codomain.event_dim
-        for part in reversed(self.parts):
-            dims = max(dims + part.domain.event_dim - part.codomain.event_dim,
-                       part.domain.event_dim)
-        return _widened(self.parts[0].domain, dims)
-
-    @property
-    def codomain(self):
-        if not self.parts:
-            return constraints.real
-        dims = self.parts[0].domain.event_dim
-        for part in self.parts:
-            dims = max(dims + part.codomain.event_dim - part.domain.event_dim,
-                       part.codomain.event_dim)
-        return _widened(self.parts[-1].codomain, dims)
-
-    bijective = property(lambda self: all(part.bijective for part in self.parts))
-    sign = property(lambda self: reduce(operator.mul, (part.sign for part in self.parts), 1))
-
-    @property
-    def inv(self):
-        if self._inv is None:
-            self._inv = ComposeTransform([part.inv for part in reversed(self.parts)])
-            self._inv._inv = self
-        return self._inv
-
-    def with_cache(self, cache_size=1):
-        if self._cache_size == cache_size:
-            return self
-        return ComposeTransform(self.parts, cache_size=cache_size)
-
-    def __call__(self, x):
-        for part in self.parts:
-            x = part(x)
-        return x
-
-    def log_abs_det_jacobian(self, x, y):
-        if not self.parts:
-            return zeros_like(x)
-        terms, dims = [], self.domain.event_dim
-        for part in self.parts:
-            after = part(x)
-            term = part.log_abs_det_jacobian(x, after)
-            terms.append(sum_rightmost(term, dims - part.domain.event_dim))
-            dims += part.codomain.event_dim - part.domain.event_dim
-            x = after
-        return reduce(operator.add, terms)
-
-    def forward_shape(self, shape):
-        for part in self.parts:
-            shape = part.forward_shape(shape)
-        return shape
-
-    def inverse_shape(self, shape):
-        for part in reversed(self.parts):
-            shape = part.inverse_shape(shape)
-        return shape
-
-    def __eq__(self, other):
-        return isinstance(other, ComposeTransform) and self.parts == other.parts
-
-    __hash__ = object.__hash__
-
-    def __repr__(self):
-        inner = ",\n    ".join(repr(part) for part in self.parts)
-        return f"{type(self).__name__}(\n    {inner}\n)"
-
-
-identity_transform = ComposeTransform([])
-
-
-def _widened(constraint, dims):
-    missing = dims - constraint.event_dim
-    return constraints.independent(constraint, missing) if missing else constraint
-
-
-class IndependentTransform(Transform):
-    """A transform whose last `reinterpreted_batch_ndims` dimensions count as one event."""
-
-    def __init__(self, base_transform, reinterpreted_batch_ndims, cache_size=0):
-        super().__init__(cache_size=cache_size)
-        self.base_transform = base_transform.with_cache(cache_size)
-        self.reinterpreted_batch_ndims = reinterpreted_batch_ndims
-
-    def with_cache(self, cache_size=1):
-        if self._cache_size == cache_size:
-            return self
-        return IndependentTransform(
-            self.base_transform, self.reinterpreted_batch_ndims, cache_size=cache_size)
-
-    @property
-    def domain(self):
-        return constraints.independent(self.base_transform.domain, self.reinterpreted_batch_ndims)
-
-    @property
-    def codomain(self):
-        return constraints.independent(
-            self.base_transform.codomain, self.reinterpreted_batch_ndims)
-
-    bijective = property(lambda self: self.base_transform.bijective)
-    sign = property(lambda self: self.base_transform.sign)
-
-    def _call(self, x):
-        return self.base_transform(x)
-
-    def _inverse(self, y):
-        return self.base_transform.inv(y)
-
-    def log_abs_det_jacobian(self, x, y):
-        return sum_rightmost(
-            self.base_transform.log_abs_det_jacobian(x, y), self.reinterpreted_batch_ndims)
-
-    def forward_shape(self, shape):
-        return self.base_transform.forward_shape(shape)
-
-    def inverse_shape(self, shape):
-        return self.base_transform.inverse_shape(shape)
-
-    def __repr__(self):
-        return (f"{type(self).__name__}({self.base_transform!r}, "
-                f"{self.reinterpreted_batch_ndims})")
 
 
 class ReshapeTransform(Transform):
@@ -312,17 +74,12 @@ class ReshapeTransform(Transform):
         return shape[:cut] + new
 
 
-class ExpTransform(Transform):
+class ExpTransform(FixedTransform):
     """``exp(x)``."""
 
     codomain = constraints.positive
     bijective = True
     sign = 1
-
-    def __eq__(self, other):
-        return isinstance(other, ExpTransform)
-
-    __hash__ = object.__hash__
 
     def _call(self, x):
         return x.exp()
@@ -369,17 +126,12 @@ class PowerTransform(Transform):
         return (self.exponent * y / x).abs().log()
 
 
-class SigmoidTransform(Transform):
+class SigmoidTransform(FixedTransform):
     """``1 / (1 + exp(-x))``, kept clear of 0 and 1."""
 
     codomain = constraints.unit_interval
     bijective = True
     sign = 1
-
-    def __eq__(self, other):
-        return isinstance(other, SigmoidTransform)
-
-    __hash__ = object.__hash__
 
     def _call(self, x):
         info = finfo(x.dtype)
@@ -394,17 +146,12 @@ class SigmoidTransform(Transform):
         return -softplus(-x) - softplus(x)
 
 
-class SoftplusTransform(Transform):
+class SoftplusTransform(FixedTransform):
     """``log(1 + exp(x))``."""
 
     codomain = constraints.positive
     bijective = True
     sign = 1
-
-    def __eq__(self, other):
-        return isinstance(other, SoftplusTransform)
-
-    __hash__ = object.__hash__
 
     def _call(self, x):
         return softplus(x)
@@ -416,17 +163,12 @@ class SoftplusTransform(Transform):
         return -softplus(-x)
 
 
-class TanhTransform(Transform):
+class TanhTransform(FixedTransform):
     """``tanh(x)``. With `cache_size` 1 values near -1 and 1 keep where they came from."""
 
     codomain = constraints.interval(-1.0, 1.0)
     bijective = True
     sign = 1
-
-    def __eq__(self, other):
-        return isinstance(other, TanhTransform)
-
-    __hash__ = object.__hash__
 
     def _call(self, x):
         return x.tanh()
@@ -439,15 +181,10 @@ class TanhTransform(Transform):
         return 2.0 * (math.log(2.0) - x - softplus(-2.0 * x))
 
 
-class AbsTransform(Transform):
+class AbsTransform(FixedTransform):
     """``|x|``; the inverse takes the positive value."""
 
     codomain = constraints.positive
-
-    def __eq__(self, other):
-        return isinstance(other, AbsTransform)
-
-    __hash__ = object.__hash__
 
     def _call(self, x):
         return x.abs()
@@ -469,7 +206,7 @@ class AffineTransform(Transform):
 
     @property
     def domain(self):
-        return _widened(constraints.real, self._event_dim)
+        return widened(constraints.real, self._event_dim)
 
     codomain = domain
 
@@ -536,16 +273,11 @@ class CumulativeDistributionTransform(Transform):
         return self.distribution.log_prob(x)
 
 
-class SoftmaxTransform(Transform):
+class SoftmaxTransform(FixedTransform):
     """Softmax along the last dimension; not invertible, since a shift is lost."""
 
     domain = constraints.real_vector
     codomain = constraints.simplex
-
-    def __eq__(self, other):
-        return isinstance(other, SoftmaxTransform)
-
-    __hash__ = object.__hash__
 
     def _call(self, x):
         chances = (x - x.max(-1, True)[0]).exp()
@@ -555,17 +287,12 @@ class SoftmaxTransform(Transform):
         return y.log()
 
 
-class StickBreakingTransform(Transform):
+class StickBreakingTransform(FixedTransform):
     """Vectors of n numbers as n + 1 shares: each says how much to break off of what is left."""
 
     domain = constraints.real_vector
     codomain = constraints.simplex
     bijective = True
-
-    def __eq__(self, other):
-        return isinstance(other, StickBreakingTransform)
-
-    __hash__ = object.__hash__
 
     @staticmethod
     def _left(n, like):
@@ -594,16 +321,11 @@ class StickBreakingTransform(Transform):
         return shape[:-1] + (shape[-1] - 1,)
 
 
-class LowerCholeskyTransform(Transform):
+class LowerCholeskyTransform(FixedTransform):
     """Square matrices to lower triangular ones with a positive diagonal, by ``exp``."""
 
     domain = constraints.independent(constraints.real, 2)
     codomain = constraints.lower_cholesky
-
-    def __eq__(self, other):
-        return isinstance(other, LowerCholeskyTransform)
-
-    __hash__ = object.__hash__
 
     def _call(self, x):
         return x.tril(-1) + x.diagonal(dim1=-2, dim2=-1).exp().diag_embed()
