@@ -4,20 +4,15 @@ import math
 
 from iskra.autograd import no_grad
 from iskra.distributions import constraints
+from iskra.distributions.by_probs import ByProbs
 from iskra.distributions.distribution import ExponentialFamily
-from iskra.distributions.utils import (
-    binary_cross_entropies,
-    broadcast_all,
-    lazy_property,
-    logits_to_probs,
-    probs_to_logits,
-)
+from iskra.distributions.utils import binary_cross_entropies, broadcast_all
 from iskra.ops import arange, bernoulli, where
 
 __all__ = ["Bernoulli"]
 
 
-class Bernoulli(ExponentialFamily):
+class Bernoulli(ByProbs, ExponentialFamily):
     """1 with probability `probs`, else 0; given by `probs` or by its log-odds `logits`.
 
     >>> import iskra as torch
@@ -31,29 +26,15 @@ class Bernoulli(ExponentialFamily):
     _fields = {"probs": 0, "logits": 0}
 
     def __init__(self, probs=None, logits=None, validate_args=None):
-        if (probs is None) == (logits is None):
-            raise ValueError("Either `probs` or `logits` must be specified, but not both.")
+        self._check_one(probs, logits)
         if probs is not None:
             (self.probs,) = broadcast_all(probs)
         else:
             (self.logits,) = broadcast_all(logits)
         super().__init__(self._given.shape, validate_args=validate_args)
 
-    @property
-    def _given(self):
-        return self.__dict__["probs" if "probs" in self.__dict__ else "logits"]
-
-    @lazy_property
-    def logits(self):
-        return probs_to_logits(self.probs, is_binary=True)
-
-    @lazy_property
-    def probs(self):
-        return logits_to_probs(self.logits, is_binary=True)
-
     mean = property(lambda self: self.probs)
     variance = property(lambda self: self.probs * (1 - self.probs))
-    param_shape = property(lambda self: self._given.size())
 
     @property
     def mode(self):

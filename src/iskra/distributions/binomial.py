@@ -2,19 +2,15 @@
 
 from iskra.autograd import no_grad
 from iskra.distributions import constraints
+from iskra.distributions.by_probs import ByProbs
 from iskra.distributions.distribution import Distribution
-from iskra.distributions.utils import (
-    broadcast_all,
-    lazy_property,
-    logits_to_probs,
-    probs_to_logits,
-)
+from iskra.distributions.utils import broadcast_all
 from iskra.ops import arange, binomial, exp, lgamma, log1p
 
 __all__ = ["Binomial"]
 
 
-class Binomial(Distribution):
+class Binomial(ByProbs, Distribution):
     """The number of successes among `total_count` trials of probability `probs`.
 
     >>> import iskra as torch
@@ -30,8 +26,7 @@ class Binomial(Distribution):
     _fields = {"total_count": 0, "probs": 0, "logits": 0}
 
     def __init__(self, total_count=1, probs=None, logits=None, validate_args=None):
-        if (probs is None) == (logits is None):
-            raise ValueError("Either `probs` or `logits` must be specified, but not both.")
+        self._check_one(probs, logits)
         if probs is not None:
             count, self.probs = broadcast_all(total_count, probs)
         else:
@@ -39,27 +34,14 @@ class Binomial(Distribution):
         self.total_count = count.type_as(self._given)
         super().__init__(self._given.shape, validate_args=validate_args)
 
-    @property
-    def _given(self):
-        return self.__dict__["probs" if "probs" in self.__dict__ else "logits"]
-
     @constraints.dependent_property(is_discrete=True, event_dim=0)
     def support(self):
         return constraints.integer_interval(0, self.total_count)
-
-    @lazy_property
-    def logits(self):
-        return probs_to_logits(self.probs, is_binary=True)
-
-    @lazy_property
-    def probs(self):
-        return logits_to_probs(self.logits, is_binary=True)
 
     mean = property(lambda self: self.total_count * self.probs)
     mode = property(
         lambda self: ((self.total_count + 1) * self.probs).floor().clamp(max=self.total_count))
     variance = property(lambda self: self.total_count * self.probs * (1 - self.probs))
-    param_shape = property(lambda self: self._given.size())
 
     def sample(self, sample_shape=()):
         shape = self._extended_shape(sample_shape)

@@ -3,19 +3,15 @@
 from iskra.autograd import no_grad
 from iskra.core import finfo, int64
 from iskra.distributions import constraints
+from iskra.distributions.by_probs import ByProbs
 from iskra.distributions.distribution import Distribution
-from iskra.distributions.utils import (
-    lazy_property,
-    logits_to_probs,
-    normalized_logits,
-    probs_to_logits,
-)
+from iskra.distributions.utils import normalized_logits
 from iskra.ops import arange, broadcast_tensors, full, multinomial
 
 __all__ = ["Categorical"]
 
 
-class Categorical(Distribution):
+class Categorical(ByProbs, Distribution):
     """An index with chances along the last dimension of `probs`, or of logarithms `logits`.
 
     Both are made to sum to one. Values are int64, of the shape of the batch.
@@ -28,11 +24,11 @@ class Categorical(Distribution):
 
     arg_constraints = {"probs": constraints.simplex, "logits": constraints.real_vector}
     has_enumerate_support = True
+    _is_binary = False
     _fields = {"probs": 1, "logits": 1}
 
     def __init__(self, probs=None, logits=None, validate_args=None):
-        if (probs is None) == (logits is None):
-            raise ValueError("Either `probs` or `logits` must be specified, but not both.")
+        self._check_one(probs, logits)
         if probs is not None:
             if probs.ndim < 1:
                 raise ValueError("`probs` parameter must be at least one-dimensional.")
@@ -44,10 +40,6 @@ class Categorical(Distribution):
         super().__init__(self._given.shape[:-1], validate_args=validate_args)
 
     @property
-    def _given(self):
-        return self.__dict__["probs" if "probs" in self.__dict__ else "logits"]
-
-    @property
     def _num_events(self):
         return self._given.shape[-1]
 
@@ -55,15 +47,6 @@ class Categorical(Distribution):
     def support(self):
         return constraints.integer_interval(0, self._num_events - 1)
 
-    @lazy_property
-    def logits(self):
-        return probs_to_logits(self.probs)
-
-    @lazy_property
-    def probs(self):
-        return logits_to_probs(self.logits)
-
-    param_shape = property(lambda self: self._given.size())
     mode = property(lambda self: self.probs.argmax(-1))
 
     def _undefined(self):

@@ -4,6 +4,7 @@ import math
 
 from iskra.autograd import no_grad
 from iskra.distributions import constraints
+from iskra.distributions.by_probs import ByProbs
 from iskra.distributions.distribution import ExponentialFamily
 from iskra.distributions.utils import (
     binary_cross_entropies,
@@ -11,14 +12,13 @@ from iskra.distributions.utils import (
     clamp_probs,
     lazy_property,
     logits_to_probs,
-    probs_to_logits,
 )
 from iskra.ops import atanh, log, log1p, ones_like, rand, where
 
 __all__ = ["ContinuousBernoulli"]
 
 
-class ContinuousBernoulli(ExponentialFamily):
+class ContinuousBernoulli(ByProbs, ExponentialFamily):
     """A density on the unit interval in proportion to ``probs**x (1 - probs)**(1 - x)``.
 
     Between the two numbers `lims`, where formulas lose their digits, series serve instead.
@@ -36,8 +36,7 @@ class ContinuousBernoulli(ExponentialFamily):
     def __init__(
         self, probs=None, logits=None, lims=(0.499, 0.501), validate_args=None
     ):
-        if (probs is None) == (logits is None):
-            raise ValueError("Either `probs` or `logits` must be specified, but not both.")
+        self._check_one(probs, logits)
         self._lims = lims
         if probs is not None:
             (probs,) = broadcast_all(probs)
@@ -46,7 +45,7 @@ class ContinuousBernoulli(ExponentialFamily):
             self.probs = clamp_probs(probs)
         else:
             (self.logits,) = broadcast_all(logits)
-        super().__init__(self.param_shape, validate_args=validate_args)
+        super().__init__(self._given.shape, validate_args=validate_args)
 
     def expand(self, batch_shape, _instance=None):
         new = super().expand(batch_shape, _instance)
@@ -54,16 +53,8 @@ class ContinuousBernoulli(ExponentialFamily):
         return new
 
     @lazy_property
-    def logits(self):
-        return probs_to_logits(self.probs, is_binary=True)
-
-    @lazy_property
     def probs(self):
         return clamp_probs(logits_to_probs(self.logits, is_binary=True))
-
-    @property
-    def param_shape(self):
-        return self.__dict__["probs" if "probs" in self.__dict__ else "logits"].size()
 
     def _outside(self):
         """Where the formulas hold, and probabilities with which they can be computed anyhow."""

@@ -3,20 +3,15 @@
 from iskra.autograd import no_grad
 from iskra.core import finfo
 from iskra.distributions import constraints
+from iskra.distributions.by_probs import ByProbs
 from iskra.distributions.distribution import Distribution
-from iskra.distributions.utils import (
-    binary_cross_entropies,
-    broadcast_all,
-    lazy_property,
-    logits_to_probs,
-    probs_to_logits,
-)
+from iskra.distributions.utils import binary_cross_entropies, broadcast_all
 from iskra.ops import empty, log1p, zeros_like
 
 __all__ = ["Geometric"]
 
 
-class Geometric(Distribution):
+class Geometric(ByProbs, Distribution):
     """The number of failures before the first success, of probability `probs`.
 
     >>> import iskra as torch
@@ -29,28 +24,17 @@ class Geometric(Distribution):
     _fields = {"probs": 0, "logits": 0}
 
     def __init__(self, probs=None, logits=None, validate_args=None):
-        if (probs is None) == (logits is None):
-            raise ValueError("Either `probs` or `logits` must be specified, but not both.")
+        self._check_one(probs, logits)
         if probs is not None:
             (self.probs,) = broadcast_all(probs)
-            shape = self.probs.shape
         else:
             (self.logits,) = broadcast_all(logits)
-            shape = self.logits.shape
-        super().__init__(shape, validate_args=validate_args)
+        super().__init__(self._given.shape, validate_args=validate_args)
         if self._validate_args and probs is not None and not (self.probs > 0).all():
             raise ValueError(
                 f"Expected parameter probs of distribution {self!r} to be positive but found "
                 f"invalid values:\n{self.probs}"
             )
-
-    @lazy_property
-    def logits(self):
-        return probs_to_logits(self.probs, is_binary=True)
-
-    @lazy_property
-    def probs(self):
-        return logits_to_probs(self.logits, is_binary=True)
 
     mean = property(lambda self: 1.0 / self.probs - 1.0)
     mode = property(lambda self: zeros_like(self.probs))

@@ -2,20 +2,16 @@
 
 from iskra.autograd import no_grad
 from iskra.distributions import constraints
+from iskra.distributions.by_probs import ByProbs
 from iskra.distributions.distribution import Distribution
 from iskra.distributions.gamma import Gamma
-from iskra.distributions.utils import (
-    broadcast_all,
-    lazy_property,
-    logits_to_probs,
-    probs_to_logits,
-)
+from iskra.distributions.utils import broadcast_all
 from iskra.ops import exp, lgamma, logsigmoid, poisson
 
 __all__ = ["NegativeBinomial"]
 
 
-class NegativeBinomial(Distribution):
+class NegativeBinomial(ByProbs, Distribution):
     """The number of successes, of probability `probs`, before `total_count` failures.
 
     >>> import iskra as torch
@@ -31,23 +27,13 @@ class NegativeBinomial(Distribution):
     _fields = {"total_count": 0, "probs": 0, "logits": 0}
 
     def __init__(self, total_count, probs=None, logits=None, validate_args=None):
-        if (probs is None) == (logits is None):
-            raise ValueError("Either `probs` or `logits` must be specified, but not both.")
+        self._check_one(probs, logits)
         if probs is not None:
             count, self.probs = broadcast_all(total_count, probs)
         else:
             count, self.logits = broadcast_all(total_count, logits)
-        given = self.probs if probs is not None else self.logits
-        self.total_count = count.type_as(given)
-        super().__init__(given.shape, validate_args=validate_args)
-
-    @lazy_property
-    def logits(self):
-        return probs_to_logits(self.probs, is_binary=True)
-
-    @lazy_property
-    def probs(self):
-        return logits_to_probs(self.logits, is_binary=True)
+        self.total_count = count.type_as(self._given)
+        super().__init__(self._given.shape, validate_args=validate_args)
 
     mean = property(lambda self: self.total_count * exp(self.logits))
     variance = property(lambda self: self.mean / (-self.logits).sigmoid())

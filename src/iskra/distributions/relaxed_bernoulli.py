@@ -1,22 +1,17 @@
 """The relaxed Bernoulli distribution, whose samples can be differentiated."""
 
 from iskra.distributions import constraints
+from iskra.distributions.by_probs import ByProbs
 from iskra.distributions.distribution import Distribution
 from iskra.distributions.transformed_distribution import TransformedDistribution
 from iskra.distributions.transforms import SigmoidTransform
-from iskra.distributions.utils import (
-    broadcast_all,
-    clamp_probs,
-    lazy_property,
-    logits_to_probs,
-    probs_to_logits,
-)
+from iskra.distributions.utils import broadcast_all, clamp_probs
 from iskra.ops import log1p, rand
 
 __all__ = ["LogitRelaxedBernoulli", "RelaxedBernoulli"]
 
 
-class LogitRelaxedBernoulli(Distribution):
+class LogitRelaxedBernoulli(ByProbs, Distribution):
     """The log-odds of a relaxed Bernoulli value (Maddison and others, 2017)."""
 
     arg_constraints = {"probs": constraints.unit_interval, "logits": constraints.real}
@@ -26,30 +21,17 @@ class LogitRelaxedBernoulli(Distribution):
 
     def __init__(self, temperature, probs=None, logits=None, validate_args=None):
         self.temperature = temperature
-        if (probs is None) == (logits is None):
-            raise ValueError("Either `probs` or `logits` must be specified, but not both.")
+        self._check_one(probs, logits)
         if probs is not None:
             (self.probs,) = broadcast_all(probs)
         else:
             (self.logits,) = broadcast_all(logits)
-        super().__init__(self.param_shape, validate_args=validate_args)
+        super().__init__(self._given.shape, validate_args=validate_args)
 
     def expand(self, batch_shape, _instance=None):
         new = super().expand(batch_shape, _instance)
         new.temperature = self.temperature
         return new
-
-    @lazy_property
-    def logits(self):
-        return probs_to_logits(self.probs, is_binary=True)
-
-    @lazy_property
-    def probs(self):
-        return logits_to_probs(self.logits, is_binary=True)
-
-    @property
-    def param_shape(self):
-        return self.__dict__["probs" if "probs" in self.__dict__ else "logits"].size()
 
     def rsample(self, sample_shape=()):
         shape = self._extended_shape(sample_shape)
