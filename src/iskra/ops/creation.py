@@ -252,21 +252,17 @@ def ones(size, *, dtype=None, layout=None, device=None, requires_grad=False, pin
     return allocate("ones", size, kind, device, requires_grad, _ones)
 
 
-def _ones(size, kind):
-    """`np.ones`, with less to ask for."""
-    array = np.empty(size, kind)
-    filled(array, 1)
-    return array
-
-
 def _maker(value):
-    """A function like `_ones` for any number."""
+    """A function like `np.empty` for arrays that hold a number everywhere."""
     def make(size, kind):
         array = np.empty(size, kind)
         filled(array, value)
         return array
 
     return make
+
+
+_ones = _maker(1)
 
 
 @creation()
