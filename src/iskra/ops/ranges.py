@@ -17,7 +17,6 @@ from iskra.tensor import Tensor
 from iskra.tensor.bridge import convert
 from iskra.tensor.factory import dtype_of, finish
 
-
 _EXACT = 1 << 53     # beyond, what is too large is told by a closer look
 
 
