@@ -10,51 +10,9 @@ HISTORY = """
 @iskra_base = external global i8
 @iskra_accumulate = external global i8
 
-; A result as it is saved: its array without its node. It gets a storage, whose version counts.
-define internal ptr @saved_result(ptr %result) {
-  %storage = call ptr @PyType_GenericAlloc(ptr @iskra_storage, i64 0)
-  %failed = icmp eq ptr %storage, null
-  br i1 %failed, label %lost, label %fill
-fill:
-  %array.at = getelementptr i8, ptr %result, i64 {ARRAY}
-  %array = load ptr, ptr %array.at
-  call void @Py_IncRef(ptr %array)
-  %source.at = getelementptr i8, ptr %storage, i64 {SOURCE}
-  store ptr %array, ptr %source.at
-  call void @Py_IncRef(ptr @iskra_none)
-  %flat.at = getelementptr i8, ptr %storage, i64 {FLAT}
-  store ptr @iskra_none, ptr %flat.at
-  call void @Py_IncRef(ptr @iskra_zero)
-  %version.at = getelementptr i8, ptr %storage, i64 {VERSION}
-  store ptr @iskra_zero, ptr %version.at
-  %set = call i32 @PyObject_SetAttr(ptr %result, ptr @iskra_storage_name, ptr %storage)
-  %saved = call ptr @PyType_GenericAlloc(ptr @iskra_saved, i64 0)
-  %unset = icmp ne i32 %set, 0
-  %unmade = icmp eq ptr %saved, null
-  %bad = or i1 %unset, %unmade
-  br i1 %bad, label %lost, label %save
-save:
-  call void @Py_IncRef(ptr %array)
-  %saved.array = getelementptr i8, ptr %saved, i64 {ARRAY}
-  store ptr %array, ptr %saved.array
-  %dtype.at = getelementptr i8, ptr %result, i64 {DTYPE}
-  %dtype = load ptr, ptr %dtype.at
-  call void @Py_IncRef(ptr %dtype)
-  %saved.dtype = getelementptr i8, ptr %saved, i64 {DTYPE}
-  store ptr %dtype, ptr %saved.dtype
-  %saved.storage = getelementptr i8, ptr %saved, i64 {SAVED_STORAGE}
-  store ptr %storage, ptr %saved.storage
-  call void @Py_IncRef(ptr @iskra_zero)
-  %saved.number = getelementptr i8, ptr %saved, i64 {SAVED_NUMBER}
-  store ptr @iskra_zero, ptr %saved.number
-  ret ptr %saved
-lost:
-  ret ptr null
-}
-
-; A target as it is saved where a formula names the result: with the version that it will have.
-define internal ptr @saved_target(ptr %target) {
-  %storage = call ptr @storage_of(ptr %target)
+; What is saved of a tensor: its array without its node. Takes over the storage, null where there is
+; none; null with an exception.
+define internal ptr @saved_of(ptr %tensor, ptr %storage) {
   %failed = icmp eq ptr %storage, null
   br i1 %failed, label %lost, label %make
 make:
@@ -65,10 +23,10 @@ release:
   call void @Py_DecRef(ptr %storage)
   br label %lost
 save:
-  %array.at = getelementptr i8, ptr %target, i64 {ARRAY}
+  %array.at = getelementptr i8, ptr %tensor, i64 {ARRAY}
   %array = load ptr, ptr %array.at
   call void @set(ptr %saved, i64 {ARRAY}, ptr %array)
-  %dtype.at = getelementptr i8, ptr %target, i64 {DTYPE}
+  %dtype.at = getelementptr i8, ptr %tensor, i64 {DTYPE}
   %dtype = load ptr, ptr %dtype.at
   call void @set(ptr %saved, i64 {DTYPE}, ptr %dtype)
   %saved.storage = getelementptr i8, ptr %saved, i64 {SAVED_STORAGE}
@@ -77,6 +35,37 @@ save:
   ret ptr %saved
 lost:
   ret ptr null
+}
+
+; A result as it is saved. It gets a storage, whose version counts.
+define internal ptr @saved_result(ptr %result) {
+  %storage = call ptr @PyType_GenericAlloc(ptr @iskra_storage, i64 0)
+  %failed = icmp eq ptr %storage, null
+  br i1 %failed, label %lost, label %fill
+fill:
+  %array.at = getelementptr i8, ptr %result, i64 {ARRAY}
+  %array = load ptr, ptr %array.at
+  call void @set(ptr %storage, i64 {SOURCE}, ptr %array)
+  call void @set(ptr %storage, i64 {FLAT}, ptr @iskra_none)
+  call void @set(ptr %storage, i64 {VERSION}, ptr @iskra_zero)
+  %outcome = call i32 @PyObject_SetAttr(ptr %result, ptr @iskra_storage_name, ptr %storage)
+  %held = icmp eq i32 %outcome, 0
+  br i1 %held, label %save, label %release
+save:
+  %saved = call ptr @saved_of(ptr %result, ptr %storage)
+  ret ptr %saved
+release:
+  call void @Py_DecRef(ptr %storage)
+  br label %lost
+lost:
+  ret ptr null
+}
+
+; A target as it is saved where a formula names the result: with the version that it will have.
+define internal ptr @saved_target(ptr %target) {
+  %storage = call ptr @storage_of(ptr %target)
+  %saved = call ptr @saved_of(ptr %target, ptr %storage)
+  ret ptr %saved
 }
 
 ; A tensor with what the target holds now, and its edge if it has one.

@@ -139,30 +139,9 @@ done:
 
 ; Fill an array with what is NaN as a float, and far out of range as a place.
 define internal void @spoil(ptr %array) {
-  %rank.at = getelementptr i8, ptr %array, i64 {RANK}
-  %rank.short = load i32, ptr %rank.at
-  %rank = sext i32 %rank.short to i64
-  %dims.at = getelementptr i8, ptr %array, i64 {DIMS}
-  %dims = load ptr, ptr %dims.at
-  %descr.at = getelementptr i8, ptr %array, i64 {DESCR}
-  %descr = load ptr, ptr %descr.at
-  %item.at = getelementptr i8, ptr %descr, i64 {ITEM_SIZE}
-  %item = load i64, ptr %item.at
   %data.at = getelementptr i8, ptr %array, i64 {DATA}
   %data = load ptr, ptr %data.at
-  br label %loop
-loop:
-  %i = phi i64 [ 0, %0 ], [ %i.next, %one ]
-  %bytes = phi i64 [ %item, %0 ], [ %product, %one ]
-  %more = icmp slt i64 %i, %rank
-  br i1 %more, label %one, label %fill
-one:
-  %dim.at = getelementptr i64, ptr %dims, i64 %i
-  %dim = load i64, ptr %dim.at
-  %product = mul i64 %bytes, %dim
-  %i.next = add i64 %i, 1
-  br label %loop
-fill:
+  %bytes = call i64 @bytes_of(ptr %array)
   call void @llvm.memset.p0.i64(ptr %data, i8 -1, i64 %bytes, i1 false)
   ret void
 }
@@ -463,6 +442,27 @@ end:
   ret ptr %answer
 }
 
+; What Python gets of an answer: itself, or a list with it if it has yet to be recorded; null with
+; an exception. %recorded: what `record` says.
+define internal ptr @given_back(ptr %answer, i32 %recorded) alwaysinline {
+  switch i32 %recorded, label %out [
+    i32 1, label %leave
+    i32 -1, label %undo
+  ]
+leave:
+  %list = call ptr @PyList_New(i64 1)
+  %listed = icmp ne ptr %list, null
+  br i1 %listed, label %put, label %undo
+put:
+  %set = call i32 @PyList_SetItem(ptr %list, i64 0, ptr %answer)
+  ret ptr %list
+undo:
+  call void @Py_DecRef(ptr %answer)
+  ret ptr null
+out:
+  ret ptr %answer
+}
+
 define ptr @quick(ptr %self, ptr %args, i64 %positional, ptr %names) {
   %call = alloca %call, align 16
   %undisturbed = call i1 @undisturbed()
@@ -497,20 +497,8 @@ lists:
   br label %settle
 settle:
   %recorded = phi i32 [ %recorded.plain, %plain ], [ %recorded.lists, %lists ]
-  switch i32 %recorded, label %out [
-    i32 1, label %leave
-    i32 -1, label %undo
-  ]
-leave:
-  %list = call ptr @PyList_New(i64 1)
-  %listed = icmp ne ptr %list, null
-  br i1 %listed, label %put, label %undo
-put:
-  %set = call i32 @PyList_SetItem(ptr %list, i64 0, ptr %answer)
-  ret ptr %list
-undo:
-  call void @Py_DecRef(ptr %answer)
-  ret ptr null
+  %given = call ptr @given_back(ptr %answer, i32 %recorded)
+  ret ptr %given
 failed:
   %error = call ptr @PyErr_Occurred()
   %raised = icmp ne ptr %error, null

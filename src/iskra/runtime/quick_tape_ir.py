@@ -109,9 +109,7 @@ look:
   %arg = load ptr, ptr %arg.at
   %type.at = getelementptr i8, ptr %arg, i64 {TYPE}
   %type = load ptr, ptr %type.at
-  %first = icmp eq ptr %type, @iskra_tensor
-  %second = icmp eq ptr %type, @iskra_parameter
-  %is.tensor = or i1 %first, %second
+  %is.tensor = call i1 @is_plain(ptr %type)
   br i1 %is.tensor, label %ask, label %next
 ask:
   %flag = call ptr @PyObject_GetAttr(ptr %arg, ptr @iskra_requires_grad)

@@ -291,10 +291,8 @@ first:
   %source = load ptr, ptr %args
   %type.at = getelementptr i8, ptr %source, i64 {TYPE}
   %type = load ptr, ptr %type.at
-  %is.tensor = icmp eq ptr %type, @iskra_tensor
-  %is.parameter = icmp eq ptr %type, @iskra_parameter
-  %is.either = or i1 %is.tensor, %is.parameter
-  br i1 %is.either, label %look, label %pass
+  %is.tensor = call i1 @is_plain(ptr %type)
+  br i1 %is.tensor, label %look, label %pass
 look:
   %entry = call ptr @lookup(ptr %self, ptr %call, ptr %args, i64 %count, ptr null, i64 0)
   %there = icmp ne ptr %entry, null
@@ -314,20 +312,8 @@ record:
   %targets = load i64, ptr %targets.at, align 1
   %recorded = call i32 @record(ptr %entry, ptr %args, i64 %count, i64 %targets, ptr %answer,
       ptr @iskra_view_edge)
-  switch i32 %recorded, label %out [
-    i32 1, label %leave
-    i32 -1, label %undo
-  ]
-leave:
-  %list = call ptr @PyList_New(i64 1)
-  %listed = icmp ne ptr %list, null
-  br i1 %listed, label %put, label %undo
-put:
-  %set = call i32 @PyList_SetItem(ptr %list, i64 0, ptr %answer)
-  ret ptr %list
-undo:
-  call void @Py_DecRef(ptr %answer)
-  br label %error
+  %given = call ptr @given_back(ptr %answer, i32 %recorded)
+  ret ptr %given
 error:
   ret ptr null
 out:

@@ -52,9 +52,7 @@ one:
   %arg = load ptr, ptr %arg.at
   %type.at = getelementptr i8, ptr %arg, i64 {TYPE}
   %type = load ptr, ptr %type.at
-  %first = icmp eq ptr %type, @iskra_tensor
-  %second = icmp eq ptr %type, @iskra_parameter
-  %is.tensor = or i1 %first, %second
+  %is.tensor = call i1 @is_plain(ptr %type)
   br i1 %is.tensor, label %ask, label %next
 ask:
   %free = call i32 @has(ptr %arg, ptr @iskra_requires_grad, ptr @iskra_false)
@@ -197,9 +195,7 @@ yes:
 define internal ptr @plain_memory(ptr %target) {
   %type.at = getelementptr i8, ptr %target, i64 {TYPE}
   %type = load ptr, ptr %type.at
-  %first = icmp eq ptr %type, @iskra_tensor
-  %second = icmp eq ptr %type, @iskra_parameter
-  %is.tensor = or i1 %first, %second
+  %is.tensor = call i1 @is_plain(ptr %type)
   br i1 %is.tensor, label %look, label %no
 look:
   %array.at = getelementptr i8, ptr %target, i64 {ARRAY}
@@ -330,14 +326,11 @@ no:
   ret i1 false
 }
 
-; How many bytes the elements have of an array of at least one dimension that was made here.
+; How many bytes an array's elements have.
 define internal i64 @bytes_of(ptr %array) {
-  %rank.at = getelementptr i8, ptr %array, i64 {RANK}
-  %rank = load i32, ptr %rank.at
-  %last = sub i32 %rank, 1
-  %strides.at = getelementptr i8, ptr %array, i64 {STRIDES}
-  %strides = load ptr, ptr %strides.at
-  %item.at = getelementptr i64, ptr %strides, i32 %last
+  %descr.at = getelementptr i8, ptr %array, i64 {DESCR}
+  %descr = load ptr, ptr %descr.at
+  %item.at = getelementptr i8, ptr %descr, i64 {ITEM_SIZE}
   %item = load i64, ptr %item.at
   %elements = call i64 @elements(ptr %array)
   %bytes = mul i64 %elements, %item
