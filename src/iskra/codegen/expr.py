@@ -30,6 +30,7 @@ REDUCTIONS = frozenset({"add", "multiply", "maximum", "minimum", "logical_or", "
 
 class _Local(threading.local):
     doubts = None
+    answer = None
 
 
 _local = _Local()
@@ -199,7 +200,12 @@ class Expr:
         _local.doubts.append(self)
         return False
 
-    __bool__ = __int__ = __float__ = __index__ = __len__ = __iter__ = _refuse
+    def __bool__(self):
+        if _local.answer is None:
+            raise NotTraceable("the value of an expression is needed")
+        return _local.answer(self)
+
+    __int__ = __float__ = __index__ = __len__ = __iter__ = _refuse
     __setitem__ = _refuse
     # NumPy's scalars and arrays spell these; expressions have them for bodies that use operators.
     __hash__ = object.__hash__
@@ -234,6 +240,16 @@ def doubting():
         yield _local.doubts
     finally:
         _local.doubts = before
+
+
+@contextmanager
+def answering(answer):
+    """In this block `answer(expr)` says whether an expression is true of which a body asks that."""
+    before, _local.answer = _local.answer, answer
+    try:
+        yield
+    finally:
+        _local.answer = before
 
 
 def _operator(ufunc, swapped=False):

@@ -475,7 +475,12 @@ def promote(op, bound):
 
 
 def number(value, target):
-    """A Python number as a zero-dimensional value of the dtype that the operation computes in."""
+    """A Python number as a zero-dimensional value of the dtype that the operation computes in.
+
+    Or what stands for one while a body is traced.
+    """
+    if hasattr(value, "astype"):
+        return value.astype(target)
     if target.kind in "iu" and isinstance(value, int) and not isinstance(value, bool):
         return np.array(value & (2 ** (8 * target.itemsize) - 1), np.uint64).astype(target)
     return quietly(target.type, value)

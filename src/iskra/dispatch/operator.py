@@ -118,6 +118,7 @@ class Operator:
         self.launches = {}  # of the kernel tier; see iskra.graph.tier
         self.direct = {}
         self.programs = {}
+        self.paths = {}  # arguments -> ways that the body goes with numbers
         self.fixes_numbers = False  # its programs hold for one value of each number
         self.plans = {}  # dtype -> (function, result dtype, `large`): see iskra.dispatch.execute
         self.taken = {}  # dtype -> whether the body takes its arrays as they are

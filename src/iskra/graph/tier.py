@@ -7,11 +7,14 @@ the operator, dtypes, shapes, strides and settings alone; but where kernels find
 the body would raise (`Expr.doubt`), the body is run, and does.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
-from iskra.codegen.expr import Expr, cast, doubting, in_rows
+from iskra.codegen.expr import Expr, answering, cast, doubting, in_rows
 from iskra.codegen.extent import Extent, NotTraceable
 from iskra.codegen.primitives import KINDS
+from iskra.codegen.questions import Questions
 from iskra.core.local import local
 from iskra.graph import UNSERVED, observers
 from iskra.graph.program import Program
@@ -22,7 +25,6 @@ ndarray = np.ndarray
 
 _MOST_LAUNCHES = 4096  # remembered per operator; they are forgotten all at once
 MOST_WORK = 4096  # of a traced body: in products, multiplications; `tools/thresholds.py` measures
-_BY_NUMBER = object()  # stands for entries that hold for one value of each number
 _SHAPES = ("normalized_shape", "shape")  # settings that are sizes of operands
 
 
@@ -33,7 +35,8 @@ def run(op, arguments, computes_in=None, stores_as=None, into=None):
     narrow floats are); float32 results are stored as `stores_as`. Arguments that are neither arrays
     nor NumPy's numbers are settings. With `into` the one result is written to that array, which may
     be one of the operands. Floats among the settings, if they are not the defaults, are given to
-    the kernels anew with each call, as NumPy's numbers are, unless the body looks at their values.
+    the kernels anew with each call, as NumPy's numbers are. What the body asks about such a number
+    (`Questions`) decides which kernels; if it needs the value, they hold for that one only.
     """
     try:
         entry, arrays, scalars = _entry(op, arguments, computes_in, stores_as, into)
@@ -69,17 +72,39 @@ def _entry(op, arguments, computes_in=None, stores_as=None, into=None):
         parts += into.shape, into.strides, into.dtype
     key = tuple(parts)
     entry = op.launches.get(key)
-    if entry is _BY_NUMBER:
-        entry = op.launches.get(key + tuple(map(_told, scalars)))
+    if entry.__class__ is Paths:
+        entry = op.launches.get(key + entry.of(scalars))
     if entry is None:
         if len(op.launches) > _MOST_LAUNCHES:
             op.launches.clear()
-        entry, by_number = _prepare(op, arguments, arrays, scalars, computes_in, stores_as, into)
-        if by_number:
-            op.launches[key] = _BY_NUMBER
-            key += tuple(map(_told, scalars))
+        entry, paths = _prepare(op, arguments, arrays, scalars, computes_in, stores_as, into)
+        if paths is not None:
+            op.launches[key] = paths
+            key += paths.of(scalars)
         op.launches[key] = entry
     return entry, arrays, scalars
+
+
+class Path(NamedTuple):
+    """A way that a body goes with some numbers."""
+
+    questions: Questions
+    by_number: bool     # whether it does so with no others
+
+
+class Paths(list):
+    """The ways known that a body goes with arguments of one kind, which depend on numbers."""
+
+    def of(self, numbers):
+        """The part of a key that tells which way numbers go; one that is no path's for none."""
+        for place, path in enumerate(self):
+            if path.questions.are_answered_alike(numbers):
+                return place, *(map(_told, numbers) if path.by_number else ())
+        return (None,)
+
+    def matter(self):
+        """Whether there is more than one way, as far as is known."""
+        return any(path.questions.answers or path.by_number for path in self)
 
 
 def _read(arguments, parts, arrays, scalars):
@@ -181,10 +206,10 @@ def _clash(array, into):
 
 def _prepare(op, arguments, arrays, scalars, computes_in, stores_as, into):
     """What `run` remembers of a combination: ``(program, launch, form of the result)``, or
-    ``(None, the reason why kernels do not serve it, None)``; and whether it holds for these numbers
-    only.
+    ``(None, the reason why kernels do not serve it, None)``; and the `Paths` of which it belongs to
+    one, None where it holds for all numbers.
     """
-    by_number = False
+    paths = None
     try:
         _check(arrays, scalars)
         if op.work is not None and op.work(*arrays) > MOST_WORK:
@@ -195,14 +220,15 @@ def _prepare(op, arguments, arrays, scalars, computes_in, stores_as, into):
                 if n > 1 and n not in symbol:
                     sizes[len(symbol)] = n
                     symbol[n] = len(symbol)
-        found, by_number = _program(op, with_given(op, arguments), symbol, computes_in, stores_as)
+        arguments = with_given(op, arguments)
+        found, paths = _program(op, arguments, symbol, scalars, computes_in, stores_as)
         if isinstance(found, NotTraceable):
             # Anew: one that is kept would keep the arguments too, in its traceback.
             raise NotTraceable(f"not traced: {found}")
         program, form = found
-        return (program, program.launch(arrays, sizes, into), form), by_number
+        return (program, program.launch(arrays, sizes, into), form), paths
     except (NotTraceable, NotImplementedError) as error:
-        return (None, str(error), None), by_number
+        return (None, str(error), None), paths
 
 
 def _check(arrays, scalars):
@@ -221,30 +247,33 @@ def _check(arrays, scalars):
             raise NotTraceable("an operand that is not aligned to its elements")
 
 
-def _program(op, arguments, symbol, computes_in, stores_as):
+def _program(op, arguments, symbol, numbers, computes_in, stores_as):
     """``(the traced program and the form of its result, or the NotTraceable that says why there is
-    none; whether that holds for these numbers only)``, for arguments of this kind.
-
-    It does where the body looks at a number's value.
+    none; the `Paths` of which it belongs to one, None where it holds for all numbers)``, for
+    arguments of this kind.
     """
-    key = tuple(_pattern(a, symbol) for a in arguments), computes_in, stores_as
+    kind = tuple(_pattern(a, symbol) for a in arguments), computes_in, stores_as
+    paths = op.paths.setdefault(kind, Paths())
+    key = kind + paths.of(numbers)
     found = op.programs.get(key)
     if found is None:
-        found = _traced(op, arguments, _Inputs(op, symbol, computes_in), stores_as)
-        if isinstance(found, NotTraceable) and any(isinstance(a, _NUMBERS) for a in arguments):
-            found = _BY_NUMBER
+        questions, inputs = Questions(numbers), _Inputs(op, symbol, computes_in)
+        found = _traced(op, arguments, inputs, stores_as, questions)
+        by_number = isinstance(found, NotTraceable) and bool(numbers)
+        if by_number:  # perhaps the body needs the value itself
+            inputs = _Inputs(op, symbol, computes_in, fixes_numbers=True)
+            found = _traced(op, arguments, inputs, stores_as, questions)
+        if paths.of(numbers) == (None,):
+            paths.append(Path(questions, by_number))
+            key = kind + paths.of(numbers)
+        if len(op.programs) > _MOST_LAUNCHES:
+            op.programs.clear()
         op.programs[key] = found
-    if found is not _BY_NUMBER:
-        return found, False
-    key += tuple(_told(a.item() if isinstance(a, np.generic) else float(a))
-                 for a in arguments if isinstance(a, _NUMBERS))
-    found = op.programs.get(key)
-    if found is None:
-        inputs = _Inputs(op, symbol, computes_in, fixes_numbers=True)
-        found = op.programs[key] = _traced(op, arguments, inputs, stores_as)
-        if not isinstance(found, NotTraceable):
-            op.fixes_numbers |= any(isinstance(a, np.generic) for a in arguments)
-    return found, True
+    if not paths.matter():
+        return found, None
+    if not isinstance(found, NotTraceable):
+        op.fixes_numbers |= any(isinstance(a, np.generic) for a in arguments)
+    return found, paths
 
 
 _NUMBERS = (np.generic, Given)
@@ -313,10 +342,11 @@ class _Inputs:
         return expr
 
 
-def _traced(op, arguments, inputs, stores_as):
+def _traced(op, arguments, inputs, stores_as, questions):
     """``(program, form of its result)``, or a NotTraceable that says why there is none."""
     try:
-        return _trace(op, arguments, inputs, stores_as)
+        with answering(questions):
+            return _trace(op, arguments, inputs, stores_as)
     except (NotTraceable, RuntimeError, TypeError, ValueError) as error:
         # Also what a body raises: for no array, or for shapes that the reference tier names.
         return NotTraceable(str(error))

@@ -10,6 +10,7 @@ import math
 import numpy as np
 
 from iskra.dispatch import SAME, calling, composite, pointwise
+from iskra.dispatch.execute import number
 from iskra.ops.arithmetic import conj_of
 from iskra.ops.comparison import where
 from iskra.ops.mathematics import abs, exp, sigmoid, tanh
@@ -211,7 +212,7 @@ def threshold(input, threshold, value, inplace=False):
     """
     if input.dtype.kind in "iu":
         threshold, value = int(threshold), int(value)
-    return np.where(np.less_equal(input, threshold), input.dtype.type(value), input)
+    return np.where(np.less_equal(input, threshold), number(value, input.dtype), input)
 
 
 @pointwise(
@@ -331,7 +332,7 @@ def elu_backward(grad, input, alpha, scale, input_scale):
     """The gradient of `elu`, `selu` and `celu`."""
     slope = np.exp(np.multiply(np.minimum(input, 0), input_scale))
     slope = np.multiply(slope, alpha * scale * input_scale)
-    return np.multiply(grad, np.where(np.greater(input, 0), input.dtype.type(scale), slope))
+    return np.multiply(grad, np.where(np.greater(input, 0), number(scale, input.dtype), slope))
 
 
 @pointwise(

@@ -10,6 +10,7 @@ import numpy as np
 from iskra.autograd import no_grad
 from iskra.core.size import as_count, format_shape
 from iskra.dispatch import calling, composite, fused, pointwise
+from iskra.dispatch.execute import number
 
 INTERNAL = dict(method=False, function=False, out=False)
 BOTH = dict(namespace="torch nn.functional", method=False, out=False)
@@ -25,7 +26,7 @@ def _standard(array, axes, eps):
     mean = np.add.reduce(array, axis=axes, keepdims=True) / count
     centred = array - mean
     variance = np.add.reduce(centred * centred, axis=axes, keepdims=True) / count
-    scale = np.reciprocal(np.sqrt(variance + array.dtype.type(eps)))
+    scale = np.reciprocal(np.sqrt(variance + number(eps, array.dtype)))
     centred *= scale
     return centred, mean, variance, scale
 
@@ -315,7 +316,7 @@ def moved_towards(input, other, amount):
 def _fixed_standard(input, mean, var, eps):
     """Elements standardised by given statistics, and the scale that does it; per channel."""
     rank = input.ndim
-    scale = _by_channel(np.reciprocal(np.sqrt(var + input.dtype.type(eps))), rank)
+    scale = _by_channel(np.reciprocal(np.sqrt(var + number(eps, input.dtype))), rank)
     return (input - _by_channel(mean, rank)) * scale, scale
 
 
@@ -375,7 +376,7 @@ def batch_norm_fixed_backward(grad, input, running_mean, running_var, weight, ep
 def batch_norm_fixed(input, running_mean, running_var, weight=None, bias=None, eps=1e-5):
     """Batch normalisation by given statistics."""
     rank = input.ndim
-    scale = np.reciprocal(np.sqrt(running_var + input.dtype.type(eps)))
+    scale = np.reciprocal(np.sqrt(running_var + number(eps, input.dtype)))
     scale = scale if weight is None else scale * weight
     shift = -running_mean * scale if bias is None else bias - running_mean * scale
     result = np.multiply(input, _by_channel(scale, rank)) + _by_channel(shift, rank)

@@ -10,6 +10,7 @@ import numpy as np
 from iskra.core.dtypes import finfo
 from iskra.core.size import as_count
 from iskra.dispatch import calling, composite, fused
+from iskra.dispatch.execute import number
 from iskra.ops.normalization import (
     BOTH,
     INTERNAL,
@@ -27,7 +28,7 @@ def _mean(array, axes):
 def _scale(array, axes, eps):
     """One over the root of the mean square of an array."""
     squares = _mean(np.multiply(array, array), axes)
-    return np.reciprocal(np.sqrt(np.add(squares, array.dtype.type(eps))))
+    return np.reciprocal(np.sqrt(np.add(squares, number(eps, array.dtype))))
 
 
 def _curvature(g, needs, grad, input, weight, dims, eps):

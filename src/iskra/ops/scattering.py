@@ -332,7 +332,8 @@ def _number_for(name, value, kind):
                 f"{name} only supports a 0-dimensional value tensor, but got tensor with "
                 f"{value.ndim} dimension(s)."
             )
-        value = value.item() if value.dtype.kind in "biufc" else value
+        if isinstance(value, np.ndarray) and value.dtype.kind in "biufc":
+            value = value.item()
     if isinstance(value, complex) and kind.kind != "c":
         raise RuntimeError(
             f"{name}: value cannot be converted to type {kind} without overflow: {value}"
@@ -343,8 +344,8 @@ def _number_for(name, value, kind):
             raise RuntimeError(
                 f"{name}: value cannot be converted to type {kind} without overflow: {value}"
             )
-        return np.array(int(value) & (2 ** (8 * kind.itemsize) - 1), np.uint64).astype(kind)
-    return kind.type(value)
+        value = int(value)
+    return number(value, kind)
 
 
 @operator(

@@ -83,12 +83,12 @@ def nan_to_num(input, nan=0.0, posinf=None, neginf=None):
     if dtype.category in (BOOL, INTEGER):
         return np.copy(input)
     if dtype.is_complex:
-        return np.nan_to_num(input, nan=nan or 0.0, posinf=posinf, neginf=neginf)
+        return np.nan_to_num(input, nan=0.0 if nan is None else nan, posinf=posinf, neginf=neginf)
     limits = finfo(dtype)  # those of the elements' own dtype, although narrow ones are widened
     wide = input.astype(np.float32) if dtype.is_narrow else input
     nothing, above, below = (
         number(value, wide.dtype)
-        for value in (nan or 0.0, limits.max if posinf is None else posinf,
+        for value in (0.0 if nan is None else nan, limits.max if posinf is None else posinf,
                       limits.min if neginf is None else neginf)
     )
     found = np.where(np.equal(wide, np.inf), above, wide)
