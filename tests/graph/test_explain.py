@@ -88,9 +88,9 @@ def test_gaps_and_columns():
     (lambda: iskra.nonzero_static(iskra.ones(5000), size=3), "NumPy",
      "not traced: its body moves data"),
     (lambda: iskra.cat([iskra.ones(5000)]), "1 kernel by hand: join", None),
-    (lambda: iskra.ones(5000).histc(), "NumPy", "not traced: an expression has no min"),
+    (lambda: iskra.ones(5000).frexp(), "NumPy", "not traced: frexp"),
     (lambda: iskra.ones(5000).cumsum(0), "1 kernel by hand: rows_add_f32_f32", None),
-    (lambda: iskra.ones(5000), "its body alone", None),
+    (lambda: iskra.zeros(5000), "its body alone", None),
     (lambda: iskra.ones(80, 80).t(), "a view", None),
     (lambda: iskra.ones(5000).sub_(1), "1 kernel", None),
 ])
@@ -174,7 +174,7 @@ def test_only_this_thread_is_seen():
         other = threading.Thread(target=lambda: iskra.ones(80, 80).tanh().mm(iskra.ones(80, 80)))
         other.start()
         other.join()
-        return iskra.ones(5000).exp()
+        return iskra.zeros(5000).exp()
 
     text = str(iskra.explain(function))
     assert "tanh" not in text and "by hand" not in text
@@ -257,10 +257,10 @@ def test_both_ways_of_a_call_take_the_same_tier(dtype, noted):
 
 
 def test_what_cannot_be_traced_does_not_keep_its_operands():
-    OPERATORS["histc"].programs.clear()
+    OPERATORS["frexp"].programs.clear()
     array = np.zeros(5000, np.float32)
     alive = weakref.ref(array)
-    assert "has no min" in str(iskra.explain(iskra.histc, iskra.from_numpy(array)))
+    assert "not traced: frexp" in str(iskra.explain(iskra.frexp, iskra.from_numpy(array)))
     del array
     gc.collect()
     assert alive() is None

@@ -127,6 +127,19 @@ OTHERS = {
         ((make((3, 2, 4)), make((3, 1, 1)), make((3, 1, 1)), (1, 2), 1e-5), {}),
         ((make((3, 4)), None, None, (0,), 1e-5), {}),
     ],
+    "native_layer_norm": lambda make: [((make((3, 4)), (4,), make((4,)), make((4,))), {})],
+    "rms_scaled": lambda make: [
+        ((make((3, 4)), None, (1,), 1e-5), {}),
+        ((make((2, 3, 4)), make((3, 4)), (1, 2), 1e-5), {}),
+    ],
+    "batch_norm_training": lambda make: [
+        ((make((3, 2, 4)), make((2,)), make((2,))), {}),
+        ((make((5, 3)),), {}),
+        ((make((2, 3, 4, 5)), make((3,)), make((3,)), 0.1), {}),
+    ],
+    "from_the_front": lambda make: [((make((3, 4)), 5), {})],
+    "gated_half": lambda make: [((make((3, 4)), make((3, 4))), {})],
+    "gated_half_backward": lambda make: [((make((3, 4)), make((3, 4)), make((3, 4))), {})],
 }
 
 

@@ -227,4 +227,4 @@ def masked(array, mask):
 def nonzero_places(array):
     """``numpy.argwhere(array)``, contiguous."""
     found = kernels.masks.places(array) if is_large(array) else None
-    return np.array(np.nonzero(array)).T.copy() if found is None else found
+    return np.ascontiguousarray(np.argwhere(array)) if found is None else found

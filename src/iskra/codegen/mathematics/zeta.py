@@ -35,7 +35,7 @@ def zeta(s, q):
     part = q - base
     total = function.variable(_of_positive(s, select(negative, part, q)))
     with function.when(negative.any()):
-        before = _of_positive(s, 1.0 - part) - _of_positive(s, 1.0 - q)
+        before = _of_positive(s, (base + 1.0) - q) - _of_positive(s, 1.0 - q)
         signed = select(_is_whole(s * 0.5), before, -before)
         signed = select(_is_whole(s), signed, constant(s, NAN))
         total.set(select(negative, total.get() + signed, total.get()))
