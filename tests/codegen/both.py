@@ -147,8 +147,10 @@ def same_bits(ours, machines, what, exact=False):
 
 
 def bits(array, exact):
-    """The elements' bits as unsigned integers; unless `exact`, all NaNs are one."""
-    found = array.view(f"u{array.itemsize}").copy()
+    """The elements' bits as unsigned integers, two of a complex number; unless `exact`, all NaNs of
+    real ones are one.
+    """
+    found = array.view(f"u{array.dtype.alignment}").copy()
     if not exact and array.dtype.kind in "fV":  # bfloat16 is a V to NumPy
         with np.errstate(invalid="ignore"):  # signalling NaNs
             found[np.isnan(array)] = np.iinfo(found.dtype).max

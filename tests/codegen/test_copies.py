@@ -1,13 +1,10 @@
 """Copies between arrays of whatever strides, and triangles, in machine code: against NumPy."""
 
-import ctypes
-
 import numpy as np
 import pytest
-from codegen.handwritten import on_threads, serve_small
+from codegen.handwritten import check_each_call, on_threads, serve_small
 
-from iskra.codegen import interpret
-from iskra.codegen.kernels import copies, sharing
+from iskra.codegen.kernels import copies
 
 DTYPES = ["f4", "f8", "i8", "i2", "u1", "?", "c8", "c16", "f2"]
 
@@ -80,35 +77,9 @@ def test_what_is_not_served(rng):
     assert copies.triangle(few[:0], 0, True) is None
 
 
-def as_memory(array):
-    """The words from an array's first to its last element, in memory of their own."""
-    low, high = np.lib.array_utils.byte_bounds(array)
-    return np.frombuffer(ctypes.string_at(low, high - low), f"u{array.dtype.alignment}").copy()
-
-
-@pytest.fixture
-def interpreted(monkeypatch):
-    """Has each call interpreted too: no access out of bounds, no races, the same bits."""
-    tasks = []
-
-    def checking(build, arguments, kinds):
-        machine, function = sharing.compiled(build, arguments, kinds), build(*arguments)
-
-        def call(source, target, numbers, count):
-            ours = [as_memory(source), as_memory(target), *numbers]
-            interpret.run(function, ours, count, "shuffled", races=True)
-            machine(source, target, numbers, count)
-            np.testing.assert_array_equal(ours[1], as_memory(target))
-            tasks.append(count)
-
-        return call
-
-    monkeypatch.setattr(copies, "compiled", checking)
-    return tasks
-
-
 @pytest.mark.parametrize("dtype", ["f4", "u1", "c16"])
-def test_interpreted(dtype, rng, interpreted):
+def test_interpreted(dtype, rng, monkeypatch):
+    tasks = check_each_call(monkeypatch)
     for shape in [(150,), (5, 131), (40, 37), (3, 20, 17), (2, 9, 3, 18)]:
         for _ in range(3):
             source = some_view(rng, shape, dtype)
@@ -116,7 +87,7 @@ def test_interpreted(dtype, rng, interpreted):
                 assert copies.put(target, source)
     copies.triangle(elements(rng, (3, 20, 17), dtype), 2, True)
     copies.triangle(elements(rng, (3, 20, 17), dtype), 2, False)
-    assert max(interpreted) > 1
+    assert max(tasks) > 1
 
 
 def test_rows_are_cut_into_pieces(rng, monkeypatch):
