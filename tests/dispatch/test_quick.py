@@ -18,13 +18,7 @@ from iskra.dispatch import quick_bodies
 from iskra.dispatch.operator import OPERATORS
 
 F = torch.nn.functional
-pytestmark = [
-    pytest.mark.usefixtures("untaught"),
-    pytest.mark.skipif(
-        not runtime.native.available() or not runtime.memory.start(),
-        reason="machine code knows no objects of this Python",
-    ),
-]
+pytestmark = pytest.mark.usefixtures("untaught")
 
 
 def learnt(function, *args, calls=20):

@@ -5,17 +5,10 @@ import sys
 import pytest
 
 import iskra as torch
-from iskra import runtime
 from iskra.dispatch.operator import OPERATORS
 
 functional = torch.nn.functional
-pytestmark = [
-    pytest.mark.usefixtures("untaught"),
-    pytest.mark.skipif(
-        not runtime.native.available() or not runtime.memory.start(),
-        reason="machine code knows no objects of this Python",
-    ),
-]
+pytestmark = pytest.mark.usefixtures("untaught")
 
 # Of an intermediate result, a constant, and a leaf.
 WRITES = {

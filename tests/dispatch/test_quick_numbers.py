@@ -3,15 +3,8 @@
 import pytest
 
 import iskra as torch
-from iskra import runtime
 
-pytestmark = [
-    pytest.mark.usefixtures("untaught"),
-    pytest.mark.skipif(
-        not runtime.native.available() or not runtime.memory.start(),
-        reason="machine code knows no objects of this Python",
-    ),
-]
+pytestmark = pytest.mark.usefixtures("untaught")
 
 
 @pytest.mark.parametrize("number", [2, 2.5])

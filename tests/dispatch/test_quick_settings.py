@@ -4,17 +4,10 @@ import pytest
 from dispatch.test_quick import is_known, learnt
 
 import iskra as torch
-from iskra import runtime
 from iskra.dispatch.operator import OPERATORS
 
 F = torch.nn.functional
-pytestmark = [
-    pytest.mark.usefixtures("untaught"),
-    pytest.mark.skipif(
-        not runtime.native.available() or not runtime.memory.start(),
-        reason="machine code knows no objects of this Python",
-    ),
-]
+pytestmark = pytest.mark.usefixtures("untaught")
 
 
 def test_floats_that_are_new_in_each_call_are_not_learnt():

@@ -9,16 +9,9 @@ import numpy as np
 import pytest
 
 import iskra as torch
-from iskra import runtime
 from iskra.dispatch.operator import OPERATORS
 
-pytestmark = [
-    pytest.mark.usefixtures("untaught"),
-    pytest.mark.skipif(
-        not runtime.native.available() or not runtime.memory.start(),
-        reason="machine code knows no objects of this Python",
-    ),
-]
+pytestmark = pytest.mark.usefixtures("untaught")
 VIEWS = {
     "view": lambda t: t.view(-1),
     "view by a shape": lambda t: t.view(t.shape),
