@@ -10,13 +10,13 @@ array([[0., 0., 0.],
 
 import numpy as np
 
+from iskra.codegen.accumulate import LANES
 from iskra.codegen.ir import INT, Function, Type, select, smaller
 from iskra.codegen.kernels.gemm_call import Arguments
 from iskra.codegen.kernels.moving import index_kind
 from iskra.codegen.kernels.sharing import compiled, is_served, my_units, tasks_for
 from iskra.runtime.memory import empty
 
-LANES = 16
 _COPIES = {"sum": 16, "mean": 16, "max": 8}  # vectors of columns that are reduced together
 _FAR = 1 << 18  # elements of a table that is asked for ahead of time: caches may not hold it
 _AHEAD = 8  # rows

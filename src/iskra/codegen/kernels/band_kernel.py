@@ -9,11 +9,11 @@ of different planes: several of them are made together, so that short rows fill 
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from iskra.codegen.accumulate import LANES
 from iskra.codegen.ir import INT, Function, Type, fma, larger, select, smaller
 from iskra.codegen.kernels.gemm_call import Arguments
 from iskra.codegen.kernels.sharing import my_units
 
-LANES = 16
 ROOM = 1 << 16  # bytes of the buffer, a row of the plane
 _UNROLLED = 8  # elements of the buffer that are added up without a loop
 

@@ -15,8 +15,9 @@ import math
 
 import numpy as np
 
+from iskra.codegen.accumulate import LANES
 from iskra.codegen.kernels import band_kernel
-from iskra.codegen.kernels.band_kernel import KINDS, LANES, ROOM, Bands, taps_known
+from iskra.codegen.kernels.band_kernel import KINDS, ROOM, Bands, taps_known
 from iskra.codegen.kernels.sharing import compiled, is_served, tasks_for
 from iskra.codegen.primitives import kind_of
 from iskra.runtime.memory import empty

@@ -6,12 +6,12 @@ its own, whatever their places are in the grid of windows.
 
 from typing import NamedTuple
 
+from iskra.codegen.accumulate import LANES
 from iskra.codegen.ir import Function, Type, select
 from iskra.codegen.kernels.gemm_call import Arguments
 from iskra.codegen.kernels.sharing import my_units
 from iskra.codegen.kernels.window_kernels import lowest
 
-LANES = 16
 AXES = ("depth", "height", "width")
 POINTERS = ("x", "values", "places", *(f"{name}_{axis}" for name in ("number", "begin", "end")
                                        for axis in AXES))

@@ -5,12 +5,12 @@ are looked at 16 at a time; the elements are then moved one by one, which is qui
 processors' own gathers.
 """
 
+from iskra.codegen.accumulate import LANES
 from iskra.codegen.ir import Function, Type, smaller
 from iskra.codegen.kernels.gemm_call import Arguments
 from iskra.codegen.kernels.moving import Places, copy, lanes_of
 from iskra.codegen.kernels.sharing import my_units
 
-LANES = 16
 SEGMENT = 4096  # elements of a unit along a row
 _POINTERS = ("x", "index", "result", "flags")
 

@@ -5,10 +5,11 @@ made, from these (by NumPy) the places where each chunk's records of each digit 
 are moved; so they come into the same order as in one piece.
 """
 
+from iskra.codegen.accumulate import LANES
 from iskra.codegen.ir import Function, Type, select, smaller
 from iskra.codegen.kernels.gemm_call import Arguments
 from iskra.codegen.kernels.sharing import my_units
-from iskra.codegen.kernels.sort_kernel import BUCKETS, LANES, Records, any_bit, distribute, tally
+from iskra.codegen.kernels.sort_kernel import BUCKETS, Records, any_bit, distribute, tally
 
 _NUMBERS = ("length", "kept", "source", "number", "chunk", "units", "tasks")
 

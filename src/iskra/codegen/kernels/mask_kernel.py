@@ -5,11 +5,10 @@ is found is written without branches, each time to the next free place. Up to th
 lies inside of what is the piece's own.
 """
 
+from iskra.codegen.accumulate import LANES
 from iskra.codegen.ir import Function, Type, larger, select, smaller
 from iskra.codegen.kernels.gemm_call import Arguments
 from iskra.codegen.kernels.sharing import my_units
-
-LANES = 16
 
 
 def tallies(kind):

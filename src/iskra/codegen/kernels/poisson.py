@@ -11,6 +11,7 @@ import math
 
 import numpy as np
 
+from iskra.codegen.accumulate import LANES
 from iskra.codegen.kernels import poisson_kernel
 from iskra.codegen.kernels.sharing import compiled, is_served, tasks_for
 from iskra.runtime import draws
@@ -45,7 +46,7 @@ def _positive(generator, rates):
     found, bounds = empty((length,), _REAL), empty((length,), _REAL)
     if not length:
         return found
-    units = math.ceil(length / poisson_kernel.LANES)
+    units = math.ceil(length / LANES)
     tasks = tasks_for(units, length)
     compiled(poisson_kernel.bounds, (), "aatn")(rates, bounds, (units, length, tasks), tasks)
     kernel = compiled(poisson_kernel.samples, (), "aaaaaatn")

@@ -5,6 +5,7 @@ rejection method for generating Poisson random variables". `iskra.runtime.reject
 in Python, number by number.
 """
 
+from iskra.codegen.accumulate import LANES
 from iskra.codegen.ir import Function, Type, floor, select, sqrt
 from iskra.codegen.kernels.gemm_call import Arguments
 from iskra.codegen.kernels.sharing import my_units
@@ -12,7 +13,6 @@ from iskra.codegen.mathematics.exponentials import exp
 from iskra.codegen.mathematics.gamma import lgamma
 from iskra.codegen.mathematics.logarithms import log
 
-LANES = 16
 SMALL = 10.0  # rates from here on are sampled by rejection
 _REAL = Type("f64")
 _FEW = 4  # lanes of what is computed for one sample

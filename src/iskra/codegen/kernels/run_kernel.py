@@ -1,9 +1,8 @@
 """The loop over runs of equal neighbours: where each begins, to which each element belongs."""
 
+from iskra.codegen.accumulate import LANES
 from iskra.codegen.ir import Function, Type, select
 from iskra.codegen.kernels.gemm_call import Arguments
-
-LANES = 16
 
 
 def runs(kind, numbered, placed):

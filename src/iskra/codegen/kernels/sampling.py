@@ -10,10 +10,11 @@ import math
 
 import numpy as np
 
+from iskra.codegen.accumulate import LANES
 from iskra.codegen.kernels import sampling_kernels
 from iskra.codegen.kernels.gemm_plan import workspace
 from iskra.codegen.kernels.sampling_kernels import POINTERS, Spec
-from iskra.codegen.kernels.sampling_places import LANES, Setting
+from iskra.codegen.kernels.sampling_places import Setting
 from iskra.codegen.kernels.sharing import compiled, is_served, tasks_for
 from iskra.codegen.primitives import kind_of
 from iskra.runtime.memory import empty

@@ -9,9 +9,10 @@ the image. Images much larger than the grid are not arranged so, but read where 
 
 from typing import NamedTuple
 
+from iskra.codegen.accumulate import LANES
 from iskra.codegen.ir import Function, Type, fma
 from iskra.codegen.kernels.gemm_call import Arguments
-from iskra.codegen.kernels.sampling_places import LANES, Setting, Taps
+from iskra.codegen.kernels.sampling_places import Setting, Taps
 from iskra.codegen.kernels.sharing import my_units
 
 NUMBERS = ("samples", "channels", "depth", "height", "width", "count", "blocks", "groups",

@@ -8,9 +8,9 @@ or far away, are one of zeros that stands behind the image.
 import itertools
 from typing import NamedTuple
 
+from iskra.codegen.accumulate import LANES
 from iskra.codegen.ir import Type, floor, rint, select, trunc
 
-LANES = 16
 AXES = ("depth", "height", "width")
 
 

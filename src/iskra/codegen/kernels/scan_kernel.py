@@ -10,12 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from iskra.codegen.accumulate import LANES
 from iskra.codegen.ir import Function, Type, smaller
 from iskra.codegen.kernels.gemm_call import Arguments
 from iskra.codegen.kernels.running import running
 from iskra.codegen.kernels.sharing import my_units
-
-LANES = 16
 
 
 class Spec(NamedTuple):

@@ -9,13 +9,13 @@ elements and of indices, whether indices below 0 count from the end. If it is `c
 is made of zeros first, and those of the place `dropped` (-1: of none) in the end again.
 """
 
+from iskra.codegen.accumulate import LANES
 from iskra.codegen.ir import INT, Function, Type, select, smaller
 from iskra.codegen.kernels.gemm_call import Arguments
 from iskra.codegen.kernels.moving import Places, lanes_of
 from iskra.codegen.kernels.sharing import my_units
 from iskra.codegen.primitives import PRIMITIVES
 
-LANES = 16
 # Elements of a target that is asked for ahead of time, as caches will not hold it, by elements and
 # by rows.
 FAR, FAR_ROWS = 1 << 21, 1 << 22

@@ -1,10 +1,9 @@
 """The loop of searches in sorted rows: 16 elements at a time go through the same halvings."""
 
+from iskra.codegen.accumulate import LANES
 from iskra.codegen.ir import Function, Type, select
 from iskra.codegen.kernels.gemm_call import Arguments
 from iskra.codegen.kernels.sharing import my_units
-
-LANES = 16
 
 
 def searches(kind, right):

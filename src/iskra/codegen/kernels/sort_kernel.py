@@ -13,12 +13,12 @@ buffers and move from one to the other.
 
 from typing import NamedTuple
 
+from iskra.codegen.accumulate import LANES
 from iskra.codegen.ir import SIZES, Function, Type, select, smaller
 from iskra.codegen.kernels.gemm_call import Arguments
 from iskra.codegen.kernels.moving import WORDS
 from iskra.codegen.kernels.sharing import my_units
 
-LANES = 16
 BUCKETS = 256
 _INFINITY = {"f16": 0x7C00, "bf16": 0x7F80, "f32": 0x7F800000, "f64": 0x7FF0000000000000}
 _NUMBERS = ("length", "kept", "capacity", "words", "rank", "rows", "tasks")

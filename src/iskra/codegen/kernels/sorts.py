@@ -11,9 +11,10 @@ import math
 
 import numpy as np
 
+from iskra.codegen.accumulate import LANES
 from iskra.codegen.kernels import copies, long_sort_kernel, sort_kernel
 from iskra.codegen.kernels.sharing import compiled, is_served, tasks_for
-from iskra.codegen.kernels.sort_kernel import BUCKETS, LANES, Spec
+from iskra.codegen.kernels.sort_kernel import BUCKETS, Spec
 from iskra.codegen.primitives import KINDS, kind_of
 from iskra.runtime.memory import empty
 

@@ -8,11 +8,11 @@ so that the masks are computed once for all rows.
 
 from typing import NamedTuple
 
+from iskra.codegen.accumulate import LANES
 from iskra.codegen.ir import SIZES, Function, Type, larger, select, smaller
 from iskra.codegen.kernels.gemm_call import Arguments
 from iskra.codegen.kernels.sharing import my_units
 
-LANES = 16
 # Sizes of planes, of their windows' grids, of the kernel; settings: an entry for each dimension.
 GRID = ("depth", "height", "width", "out_depth", "out_height", "out_width", "kernel_depth",
         "kernel_height", "kernel_width", "step_depth", "step_height", "step_width", "pad_depth",

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from iskra.codegen.accumulate import LANES
 from iskra.codegen.kernels import bounded_kernels, window_kernels
 from iskra.codegen.kernels.sharing import compiled, is_served, tasks_for
 from iskra.codegen.kernels.window_kernels import Maxima
@@ -87,7 +88,7 @@ def bounded_maxima(array, bounds):
     widest = [int((end - begin).max()) for begin, end in bounds]
     tables = [np.ascontiguousarray(b, np.int32) for b in (*(b for b, _ in bounds),
                                                           *(e for _, e in bounds))]
-    blocks = -(-windows // bounded_kernels.LANES)
+    blocks = -(-windows // LANES)
     units = math.prod(count) * blocks
     tasks = tasks_for(units, max(array.size, math.prod(shape) * math.prod(widest)))
     kernel = compiled(bounded_kernels.maxima, (kind_of(array.dtype),), bounded_kernels.KINDS)
@@ -132,7 +133,7 @@ def spread_rows(grad, places, shape):
     if not (is_served(math.prod(shape)) and is_served(grad.size)):
         return None
     grad, places = np.ascontiguousarray(grad), np.ascontiguousarray(places)
-    result, units = empty(shape, grad.dtype), planes * -(-width // bounded_kernels.LANES)
+    result, units = empty(shape, grad.dtype), planes * -(-width // LANES)
     tasks = tasks_for(units, max(result.size, grad.size))
     kernel = compiled(window_kernels.spread_rows, (kind_of(grad.dtype),), "aaatn")
     numbers = (grad.size // (planes * width), result.size // (planes * width), width, units, tasks)
