@@ -13,3 +13,8 @@ def is_large(*arrays):
             return False
         large = large or array.size >= graph.LARGE
     return large
+
+
+def has_elements(array):
+    """Whether it is one of NumPy's own arrays, and not empty: for kernels that always pay."""
+    return array.__class__ is np.ndarray and array.size > 0

@@ -11,7 +11,7 @@ from iskra.codegen import kernels
 from iskra.core.dtypes import float64, int32, int64
 from iskra.core.size import format_shape, wrap_dim
 from iskra.dispatch import composite
-from iskra.ops.large import is_large
+from iskra.ops.large import has_elements, is_large
 from iskra.ops.sorting import in_order, sortable
 from iskra.tensor import Tensor, wrap
 
@@ -140,7 +140,7 @@ def _parts(values, starts, inverse, return_inverse, return_counts, dim, shape, l
 
 def _runs(vector, numbered, places=None):
     """Runs of equal neighbours; see `iskra.codegen.kernels.runs.find`."""
-    if vector.__class__ is np.ndarray and vector.size:
+    if has_elements(vector):
         found = kernels.runs.find(vector, numbered, places)
         if found is not None:
             return found

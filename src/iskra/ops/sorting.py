@@ -11,6 +11,7 @@ from iskra.core.dtypes import float32, float64
 from iskra.core.size import wrap_dim
 from iskra.dispatch import composite, operator
 from iskra.ops.extrema import index_gradient
+from iskra.ops.large import has_elements
 from iskra.ops.reduction import extremum_gradient
 from iskra.tensor import Tensor
 from iskra.tensor.bridge import convert
@@ -43,18 +44,13 @@ def _taken(array, indices, dim):
 
 def in_order(input, dim, descending=False, kept=None):
     """The elements in order along `dim`, or the first `kept` of them, and their places."""
-    if _is_served(input):
+    if has_elements(input):
         found = kernels.sorts.sort(input, dim, descending, kept)
         if found is not None:
             return found
     order = _order(input, dim, descending).astype(np.int64, copy=False)
     order = order if kept is None else order[(*(_ALL,) * dim, slice(kept))]
     return _taken(input, order, dim), order
-
-
-def _is_served(input):
-    """Whether kernels may look at an array."""
-    return input.__class__ is np.ndarray and input.size > 0
 
 
 def _order(input, dim, descending):
@@ -174,7 +170,7 @@ def kthvalue(input, k, dim=-1, keepdim=False):
         )
     if not input.ndim:
         return np.copy(input), np.zeros((), np.int64)
-    is_short = size <= _SHORT and _is_served(input)
+    is_short = size <= _SHORT and has_elements(input)
     found = kernels.sorts.ranked(input, dim, k - 1) if is_short else None
     if found is None:
         found = _parted(input, k - 1, dim)
@@ -213,7 +209,7 @@ def _median_along(name, input, dim, keepdim, skip_nan):
         return np.copy(input), np.zeros((), np.int64)
     if not input.shape[dim]:
         raise IndexError(f"{name}(): Expected reduction dim {dim} to have non-zero size.")
-    found = kernels.sorts.median(input, dim, skip_nan) if _is_served(input) else None
+    found = kernels.sorts.median(input, dim, skip_nan) if has_elements(input) else None
     if found is None:
         found = _at_rank(input, _median_rank(input, dim, skip_nan), dim)
     return found if keepdim else tuple(a.squeeze(dim) for a in found)
@@ -241,7 +237,7 @@ def _median_of_all(input, skip_nan):
     """The lower median of all elements, found without sorting the rest."""
     if not input.size:
         return convert(np.full((), np.nan, np.float64), input.dtype)
-    if input.size <= _SHORT and _is_served(input):
+    if input.size <= _SHORT and has_elements(input):
         found = kernels.sorts.median(input.reshape(-1), 0, skip_nan)
         if found is not None:
             return found[0].reshape(())
@@ -311,7 +307,7 @@ def mode(input, dim=-1, keepdim=False):
     dim = wrap_dim(dim, input.ndim)
     if not input.shape[dim]:
         raise IndexError(f"mode(): Expected reduction dim {dim} to have non-zero size.")
-    found = kernels.sorts.mode(input, dim) if _is_served(input) else None
+    found = kernels.sorts.mode(input, dim) if has_elements(input) else None
     if found is None:
         found = _mode_along(input, dim)
     return found if keepdim else tuple(a.squeeze(dim) for a in found)
