@@ -149,10 +149,9 @@ def _runs(vector, numbered, places=None):
 
 def _runs_of_rows(rows, numbered, places=None):
     """The same of whole rows, which may be without elements, by NumPy."""
-    new = np.ones(len(rows), bool)
-    if len(rows):
-        flat = rows.reshape(len(rows), -1)
-        new[1:] = (flat[1:] != flat[:-1]).any(1)
+    flat = rows.reshape(len(rows), math.prod(rows.shape[1:]))
+    first = np.ones(min(len(rows), 1), bool)
+    new = np.concatenate((first, (flat[1:] != flat[:-1]).any(1)))
     starts = np.flatnonzero(new)
     numbers = np.cumsum(new) - 1 if numbered else None
     if numbered and places is not None:
