@@ -293,8 +293,6 @@ def argwhere(input):
     tensor([[0, 0],
             [1, 1]])
     """
-    if not input.ndim:
-        return np.empty((int(bool(input)), 0), np.int64)
     return nonzero_places(input)
 
 
@@ -330,7 +328,7 @@ def nonzero_static(input, *, size, fill_value=-1):
     """
     if size < 0:
         raise RuntimeError(f"nonzero_static: 'size' must be an non-negative integer, got {size}")
-    rows = np.argwhere(input)[:size]
+    rows = nonzero_places(input)[:size]
     result = np.full((size, input.ndim), fill_value, np.int64)
     result[: len(rows)] = rows
     return result

@@ -226,5 +226,7 @@ def masked(array, mask):
 
 def nonzero_places(array):
     """``numpy.argwhere(array)``, contiguous."""
+    if not array.ndim:
+        return np.empty((int(bool(array)), 0), np.int64)
     found = kernels.masks.places(array) if is_large(array) else None
     return np.ascontiguousarray(np.argwhere(array)) if found is None else found
