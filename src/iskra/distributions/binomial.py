@@ -4,8 +4,8 @@ from iskra.autograd import no_grad
 from iskra.distributions import constraints
 from iskra.distributions.by_probs import ByProbs
 from iskra.distributions.distribution import Distribution
-from iskra.distributions.utils import broadcast_all
-from iskra.ops import arange, binomial, exp, lgamma, log1p
+from iskra.distributions.utils import broadcast_all, log1p_exp
+from iskra.ops import arange, binomial, exp, lgamma
 
 __all__ = ["Binomial"]
 
@@ -51,11 +51,10 @@ class Binomial(ByProbs, Distribution):
     def log_prob(self, value):
         if self._validate_args:
             self._validate_sample(value)
-        # log C(n, k) + k logits - n log(1 + exp(logits)), without overflow
+        # log C(n, k) + k logits - n log(1 + exp(logits))
         logits, n = self.logits, self.total_count
-        softplus = logits.clamp(min=0) + log1p(exp(-logits.abs()))
         ways = lgamma(n + 1) - lgamma(value + 1) - lgamma(n - value + 1)
-        return ways + value * logits - n * softplus
+        return ways + value * logits - n * log1p_exp(logits)
 
     def entropy(self):
         most = int(self.total_count.max())

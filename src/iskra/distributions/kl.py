@@ -26,7 +26,7 @@ from iskra.distributions.pareto import Pareto
 from iskra.distributions.poisson import Poisson
 from iskra.distributions.transformed_distribution import TransformedDistribution
 from iskra.distributions.uniform import Uniform
-from iskra.distributions.utils import EULER, HALF_LOG_2PI, sum_rightmost
+from iskra.distributions.utils import EULER, HALF_LOG_2PI, log1p_exp, sum_rightmost
 from iskra.ops import linalg_solve_triangular, where
 
 __all__ = ["kl_divergence", "register_kl"]
@@ -87,16 +87,12 @@ def _normal(p, q):
 
 @register_kl(Bernoulli, Bernoulli)
 def _bernoulli(p, q):
-    yes = p.probs * (_softplus(-q.logits) - _softplus(-p.logits))
+    yes = p.probs * (log1p_exp(-q.logits) - log1p_exp(-p.logits))
     yes = where(q.probs == 0, math.inf, yes)
     yes = where(p.probs == 0, 0.0, yes)
-    no = (1 - p.probs) * (_softplus(q.logits) - _softplus(p.logits))
+    no = (1 - p.probs) * (log1p_exp(q.logits) - log1p_exp(p.logits))
     no = where(q.probs == 1, math.inf, no)
     return yes + where(p.probs == 1, 0.0, no)
-
-
-def _softplus(x):
-    return x.clamp(min=0) + (-x.abs()).exp().log1p()
 
 
 @register_kl(Binomial, Binomial)

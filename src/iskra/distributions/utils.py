@@ -88,6 +88,11 @@ def binary_cross_entropies(logits, value):
     return binary_cross_entropy_with_logits(logits, value, reduction="none")
 
 
+def log1p_exp(x):
+    """``log(1 + exp(x))`` without overflow; `softplus` leaves out the 1 where x is large."""
+    return x.clamp(min=0) + log1p((-x.abs()).exp())
+
+
 def sum_rightmost(value, dims):
     """The sum over the last `dims` dimensions."""
     return value if dims == 0 else value.reshape(value.shape[:-dims] + (-1,)).sum(-1)
