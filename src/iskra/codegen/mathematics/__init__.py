@@ -2,8 +2,9 @@
 
 Functions of values of the loop IR (kinds f32 and f64, any number of lanes) that append the
 instructions which compute them: explicit `fma`, the same bits on every machine, and no branches but
-for large arguments of `sin`, `cos`, `tan`, `sinc` and large quotients of the remainders. Operands
-of two-operand functions have one type. `docs/mathematics.md` says how accurate each one is.
+for large arguments of `sin`, `cos`, `tan`, `sinc`, large quotients of the remainders, and forms of
+`zeta` and the incomplete gamma functions that take many steps. Operands of two-operand functions
+have one type. `docs/mathematics.md` says how accurate each one is.
 
 >>> from iskra.codegen.ir import Function, Type
 >>> f = Function("example")
