@@ -76,7 +76,7 @@ TWO = {
     "pow": (np.power, 1), "atan2": (np.arctan2, 2), "hypot": (np.hypot, 1.5),
     "logaddexp": (np.logaddexp, 1.5), "zeta": (special.zeta, 0.51), "fmod": (np.fmod, 0.5),
 }
-INCOMPLETE = {"gammainc", "gammaincc"}
+INCOMPLETE = ("gammainc", "gammaincc")
 REST = {"floor_divide", "remainder", "sign", "nextafter"}
 
 
