@@ -3,6 +3,7 @@
 import pytest
 
 import iskra as torch
+from iskra.dispatch.operator import OPERATORS
 
 pytestmark = pytest.mark.usefixtures("untaught")
 
@@ -21,3 +22,14 @@ def test_programs_with_and_without_numbers_of_one_operator(name, number):
                 torch.testing.assert_close(result, operator(y, torch.tensor(n)))
             for _ in range(12):
                 assert all(map(torch.equal, [operator(y, n) for n in numbers], first))
+
+
+def test_numbers_that_a_body_asks_about_are_part_of_the_key():
+    x = torch.rand(70, 80) + 0.5
+    expected = {v: [(x.double() ** v).float(), v] for v in (2.0, 2.3, 0.5, 2.7, 3, -1.5)}
+    for _ in range(3):
+        for v, (wanted, exponent) in expected.items():
+            for _ in range(12):
+                found = x ** exponent
+            torch.testing.assert_close(found, wanted, rtol=1e-6, atol=0)
+    assert len(OPERATORS["pow"].quick.table._known) >= len(expected)

@@ -75,7 +75,7 @@ class QuickCalls:
             return
         flat = runtime.quick.flattened(args)
         key = (*[getattr(a, "_array", _plain).shape for a in flat], *settings,
-               *_floats(self.op, args, settings))
+               *self._floats(args, settings))
         times = self.seen.get(key, 0)
         if times != 1:
             if not times:
@@ -90,6 +90,12 @@ class QuickCalls:
             self.seen[key] = _REFUSED
         if self.failures > _FAILURES or self.table.full:
             self.learning = False
+
+    def _floats(self, args, settings):
+        """The floats that are part of keys, and may be new in each call."""
+        numbers = self.op.operands if self.table is None else self.table.numbers
+        return [value for place, value in enumerate((*args, *settings.values()))
+                if value.__class__ is float and place not in numbers]
 
     def _open(self):
         op, quick = self.op, runtime.quick
@@ -177,9 +183,7 @@ class QuickCalls:
         if scalars != given or scalars and op.fixes_numbers and self.table.numbers:
             return False
         program, launch, form = found
-        if scalars and not self.table.numbers and any(step.scalars for step in launch[0]):
-            return False  # numbers are part of the key, as other programs hold for one value
-        answer = _answer(launch, form, graph.given_numbers(op, arguments))
+        answer = _answer(launch, form, graph.given_numbers(op, arguments, not self.table.numbers))
         if not is_kernels_own(op, args, least_size(op, bound)) and not (
                 program.is_exact and (_lie_in_rows(args) or _gives_rows(op, arguments))):
             return False
@@ -318,12 +322,6 @@ def _is_by_default(args, results):
     return not given and any(dtype.category >= FLOATING for _, _, dtype in results)
 
 
-def _floats(op, args, settings):
-    """The floats among the settings, which are part of keys and may be new in each call."""
-    return [value for place, value in enumerate((*args, *settings.values()))
-            if value.__class__ is float and place not in op.operands]
-
-
 def _answer(launch, form, numbers):
     """A launch as `Table.learn` wants it; None where results have their axes in another order.
 
@@ -354,7 +352,12 @@ def _step(step, number, numbers):
     kinds = ["double" if e.dtype.kind == "f" else "integer" for e in step.kernel.nest.scalars]
     slots += [
         (kind, numbers[:place].count(None)) if numbers[place] is None
-        else ("constant", struct.unpack("<q", struct.pack("<d", numbers[place]))[0])
+        else ("constant", _bits(kind, numbers[place]))
         for kind, place in zip(kinds, step.scalars)]
     slots += [("constant", value) for value in step.integers]
     return step.kernel.address, step.tasks, slots
+
+
+def _bits(kind, number):
+    """A number as a kernel is given it, a double or an integer, in a word."""
+    return number if kind == "integer" else struct.unpack("<q", struct.pack("<d", number))[0]

@@ -134,9 +134,11 @@ class Given(float):
     """A float among the settings that kernels are given anew with each call."""
 
 
-def given_numbers(op, arguments):
-    """The `scalars` of these arguments: the value of each setting, None for each other number."""
-    return [float(a) if a.__class__ is Given else None
+def given_numbers(op, arguments, operands):
+    """The `scalars` of these arguments: the value of each setting, and of each number that is an
+    operand if those are wanted too, else None.
+    """
+    return [float(a) if a.__class__ is Given else a.item() if operands else None
             for a in with_given(op, arguments) if isinstance(a, _NUMBERS)]
 
 
