@@ -3,7 +3,8 @@
 A state stands for a stretch of elements. `lift` makes one of an element, `combine` joins those of
 neighbouring stretches (the earlier one first), `results` gives what is stored. All work on scalars
 and on vectors alike. `kinds` and `identity` list the state's values. `ordered` says that elements
-must be taken in one by one, `commutes` that stretches need not be neighbours.
+must be taken in one by one, `commutes` that stretches need not be neighbours, `settles` that most
+elements leave the state as it is: then `changes` tells in which lanes they don't.
 """
 
 from iskra.codegen.ir import Type, select
@@ -19,6 +20,7 @@ class Sum:
     name = "add"
     ordered = False
     commutes = True
+    settles = False
 
     def __init__(self, dtype, kind):
         self.kind = kind
@@ -37,9 +39,6 @@ class Sum:
     def results(self, state):
         """What is stored of a state, a value for each result."""
         return (state[0].to(self.kind),)
-
-    def changes(self, before, after):
-        """In which lanes the state of both is not that of `before`; None where it is always new."""
 
 
 class Product(Sum):
@@ -80,6 +79,7 @@ class Extremum:
     """The largest or smallest element and its place, the last of equal ones; NaN wins."""
 
     ordered = commutes = False
+    settles = True
 
     def __init__(self, name, dtype, kind):
         self.kind = kind
@@ -91,6 +91,7 @@ class Extremum:
         return x, place.splat(x.type.lanes)
 
     def changes(self, before, after):
+        """In which lanes the state of both is not that of `before`."""
         a, b = before[0], after[0]
         later = b >= a if self.largest else b <= a
         return later | b.ne(b) if b.type.is_float else later
@@ -106,7 +107,7 @@ class Extremum:
 class LogSumExp:
     """Logarithms of sums of exponentials, as the largest element and a sum of what it is to it."""
 
-    ordered = False
+    ordered = settles = False
     commutes = True
     kinds = ("f64", "f64")
     identity = (float("-inf"), 0.0)
@@ -116,9 +117,6 @@ class LogSumExp:
 
     def lift(self, x, place):
         return x.to("f64"), x.function.const(1.0, Type("f64", x.type.lanes))
-
-    def changes(self, before, after):
-        return None
 
     def combine(self, before, after):
         (a, s), (b, t) = before, after

@@ -110,12 +110,11 @@ class _Scan:
         """16 elements of a row; extrema seldom change the state."""
         places = place.to("i32").splat(LANES) + self.f.iota(Type("i32", LANES))
         state = self.read(start, place, LANES, places, mask)
-        spread = tuple(c.get().splat(LANES) for c in carry)
-        changes = self.running.changes(spread, state)
-        if changes is None:
+        if not self.running.settles:
             self._combined(start, place, carry, state, mask, write)
             return
-        changes = changes.any()
+        spread = tuple(c.get().splat(LANES) for c in carry)
+        changes = self.running.changes(spread, state).any()
         with self.f.when(changes):
             self._combined(start, place, carry, state, mask, write)
         if write:
