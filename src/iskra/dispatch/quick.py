@@ -172,7 +172,8 @@ class QuickCalls:
             if op.inplace_flag is not None and bound[op.inplace_flag]:
                 return False
             arguments, computes_in, stores_as = kernel_arguments(op, bound)
-            found = graph.known(op, arguments, computes_in, stores_as)
+            found = graph.known(
+                op, arguments, computes_in, stores_as) if op.has_kernels else None
         except Exception:  # what is wrong is said where the call is made
             return False
         if found is None:
