@@ -21,8 +21,8 @@ from iskra.runtime.hardware import past_caches
 
 # Work of one task (elements times what each costs; an addition costs about 4), where there is
 # little to share out and where there is enough: a task costs its start, and the prefetchers'. What
-# one touches should fit a core's own cache, for the next launch begins where this one ends.
-TASK, LARGE_TASK = 1 << 17, 1 << 18
+# one of a map touches should fit a core's own cache, for there the next launch begins.
+TASK, LARGE_MAP, LARGE_TASK = 1 << 17, 1 << 18, 1 << 20
 ENOUGH = 32  # tasks
 MOST_TASKS = 256
 CHUNK = 1 << 15  # elements of a chunk of a long reduction
@@ -294,7 +294,8 @@ class Plan:
         elements = math.prod(n for a, n in enumerate(self.extent) if a != panel)
         work = elements * (self.nest.cost + len(self.strides))
         most = self.units if panel is None else self.extent[panel]
-        return max(1, min(most, MOST_TASKS, _pieces(work)))
+        large = LARGE_TASK if self.nest.reduced else LARGE_MAP
+        return max(1, min(most, MOST_TASKS, _pieces(work, large)))
 
     def integers(self, arguments):
         """The values of a kernel's integer arguments."""
@@ -319,9 +320,9 @@ class Plan:
         return self.strides[array].get(self.groups[place][-1], 0)
 
 
-def _pieces(work):
-    """Into how many tasks so much work is cut, if there are units enough."""
-    return max(min(power_above(work // TASK), ENOUGH), power_above(work // LARGE_TASK))
+def _pieces(work, large):
+    """Into how many tasks so much work is cut, if there are units enough; `large`: one of many."""
+    return max(min(power_above(work // TASK), ENOUGH), power_above(work // large))
 
 
 @functools.lru_cache(1024)
