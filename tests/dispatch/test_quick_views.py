@@ -231,3 +231,14 @@ def test_subclasses_and_interception():
     with torch.inference_mode():
         assert learnt(lambda: torch.ones(2, 3).t()).is_inference()
     assert OPERATORS["t"].quick.table is not None
+
+
+def test_views_in_place_move_no_elements():
+    x = torch.arange(9.0).view(3, 3)
+    for _ in range(20):
+        x.transpose(0, 1)
+    memory = x.data_ptr()
+    for turn in range(20):
+        assert x.transpose_(0, 1) is x
+        assert x.stride() == ((1, 3) if turn % 2 == 0 else (3, 1)) and x.data_ptr() == memory
+        assert x[0].tolist() == ([0, 3, 6] if turn % 2 == 0 else [0, 1, 2])
