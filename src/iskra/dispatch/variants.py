@@ -87,6 +87,7 @@ def make_inplace(op):
     quick = op.quick
 
     def inplace(*args, **kwargs):
+        # In place a view takes other strides, and its elements stay: nothing is to be written.
         if computes and quick.write(*args, **kwargs) is not None:
             return args[0]
         if short is not None and not kwargs and len(args) == count and short(op, *args):
